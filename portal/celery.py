@@ -1,0 +1,46 @@
+"""The Celery application: which queue a task takes, and what happens on a schedule.
+
+Nothing that must not be lost travels as a message: usage goes by a Redis stream, a job is a row first. A message is a
+hint, so each scheduled one expires before the next would come.
+"""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+app = Celery("lyceum")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.task_routes = {
+    "playground.*": {"queue": "inference"},
+    "usage.*": {"queue": "usage"},
+    "portal.tasks.heartbeat_inference": {"queue": "inference"},
+    "portal.tasks.heartbeat_usage": {"queue": "usage"},
+    "*": {"queue": "default"},
+}
+
+
+def every(seconds: float, task: str) -> dict[str, Any]:
+    """A beat entry that is thrown away when no worker took it before the next one."""
+    return {"task": task, "schedule": seconds, "options": {"expires": max(seconds, 5)}}
+
+
+app.conf.beat_schedule = {
+    "usage-ingest": every(1, "usage.tasks.ingest"),
+    "usage-reap": every(10, "usage.tasks.reap"),
+    "catalog-check-backends": every(10, "catalog.tasks.check_backends"),
+    "playground-sweep": every(10, "playground.tasks.sweep"),
+    "notifications-send-waiting": every(30, "notifications.tasks.send_waiting"),
+    "heartbeat-inference": every(2, "portal.tasks.heartbeat_inference"),
+    "heartbeat-usage": every(2, "portal.tasks.heartbeat_usage"),
+    "heartbeat-default": every(2, "portal.tasks.heartbeat_default"),
+}
+
+
+@setup_logging.connect
+def use_django_logging(**kwargs: Any) -> None:
+    """Celery leaves logging as Django configured it: one shape for every process."""

@@ -1,0 +1,101 @@
+"""Wrong configuration stops the start, with a hint; web and workers call `refuse_wrong_configuration` first."""
+
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register, run_checks
+from django.core.exceptions import ImproperlyConfigured
+
+TAG = "portal"
+
+
+@register(TAG)
+def secrets_are_set(**kwargs: Any) -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    if not settings.SECRET_KEY_IS_SET:
+        errors.append(
+            Error(
+                "SECRET_KEY is not set.",
+                hint="`make run` makes one; elsewhere set 50 random characters.",
+                id="portal.E001",
+            )
+        )
+    elif len(settings.SECRET_KEY) < 32 or settings.SECRET_KEY.startswith("django-insecure-"):
+        errors.append(
+            Error("SECRET_KEY is a default or too short.", hint="Set 50 random characters.", id="portal.E002")
+        )
+    for key in settings.FIELD_ENCRYPTION_KEYS:
+        try:
+            Fernet(key)
+        except ValueError:
+            errors.append(
+                Error(
+                    "FIELD_ENCRYPTION_KEYS holds something that is no Fernet key.", hint=FERNET_HINT, id="portal.E003"
+                )
+            )
+    if not settings.FIELD_ENCRYPTION_KEYS:
+        errors.append(Error("FIELD_ENCRYPTION_KEYS is not set.", hint=FERNET_HINT, id="portal.E004"))
+    if not settings.KEY_PEPPERS:
+        errors.append(
+            Error(
+                "KEY_PEPPERS is not set.", hint="Set `1:` followed by 32 random characters or more.", id="portal.E005"
+            )
+        )
+    for pepper in settings.KEY_PEPPERS:
+        version, _, value = pepper.partition(":")
+        if not version.isdigit() or len(value) < 32:
+            errors.append(
+                Error(
+                    "KEY_PEPPERS must be versions and secrets, such as `1:…`, each secret of 32 characters or more.",
+                    id="portal.E006",
+                )
+            )
+    return errors
+
+
+FERNET_HINT = (
+    "Make one with `python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`."
+)
+
+
+@register(TAG)
+def stores_are_named(**kwargs: Any) -> list[CheckMessage]:
+    if settings.DATABASE_URL:
+        return []
+    return [
+        Error(
+            "No PostgreSQL: DATABASE_URL is not set and no portal was started here.",
+            hint="Start one with `make run`, or set DATABASE_URL=postgres://user:password@host:5432/name.",
+            id="portal.E010",
+        )
+    ]
+
+
+@register(TAG)
+def production_is_safe(**kwargs: Any) -> list[CheckMessage]:
+    if not settings.PRODUCTION:
+        return []
+    errors: list[CheckMessage] = []
+    if settings.DEBUG:
+        errors.append(Error("DEBUG is on in production.", hint="Unset DEBUG.", id="portal.E020"))
+    if not (settings.SESSION_COOKIE_SECURE and settings.CSRF_COOKIE_SECURE):
+        errors.append(Error("Session or CSRF cookie is not secure.", id="portal.E021"))
+    if not settings.EMAIL_URL:
+        errors.append(
+            Error(
+                "No mail server: nobody could confirm an address or reset a password.",
+                hint="Set EMAIL_URL, for instance smtp+tls://user:password@mail.example.com:587.",
+                id="portal.E022",
+            )
+        )
+    if "*" in settings.ALLOWED_HOSTS:
+        errors.append(Error("ALLOWED_HOSTS admits any host.", id="portal.E023"))
+    return errors
+
+
+def refuse_wrong_configuration() -> None:
+    """Raise ImproperlyConfigured, naming every fault and its cure, when this installation must not start."""
+    faults = [message for message in run_checks(tags=[TAG]) if message.is_serious()]
+    if faults:
+        raise ImproperlyConfigured("\n".join(f"{fault.msg} {fault.hint or ''}".strip() for fault in faults))

@@ -1,0 +1,66 @@
+"""Typed readers of the environment.
+
+A value that the environment does not set is taken from `runtime.json` in the state folder, where `make run` writes the
+addresses and secrets of the parts it started; that is why `manage.py` works beside a running portal with nothing set.
+"""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+DEFAULTS: dict[str, str] = {}
+"""Every variable that was read, with its default as text: the settings page of the manual is compared with it."""
+
+
+def var_dir() -> Path:
+    """The folder of everything this installation keeps on disk."""
+    DEFAULTS.setdefault("LYCEUM_VAR", "var")
+    return Path(os.environ.get("LYCEUM_VAR") or BASE_DIR / "var").resolve()
+
+
+@cache
+def _runtime() -> dict[str, str]:
+    try:
+        values = json.loads((var_dir() / "runtime.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return {name: str(value) for name, value in values.items()}
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable as it stands; an empty one counts as not set."""
+    DEFAULTS[name] = default
+    return os.environ.get(name) or _runtime().get(name) or default
+
+
+def integer(name: str, default: int) -> int:
+    """A whole number.
+
+    Raises ValueError naming the variable when it holds anything else.
+    """
+    value = text(name, str(default))
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a whole number, not {value!r}.") from None
+
+
+def flag(name: str, default: bool) -> bool:
+    """True for 1, true, yes and on; False for 0, false, no and off.
+
+    Raises ValueError naming the variable when it holds anything else.
+    """
+    value = text(name, "true" if default else "false").lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(f"{name} must be true or false, not {value!r}.")
+
+
+def listing(name: str) -> list[str]:
+    """A comma-separated list; empty when not set."""
+    return [item.strip() for item in text(name).split(",") if item.strip()]

@@ -1,0 +1,78 @@
+"""Structured logs: one shape for our own lines and for those of libraries, the request id on each, no key in any."""
+
+import re
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+from common.context import current_request_id
+
+# Any key of ours, whatever prefix the installation chose: a prefix, an underscore, 36 base-62 characters.
+API_KEY = re.compile(r"\b([A-Za-z]{2,12}_)[0-9A-Za-z]{32}([0-9A-Za-z]{4})\b")
+
+
+def mask_keys(text: str) -> str:
+    """`text` with the middle of every API key in it taken out."""
+    return API_KEY.sub(r"\1…\2", text)
+
+
+def _mask(logger: object, name: str, event: EventDict) -> EventDict:
+    for field, value in event.items():
+        if isinstance(value, str):
+            event[field] = mask_keys(value)
+    return event
+
+
+def _request_id(logger: object, name: str, event: EventDict) -> EventDict:
+    if request_id := current_request_id.get():
+        event.setdefault("request_id", request_id)
+    return event
+
+
+def logging_config(*, level: str, style: str) -> dict[str, Any]:
+    """The LOGGING setting: `style` is `json`, one object a line, or `plain`, for reading in a terminal."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _request_id,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    renderers: list[Processor]
+    if style == "json":
+        renderers = [structlog.processors.format_exc_info, _mask, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    else:
+        renderers = [
+            structlog.processors.format_exc_info,
+            _mask,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ]
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": shared,
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+            }
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "django.server": {"handlers": ["stderr"], "level": level, "propagate": False},
+            "uvicorn.access": {"handlers": [], "propagate": False},
+            "celery.beat": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
+            "celery.worker.strategy": {"level": "WARNING"},
+        },
+    }

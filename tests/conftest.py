@@ -1,0 +1,95 @@
+"""The cast and the parts every test may use: Ada owns, Ben is on her team, Cyd is a stranger, Sam is staff."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from django.conf import LazySettings
+from django.core.cache import cache
+from django.test import Client
+
+from accounts.models import Membership, Organization, Project, Role, User
+from accounts.services import open_workspace
+
+# Synchronous Playwright runs an event loop in the thread of the test, where Django would refuse its ORM.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+PASSWORD = "a long enough password"
+
+
+def person(name: str, *, is_staff: bool = False) -> User:
+    """A user with a workspace of their own, who can sign in with PASSWORD."""
+    user = User.objects.create_user(
+        f"{name.lower()}@example.com", PASSWORD, name=name, is_staff=is_staff, is_superuser=is_staff
+    )
+    open_workspace(user=user)
+    return user
+
+
+def client_of(user: User) -> Client:
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    return client
+
+
+@pytest.fixture
+def ada(db: None) -> User:
+    return person("Ada")
+
+
+@pytest.fixture
+def ben(db: None, ada: User) -> User:
+    """A member of Ada's organization."""
+    user = person("Ben")
+    organization = Organization.objects.for_member(ada)[0]
+    Membership.objects.create(organization=organization, user=user, role=Role.MEMBER)
+    return user
+
+
+@pytest.fixture
+def cyd(db: None) -> User:
+    return person("Cyd")
+
+
+@pytest.fixture
+def sam(db: None) -> User:
+    return person("Sam", is_staff=True)
+
+
+@pytest.fixture
+def project(ada: User) -> Project:
+    """Ada's first project."""
+    return Project.objects.for_member(ada)[0]
+
+
+@pytest.fixture
+def ada_client(ada: User) -> Client:
+    return client_of(ada)
+
+
+@pytest.fixture
+def ben_client(ben: User) -> Client:
+    return client_of(ben)
+
+
+@pytest.fixture
+def cyd_client(cyd: User) -> Client:
+    return client_of(cyd)
+
+
+@pytest.fixture
+def sam_client(sam: User) -> Client:
+    return client_of(sam)
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(settings: LazySettings) -> None:
+    """Argon2 costs what it should; a test of anything else need not pay for it."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache() -> Iterator[None]:
+    """Rate limits counted for one test must not refuse the next."""
+    yield
+    cache.clear()

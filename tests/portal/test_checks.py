@@ -1,0 +1,59 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from cryptography.fernet import Fernet
+
+from portal.env import BASE_DIR
+
+SECURE = {
+    "PUBLIC_URL": "https://ai.example.com",
+    "SECRET_KEY": "s" * 50,
+    "KEY_PEPPERS": "1:" + "p" * 40,
+    "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "DATABASE_URL": "postgres://lyceum@127.0.0.1:1/lyceum",
+    "EMAIL_URL": "smtp://127.0.0.1:25",
+}
+
+
+def start(**changes: str) -> subprocess.CompletedProcess[str]:
+    """What a fresh process says that starts with exactly this environment."""
+    environment = {"PATH": os.environ["PATH"], "LYCEUM_VAR": "/nonexistent", **SECURE, **changes}
+    code = (
+        "import django; django.setup(); from portal.checks import refuse_wrong_configuration as f; f(); print('fine')"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={"DJANGO_SETTINGS_MODULE": "portal.settings", **environment},
+        cwd=BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_works() -> None:
+    assert start().stdout == "fine\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"DEBUG": "1"}, "DEBUG is on in production"),
+        ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
+        ({"SECRET_KEY": "django-insecure-" + "x" * 50}, "SECRET_KEY is a default or too short"),
+        ({"FIELD_ENCRYPTION_KEYS": "short"}, "FIELD_ENCRYPTION_KEYS holds something that is no Fernet key"),
+        ({"FIELD_ENCRYPTION_KEYS": ""}, "FIELD_ENCRYPTION_KEYS is not set"),
+        ({"KEY_PEPPERS": ""}, "KEY_PEPPERS is not set"),
+        ({"KEY_PEPPERS": "pepper"}, "KEY_PEPPERS must be versions and secrets"),
+        ({"DATABASE_URL": ""}, "No PostgreSQL"),
+        ({"EMAIL_URL": ""}, "No mail server"),
+        ({"PORT": "eighty"}, "PORT must be a whole number, not 'eighty'"),
+        ({"DEBUG": "perhaps"}, "DEBUG must be true or false, not 'perhaps'"),
+    ],
+)
+def test_a_fault_stops_the_start_and_is_named(changes: dict[str, str], complaint: str) -> None:
+    outcome = start(**changes)
+    assert outcome.returncode != 0
+    assert complaint in outcome.stderr

@@ -1,0 +1,32 @@
+import json
+import logging
+import logging.config
+
+import pytest
+
+from apikeys.verification import new_secret
+from common.context import current_request_id
+from portal.logs import logging_config, mask_keys
+
+
+def test_it_works(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.config.dictConfig(logging_config(level="INFO", style="json"))
+    token = current_request_id.set("req_1")
+    try:
+        logging.getLogger("some.library").info("Hello %s", "there")
+    finally:
+        current_request_id.reset(token)
+    line = json.loads(capsys.readouterr().err.strip())
+    assert (line["event"], line["request_id"], line["logger"]) == ("Hello there", "req_1", "some.library")
+
+
+def test_a_key_never_stands_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.config.dictConfig(logging_config(level="INFO", style="json"))
+    secret = new_secret()
+    try:
+        raise ValueError(f"refused {secret}")
+    except ValueError:
+        logging.getLogger("some.library").exception("A call with %s failed", secret)
+    printed = capsys.readouterr().err
+    assert secret not in printed
+    assert mask_keys(secret) in printed

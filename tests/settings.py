@@ -1,0 +1,37 @@
+"""The portal's settings over stores that nobody else uses: tests empty their Redis, and must never empty a portal's."""
+
+import os
+from urllib.parse import urlsplit, urlunsplit
+
+SECRETS = {
+    "SECRET_KEY": "a-secret-key-of-the-tests-that-protects-nothing-at-all",
+    "FIELD_ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    "KEY_PEPPERS": "1:a-pepper-of-the-tests-that-protects-nothing",
+}
+
+
+def with_database(url: str, number: int) -> str:
+    """The address of another database of the same Redis."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{number}"))
+
+
+def worker_number() -> int:
+    """0 when tests run in one process, else the number of this process among them, from 1."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw-1").removeprefix("gw")) + 1
+
+
+def choose_stores() -> None:
+    """Give this process a pair of Redis databases of its own, never number 0. PostgreSQL's is pytest-django's care."""
+    from portal import env  # after the secrets below are in place
+
+    durable = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
+    volatile = env.text("REDIS_VOLATILE_URL", durable)
+    pair = 2 * worker_number() + 1
+    os.environ["REDIS_URL"] = with_database(durable, pair)
+    os.environ["REDIS_VOLATILE_URL"] = with_database(volatile, pair + 1)
+
+
+os.environ.update(SECRETS)
+choose_stores()
+
+from portal.settings import *  # noqa: E402, F403
