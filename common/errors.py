@@ -1,0 +1,228 @@
+"""What `/v1` can answer instead of a result, each in the shape and with the retry contract of OpenAI's own API.
+
+    ApiError
+    ├── InvalidRequestError          400   the request cannot work as it is
+    │   ├── BadJsonError             400   the body is not a JSON object
+    │   ├── MissingParameterError    400   a field that must be there is not
+    │   ├── InvalidValueError        400   a field has a value that cannot be
+    │   ├── UnsupportedParameterError 400  a field this portal does not pass on
+    │   ├── ContextTooLongError      400   more tokens than the model reads
+    │   └── BodyTooLargeError        413
+    ├── AuthenticationError          401
+    │   ├── MissingKeyError
+    │   └── IncorrectKeyError              malformed, unknown or revoked: told alike
+    ├── NotFoundError                404
+    │   ├── UnknownRouteError
+    │   └── ModelNotFoundError             unknown or not allowed: told alike
+    ├── MethodNotAllowedError        405
+    ├── RateLimitError               429   passes by itself: carries Retry-After
+    ├── BudgetError                  429   passes only when somebody acts: says not to retry
+    ├── InternalError                500   our own fault
+    ├── UpstreamError                502   the inference server failed
+    │   └── UpstreamTimeoutError     504
+    └── OverloadedError              503   try again in a moment: carries Retry-After
+
+No text here ever holds an address, a host or an unmasked key: texts from inference servers are rebuilt, not forwarded.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+# SDKs ignore a Retry-After above a minute, or give up on it: a longer wait is said not to be worth retrying.
+LONGEST_RETRY_SECONDS = 60.0
+
+
+class ApiError(Exception):
+    """A refusal or failure as a client reads it. `headers` are sent with it."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        kind: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code if code is not None else self.default_code
+        self.param = param
+        self.kind = kind or self.type
+        self.headers: dict[str, str] = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object of the error, with all four keys always there: SDKs read each of them."""
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
+
+
+class InvalidRequestError(ApiError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class BadJsonError(InvalidRequestError):
+    def __init__(self) -> None:
+        super().__init__(
+            "We could not parse the JSON body of your request. The body must be one JSON object, encoded as UTF-8."
+        )
+
+
+class MissingParameterError(InvalidRequestError):
+    default_code = "missing_required_parameter"
+
+    def __init__(self, param: str) -> None:
+        super().__init__(f"Missing required parameter: '{param}'.", param=param)
+
+
+class InvalidValueError(InvalidRequestError):
+    default_code = "invalid_value"
+
+    def __init__(self, param: str, expected: str) -> None:
+        super().__init__(f"Invalid value for '{param}': expected {expected}.", param=param)
+
+
+class UnsupportedParameterError(InvalidRequestError):
+    default_code = "unsupported_parameter"
+
+    def __init__(self, param: str, reason: str = "This parameter is not passed on to the model's server.") -> None:
+        super().__init__(f"Unsupported parameter: '{param}'. {reason}", param=param)
+
+
+class ContextTooLongError(InvalidRequestError):
+    default_code = "context_length_exceeded"
+
+    def __init__(self, *, limit: int | None, requested: int | None) -> None:
+        most = f"This model's maximum context length is {limit} tokens." if limit else "The request is too long."
+        asked = f" You requested {requested} tokens." if requested else ""
+        super().__init__(f"{most}{asked} Shorten the messages or the answer asked for.", param="messages")
+
+
+class BodyTooLargeError(InvalidRequestError):
+    status = 413
+
+    def __init__(self, *, limit_bytes: int) -> None:
+        super().__init__(f"The request body is larger than the {limit_bytes} bytes this portal accepts.")
+
+
+class AuthenticationError(ApiError):
+    status = 401
+    type = "invalid_request_error"
+
+
+class MissingKeyError(AuthenticationError):
+    def __init__(self) -> None:
+        super().__init__(
+            "You didn't provide an API key. Provide it in an Authorization header using Bearer auth "
+            "(Authorization: Bearer YOUR_KEY)."
+        )
+
+
+class IncorrectKeyError(AuthenticationError):
+    default_code = "invalid_api_key"
+
+    def __init__(self, presented: str) -> None:
+        super().__init__(
+            f"Incorrect API key provided: {masked(presented)}. You find your keys on the portal's Keys page."
+        )
+
+
+class NotFoundError(ApiError):
+    status = 404
+    type = "invalid_request_error"
+
+
+class UnknownRouteError(NotFoundError):
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"Invalid URL ({method} {path})")
+
+
+class ModelNotFoundError(NotFoundError):
+    default_code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model `{model[:200]}` does not exist or you do not have access to it.")
+
+
+class MethodNotAllowedError(ApiError):
+    status = 405
+    type = "invalid_request_error"
+    default_code = "method_not_supported"
+
+    def __init__(self, method: str, path: str, allowed: str) -> None:
+        super().__init__(f"Not allowed to {method} on {path}. Use {allowed}.", headers={"Allow": allowed})
+
+
+class RateLimitError(ApiError):
+    """A limit that time lifts. `wait_seconds` None: this request alone is larger than the limit, waiting is no use."""
+
+    status = 429
+    type = "requests"
+    default_code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, kind: str, wait_seconds: float | None) -> None:
+        super().__init__(message, kind=kind, headers=retry_headers(wait_seconds))
+
+
+class BudgetError(ApiError):
+    """Money is used up. Every SDK would retry a 429, so it is told not to, and no Retry-After promises anything."""
+
+    status = 429
+    type = "insufficient_quota"
+    default_code = "insufficient_quota"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"x-should-retry": "false"})
+
+
+class InternalError(ApiError):
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"The portal had an error while handling your request. Its id is {request_id}.")
+
+
+class UpstreamError(ApiError):
+    status = 502
+
+    def __init__(self, message: str = "The model's server failed to answer.", *, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+
+
+class UpstreamTimeoutError(UpstreamError):
+    status = 504
+
+    def __init__(self) -> None:
+        super().__init__("The model's server took too long to answer.", code="upstream_timeout")
+
+
+class OverloadedError(ApiError):
+    status = 503
+    default_code = "service_unavailable"
+
+    def __init__(self, message: str, *, wait_seconds: float = 1.0) -> None:
+        super().__init__(message, headers=retry_headers(wait_seconds))
+
+
+def retry_headers(wait_seconds: float | None) -> dict[str, str]:
+    """Headers that make OpenAI's SDKs wait `wait_seconds`, or not retry at all when that is None or over a minute."""
+    if wait_seconds is None:
+        return {"x-should-retry": "false"}
+    headers = {
+        "Retry-After": str(max(1, math.ceil(wait_seconds))),
+        "retry-after-ms": str(max(1, math.ceil(wait_seconds * 1000))),
+    }
+    if wait_seconds > LONGEST_RETRY_SECONDS:
+        headers["x-should-retry"] = "false"
+    return headers
+
+
+def masked(secret: str) -> str:
+    """Enough of a presented key to recognise it, too little to use it. Safe in a header, a log line and a page."""
+    shown = "".join(character if character.isascii() and character.isprintable() else "?" for character in secret)
+    if len(shown) < 24:
+        return f"{shown[:2]}****"
+    return f"{shown[:6]}****{shown[-4:]}"

@@ -1,0 +1,36 @@
+"""Public identifiers: opaque, prefixed, sortable by time."""
+
+import secrets
+import time
+import uuid
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def base62(number: int, *, width: int) -> str:
+    """`number` in base 62, left-padded with `0` to `width` characters."""
+    digits = []
+    while number:
+        number, digit = divmod(number, 62)
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits)).rjust(width, "0")
+
+
+def uuid7(*, milliseconds: int | None = None) -> uuid.UUID:
+    """A version 7 UUID (RFC 9562): 48 bits of Unix milliseconds (now when None), then random bits."""
+    if milliseconds is None:
+        milliseconds = time.time_ns() // 1_000_000
+    value = (milliseconds & (1 << 48) - 1) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return uuid.UUID(int=value)
+
+
+def new_id(prefix: str) -> str:
+    """A new public identifier such as `proj_02xK…`: 22 base-62 characters after the prefix, oldest sorts first."""
+    return f"{prefix}_{base62(uuid7().int, width=22)}"
+
+
+def request_id() -> str:
+    """A new request identifier, `req_…`; the same one stands in the response, the logs and the usage event."""
+    return new_id("req")
