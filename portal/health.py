@@ -1,0 +1,183 @@
+"""/livez says that this process answers; /readyz that the portal can do its work: stores, workers, a model.
+
+Both stand before Django: no host check, no session, no template. Every look is bounded in time, so that a part that is
+frozen rather than gone is a prompt 503 and never a hung request.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import psycopg
+import redis
+import redis.asyncio
+from django.db import connections
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from common.fields import UndecryptableError, decrypt
+from common.redis import async_durable, async_volatile, durable
+
+QUEUES = ("inference", "usage", "default")
+LOOK_SECONDS = 1.5
+# Heartbeats come every 2 s; a worker under a burst of work may be late with one, and is dead after missing three.
+STALE_SECONDS = 8.0
+# Many may ask at once; they share one look.
+REUSE_SECONDS = 0.5
+
+_BACKENDS = (
+    "SELECT base_url, credential FROM catalog_backend WHERE is_enabled ORDER BY is_healthy DESC NULLS LAST, id LIMIT 20"
+)
+_REMEMBERED_MS = 60_000
+# Of the database's options, those that speak to Django and not to PostgreSQL.
+_DJANGO_OPTIONS = {"pool", "isolation_level", "server_side_binding", "assume_role"}
+
+
+def _key(queue: str) -> str:
+    return f"ly:health:consumed:{queue}"
+
+
+def note_consumed(queue: str) -> None:
+    """Remember that a worker has just finished a task of `queue`."""
+    # The age of a note is read off its remaining life, so that no two machines' clocks are compared.
+    durable().set(_key(queue), 1, px=_REMEMBERED_MS)
+
+
+class Unwell(Exception):  # noqa: N818 - what a look found, not a fault of this program
+    """What is wrong with a part, in words that may be shown to anybody."""
+
+
+@dataclass
+class Looks:
+    """Looks at every part, at most every REUSE_SECONDS however many ask."""
+
+    durable: "redis.asyncio.Redis"
+    volatile: "redis.asyncio.Redis"
+    http: aiohttp.ClientSession
+    _found: dict[str, str] = field(default_factory=dict)
+    _until: float = 0.0
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def found(self) -> dict[str, str]:
+        """Each part with what is wrong with it, or with nothing."""
+        async with self._lock:
+            if time.monotonic() >= self._until:
+                self._found = await self._look()
+                self._until = time.monotonic() + REUSE_SECONDS
+            return self._found
+
+    async def _look(self) -> dict[str, str]:
+        looks = {
+            "postgresql": _bounded(self._database()),
+            "redis": _bounded(self._answers(self.durable)),
+            "redis_volatile": _bounded(self._answers(self.volatile)),
+            **{f"worker_{queue}": _bounded(self._consumed(queue)) for queue in QUEUES},
+            "model": _bounded(self._model()),
+        }
+        return dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))
+
+    async def _database(self) -> None:
+        async with await _connect() as connection:
+            await connection.execute("SELECT 1")
+
+    async def _answers(self, client: "redis.asyncio.Redis") -> None:
+        await client.ping()
+
+    async def _consumed(self, queue: str) -> None:
+        left = await self.durable.pttl(_key(queue))
+        if left < 0:
+            raise Unwell("no worker has consumed this queue in the last minute")
+        age = (_REMEMBERED_MS - left) / 1000
+        if age > STALE_SECONDS:
+            raise Unwell(f"no worker has consumed this queue for {age:.0f} s")
+
+    async def _model(self) -> None:
+        async with await _connect() as connection:
+            backends = await (await connection.execute(_BACKENDS)).fetchall()
+        if not backends:
+            raise Unwell("no backend is connected")
+        asked = [asyncio.create_task(self._ask(base_url, credential)) for base_url, credential in backends]
+        try:
+            for answer in asyncio.as_completed(asked):
+                if await answer:
+                    return
+        finally:
+            for task in asked:
+                task.cancel()
+        raise Unwell("no backend answers")
+
+    async def _ask(self, base_url: str, credential: str) -> bool:
+        try:
+            headers = {"Authorization": f"Bearer {decrypt(credential)}"} if credential else {}
+            async with self.http.get(
+                f"{base_url.rstrip('/')}/models", headers=headers, allow_redirects=False
+            ) as response:
+                return response.status < 500
+        except (aiohttp.ClientError, UndecryptableError, OSError):
+            return False
+
+
+async def _connect() -> "psycopg.AsyncConnection[tuple[str, str]]":
+    # A connection of its own: the pools of the web process may be what is exhausted.
+    database = connections.settings["default"]
+    options = {name: value for name, value in database["OPTIONS"].items() if name not in _DJANGO_OPTIONS}
+    return await psycopg.AsyncConnection.connect(
+        host=database["HOST"],
+        port=database["PORT"],
+        dbname=database["NAME"],
+        user=database["USER"],
+        password=database["PASSWORD"],
+        autocommit=True,
+        **{**options, "connect_timeout": 2},
+    )
+
+
+async def _bounded(look: Awaitable[None]) -> str:
+    try:
+        await asyncio.wait_for(look, LOOK_SECONDS)
+    except TimeoutError:
+        return f"no answer in {LOOK_SECONDS} s"
+    except Unwell as unwell:
+        return str(unwell)
+    except (OSError, psycopg.Error, redis.RedisError, aiohttp.ClientError):
+        # Their own messages name addresses and accounts, and this page is open to everybody.
+        return "does not answer"
+    return ""
+
+
+async def livez(request: Request) -> PlainTextResponse:
+    """200 while this process serves requests, whatever has become of the rest."""
+    return PlainTextResponse("ok\n", headers={"cache-control": "no-store"})
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """200 when every part works, else 503; either way with each part by name."""
+    looks: Looks = request.app.state.looks
+    found = await looks.found()
+    ready = not any(found.values())
+    parts = {name: {"ok": not wrong, "detail": wrong} for name, wrong in found.items()}
+    return JSONResponse(
+        {"status": "ready" if ready else "not ready", "parts": parts},
+        status_code=200 if ready else 503,
+        headers={"cache-control": "no-store"},
+    )
+
+
+@asynccontextmanager
+async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    """Hold the connections that looking needs for as long as the process serves."""
+    durable_client, volatile_client = async_durable(connections=8), async_volatile(connections=2)
+    # Inference servers are asked directly: a proxy of the machine would answer in their place.
+    async with aiohttp.ClientSession(trust_env=False) as http, durable_client, volatile_client:
+        app.state.looks = Looks(durable=durable_client, volatile=volatile_client, http=http)
+        yield
+
+
+application = Starlette(
+    routes=[Route("/livez", livez, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])], lifespan=lifespan
+)

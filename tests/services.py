@@ -1,0 +1,105 @@
+"""Real PostgreSQL and Redis for tests: `python -m tests.services [pytest arguments]` runs the suite over a fresh pair.
+
+A store whose variable is set is used instead; give it to nobody else meanwhile.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from portal import env
+from portal.embedded.postgres import Cluster
+from portal.embedded.program import CannotStart, Program, free_port
+from portal.embedded.redis import address, redis_program
+
+START_SECONDS = 30.0
+_PASSWORD = "of-a-store-that-lives-for-one-test-run"
+
+
+@contextmanager
+def running(program: Program) -> "Iterator[subprocess.Popen[bytes]]":
+    """The program, started and serving; stopped at the end."""
+    program.prepare()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(program.command, stdout=output, stderr=output, **program.popen_arguments())
+        try:
+            deadline = time.monotonic() + START_SECONDS
+            while not program.is_ready():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    output.seek(0)
+                    raise CannotStart(f"{program.name} did not start: {output.read().decode(errors='replace')[-2000:]}")
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.send_signal(program.stop_signal)
+            try:
+                process.wait(program.stop_seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """The URL of a fresh PostgreSQL that never waits for the disk."""
+    with tempfile.TemporaryDirectory(prefix="lyceum-test-") as folder:
+        cluster = Cluster(home=Path(folder) / "postgres", port=free_port(), password=_PASSWORD, throwaway=True)
+        try:
+            with running(cluster.program()):
+                yield cluster.url
+        finally:
+            cluster.remove()
+
+
+@contextmanager
+def running_redis(*, durable: bool) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    """The URL and the process of a fresh Redis, set up as the portal's durable or volatile one."""
+    with tempfile.TemporaryDirectory(prefix="lyceum-test-") as folder:
+        port = free_port()
+        # A pair of databases for each of the processes that tests run in.
+        program = redis_program(
+            name="redis", folder=Path(folder), port=port, password=_PASSWORD, durable=durable, databases=128
+        )
+        with running(program) as process:
+            yield address(port=port, password=_PASSWORD), process
+
+
+@contextmanager
+def redis(*, durable: bool) -> Iterator[str]:
+    """The URL of a fresh Redis."""
+    with running_redis(durable=durable) as (url, _process):
+        yield url
+
+
+def main(arguments: list[str]) -> int:
+    """Run pytest over the stores; its exit status."""
+    command = [sys.executable, "-m", "pytest", "-p", "tests.skips", *(arguments or ["-n", "2", "--dist", "loadgroup"])]
+    with ExitStack() as parts:
+        # A state folder of its own: beside a running portal, its runtime.json would name that portal's stores.
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "LYCEUM_VAR": parts.enter_context(tempfile.TemporaryDirectory(prefix="lyceum-var-")),
+        }
+        try:
+            if not os.environ.get("DATABASE_URL"):
+                environment["DATABASE_URL"] = parts.enter_context(postgres())
+            if not os.environ.get("REDIS_URL"):
+                environment["REDIS_URL"] = parts.enter_context(redis(durable=True))
+                environment["REDIS_VOLATILE_URL"] = parts.enter_context(redis(durable=False))
+        except CannotStart as reason:
+            print(reason, file=sys.stderr)  # noqa: T201
+            return 1
+        process = subprocess.Popen(command, cwd=env.BASE_DIR, env=environment)
+        while True:
+            with suppress(KeyboardInterrupt):  # pytest hears Ctrl-C too, and says which tests had run
+                return process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
