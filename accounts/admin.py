@@ -1,0 +1,72 @@
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import KeptMail, Membership, Organization, Project, User
+from accounts.services import readmit_user, suspend_user
+
+
+class MembershipInline(admin.TabularInline[Membership, Any]):
+    model = Membership
+    extra = 0
+    autocomplete_fields = ["user", "organization"]
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin[User]):
+    list_display = ["email", "name", "public_id", "is_staff", "is_active", "suspended_at", "date_joined", "is_sample"]
+    list_filter = ["is_staff", "is_active", "is_sample", ("suspended_at", admin.EmptyFieldListFilter)]
+    search_fields = ["email", "name", "public_id"]
+    ordering = ["-date_joined"]
+    readonly_fields = ["public_id", "suspended_at", "last_login", "date_joined"]
+    fieldsets = [
+        (None, {"fields": ["email", "password", "public_id"]}),
+        (_("Person"), {"fields": ["name", "language"]}),
+        (_("Permissions"), {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
+        (_("Record"), {"fields": ["suspended_at", "last_login", "date_joined"]}),
+    ]
+    add_fieldsets = [(None, {"classes": ["wide"], "fields": ["email", "password1", "password2"]})]
+    inlines = [MembershipInline]
+    actions = ["suspend", "readmit"]
+
+    @admin.action(description=_("Suspend"))
+    def suspend(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset.exclude(pk=request.user.pk):
+            suspend_user(user=user)
+
+    @admin.action(description=_("Readmit"))
+    def readmit(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            readmit_user(user=user)
+
+
+@admin.register(Organization)
+class OrganizationAdmin(admin.ModelAdmin[Organization]):
+    list_display = ["name", "public_id", "is_personal", "created_at", "is_sample"]
+    list_filter = ["is_personal", "is_sample"]
+    search_fields = ["name", "public_id", "memberships__user__email"]
+    readonly_fields = ["public_id", "created_at"]
+    inlines = [MembershipInline]
+
+
+@admin.register(Project)
+class ProjectAdmin(admin.ModelAdmin[Project]):
+    list_display = ["name", "public_id", "organization", "created_at"]
+    list_select_related = ["organization"]
+    search_fields = ["name", "public_id", "organization__name", "organization__public_id"]
+    readonly_fields = ["public_id", "created_at"]
+    autocomplete_fields = ["organization"]
+
+
+@admin.register(KeptMail)
+class KeptMailAdmin(admin.ModelAdmin[KeptMail]):
+    list_display = ["created_at", "recipient", "subject"]
+    search_fields = ["recipient", "subject"]
+    readonly_fields = ["created_at", "recipient", "subject", "body"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False

@@ -1,0 +1,22 @@
+from typing import Any
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+def open_workspace_at_sign_up(sender: object, user: Any, **kwargs: object) -> None:
+    from accounts.services import open_workspace
+
+    open_workspace(user=user)
+
+
+class AccountsConfig(AppConfig):
+    name = "accounts"
+    verbose_name = _("Accounts")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from allauth.account.signals import user_signed_up
+
+        # From the form and from an identity provider alike.
+        user_signed_up.connect(open_workspace_at_sign_up, dispatch_uid="accounts.open_workspace")

@@ -1,0 +1,44 @@
+from django import forms
+from django.contrib.auth.password_validation import validate_password
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+
+
+class ProfileForm(forms.ModelForm[User]):
+    """What others read of a person, and the language of their mail."""
+
+    class Meta:
+        model = User
+        fields = ["name"]
+        labels = {"name": _("Name")}
+        help_texts = {"name": _("Shown beside what you write. Your e-mail address is never shown.")}
+
+
+class OperatorForm(forms.Form):
+    """The first staff account."""
+
+    email = forms.EmailField(label=_("E-mail address"))
+    password = forms.CharField(
+        label=_("Password"),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=_("At least 10 characters."),
+    )
+    sample_data = forms.BooleanField(
+        label=_("Fill the portal with sample data"),
+        required=False,
+        help_text=_(
+            "People, a month of usage and a forum to look around in, all labelled as samples. One command removes them."
+        ),
+    )
+
+    def clean_email(self) -> str:
+        email: str = self.cleaned_data["email"].lower()
+        if User.objects.filter(email=email).exists():
+            raise forms.ValidationError(_("This address has an account already. Choose another for the operator."))
+        return email
+
+    def clean_password(self) -> str:
+        password: str = self.cleaned_data["password"]
+        validate_password(password)
+        return password

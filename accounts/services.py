@@ -1,0 +1,90 @@
+"""What people do with their accounts."""
+
+import hashlib
+import secrets
+
+from allauth.account.models import EmailAddress
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import Membership, OperatorInvitation, Organization, Project, Role, User
+from accounts.signals import user_signed_up, user_suspension_changed
+
+
+class InvitationSpentError(Exception):
+    """The one-time operator link was used already, or was never made."""
+
+
+@transaction.atomic
+def open_workspace(*, user: User) -> Project:
+    """The first project of a user, made with a personal organization when they have neither; a new one is announced."""
+    # Two first requests at once would make two workspaces; the row of the user lets one through at a time.
+    User.objects.select_for_update().get(pk=user.pk)
+    if project := Project.objects.for_member(user).first():
+        return project
+    organization = Organization.objects.create(name=_("Personal"), is_personal=True, is_sample=user.is_sample)
+    Membership.objects.create(organization=organization, user=user, role=Role.OWNER)
+    project = Project.objects.create(organization=organization, name=_("First project"))
+    user_signed_up.send(sender=User, user=user)
+    return project
+
+
+@transaction.atomic
+def register_verified(*, email: str) -> User:
+    """The user with this address, made with a verified address, a workspace and no password when there is none."""
+    address = email.strip().lower()
+    user = User.objects.filter(email=address).first()
+    if user is None:
+        user = User.objects.create_user(address)
+        EmailAddress.objects.create(user=user, email=address, verified=True, primary=True)
+        open_workspace(user=user)
+    return user
+
+
+def invite_operator() -> str:
+    """A new one-time token for the link that makes the first staff account; earlier links stop working."""
+    token = secrets.token_urlsafe(32)
+    with transaction.atomic():
+        OperatorInvitation.objects.all().delete()
+        OperatorInvitation.objects.create(token_hash=_hash(token))
+    return token
+
+
+def operator_invitation_exists(*, token: str) -> bool:
+    return OperatorInvitation.objects.filter(token_hash=_hash(token)).exists()
+
+
+@transaction.atomic
+def accept_operator_invitation(*, token: str, email: str, password: str) -> User:
+    """Make the staff account that `token` allows, once.
+
+    Raises InvitationSpentError when the token was used before; two requests at once make one account.
+    """
+    spent, _details = OperatorInvitation.objects.filter(token_hash=_hash(token)).delete()
+    if not spent:
+        raise InvitationSpentError
+    user = User.objects.create_superuser(email, password)
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    open_workspace(user=user)
+    return user
+
+
+@transaction.atomic
+def suspend_user(*, user: User) -> None:
+    """Take from a user the right to write; reading and existing keys go on."""
+    user.suspended_at = timezone.now()
+    user.save(update_fields=["suspended_at"])
+    user_suspension_changed.send(sender=User, user=user)
+
+
+@transaction.atomic
+def readmit_user(*, user: User) -> None:
+    """Give a suspended user the right to write back."""
+    user.suspended_at = None
+    user.save(update_fields=["suspended_at"])
+    user_suspension_changed.send(sender=User, user=user)
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

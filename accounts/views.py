@@ -1,0 +1,71 @@
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.access import AuthedRequest, choose_project, project_for
+from accounts.forms import OperatorForm, ProfileForm
+from accounts.models import KeptMail
+from accounts.services import InvitationSpentError, accept_operator_invitation, operator_invitation_exists
+from accounts.signals import operator_arrived
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def settings_page(request: AuthedRequest) -> HttpResponse:
+    """The person's own page: their name, and the way to addresses, password and second factors."""
+    form = ProfileForm(request.POST or None, instance=request.user)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, _("Your name is saved."))
+        return redirect("accounts:settings")
+    return render(request, "accounts/settings.html", {"form": form}, status=400 if form.errors else 200)
+
+
+@login_required
+@require_POST
+def choose(request: AuthedRequest, project_id: str) -> HttpResponse:
+    choose_project(request, project_for(request.user, project_id))
+    return redirect("quickstart")
+
+
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def setup(request: HttpRequest, token: str) -> HttpResponse:
+    """The one-time page behind the link of the first start: the operator makes the first staff account."""
+    if not operator_invitation_exists(token=token):
+        raise Http404
+    form = OperatorForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        answers: dict[str, Any] = form.cleaned_data
+        try:
+            user = accept_operator_invitation(token=token, email=answers["email"], password=answers["password"])
+        except InvitationSpentError:
+            raise Http404 from None
+        login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+        operator_arrived.send(sender=type(user), user=user, wants_sample_data=answers["sample_data"])
+        messages.success(request, _("Welcome. You are staff here: the Operate section on the left is yours."))
+        return redirect("quickstart")
+    return render(request, "accounts/setup.html", {"form": form}, status=400 if form.errors else 200)
+
+
+@never_cache
+@login_required
+@require_safe
+def mail(request: AuthedRequest) -> HttpResponse:
+    """Mail kept because no mail server is configured: everyone's own, and for staff all of it."""
+    if settings.EMAIL_URL:
+        raise Http404
+    kept = KeptMail.objects.order_by("-pk")
+    if not request.user.is_staff:
+        kept = kept.filter(recipient=request.user.email)
+    return render(request, "accounts/mail.html", {"mails": kept[:50]})

@@ -1,0 +1,44 @@
+import pytest
+from django.conf import LazySettings
+from django.core.mail import send_mail
+from django.test import Client
+
+from accounts.models import KeptMail, User
+
+URL = "/mail/"
+
+
+@pytest.fixture(autouse=True)
+def no_mail_server(settings: LazySettings) -> None:
+    settings.EMAIL_BACKEND = "accounts.mail.KeptMailBackend"
+    settings.EMAIL_URL = ""
+
+
+def test_it_works(ada: User, ada_client: Client) -> None:
+    send_mail("Reset your password", "Follow http://localhost/reset", None, [ada.email])
+    page = ada_client.get(URL).content.decode()
+    assert "Reset your password" in page
+    assert 'href="http://localhost/reset"' in page
+
+
+def test_mail_to_others_is_not_shown(ada: User, cyd_client: Client) -> None:
+    send_mail("Reset your password", "…", None, [ada.email])
+    assert "Reset your password" not in cyd_client.get(URL).content.decode()
+
+
+def test_staff_read_all_of_it(ada: User, sam_client: Client) -> None:
+    send_mail("Reset your password", "…", None, [ada.email])
+    assert "Reset your password" in sam_client.get(URL).content.decode()
+
+
+def test_with_a_mail_server_there_is_no_such_page(sam_client: Client, settings: LazySettings) -> None:
+    settings.EMAIL_URL = "smtp://mail.example.com"
+    assert sam_client.get(URL).status_code == 404
+
+
+@pytest.mark.django_db
+def test_the_oldest_go_first() -> None:
+    KeptMail.objects.bulk_create(KeptMail(recipient="a@example.com", subject=str(n), body="") for n in range(1000))
+    send_mail("newest", "…", None, ["a@example.com"])
+    assert KeptMail.objects.count() == 1000
+    assert not KeptMail.objects.filter(subject="0").exists()
