@@ -1,0 +1,146 @@
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from catalog import services
+from catalog.models import Backend, BackendQuerySet, Deployment, DeploymentQuerySet, HostedModel, HostedModelQuerySet
+from catalog.signals import catalog_changed
+
+
+class DeploymentInline(admin.TabularInline[Deployment, HostedModel]):
+    """Where a model runs."""
+
+    model = Deployment
+    extra = 0
+    can_delete = False
+    fields = ["backend", "backend_name", "is_enabled", "context_window", "vanished_at"]
+    readonly_fields = ["backend", "backend_name", "context_window", "vanished_at"]
+
+    def has_add_permission(self, request: HttpRequest, obj: HostedModel | None = None) -> bool:
+        return False
+
+
+@admin.register(Backend)
+class BackendAdmin(admin.ModelAdmin[Backend]):
+    """Backends are connected, moved and given credentials on their own page, which asks the server first."""
+
+    list_display = ["name", "kind", "base_url", "is_enabled", "is_healthy", "fault", "latency_ms", "checked_at"]
+    list_filter = ["kind", "is_enabled", "is_healthy", "is_embedded"]
+    search_fields = ["name", "base_url", "deployments__backend_name"]
+    ordering = ["name"]
+    actions = ["enable", "disable", "check_now"]
+    fields = [
+        "name", "kind", "base_url", "own_page", "is_enabled", "is_embedded", "is_healthy", "fault", "fault_detail",
+        "latency_ms", "checked_at", "created_at",
+    ]  # fmt: skip
+    readonly_fields = [
+        "name", "kind", "base_url", "own_page", "is_embedded", "is_healthy", "fault", "fault_detail",
+        "latency_ms", "checked_at", "created_at",
+    ]  # fmt: skip
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def delete_model(self, request: HttpRequest, obj: Backend) -> None:
+        services.remove_backend(backend=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Backend]) -> None:
+        for backend in queryset:
+            services.remove_backend(backend=backend)
+
+    @admin.display(description=_("address and credential"))
+    def own_page(self, backend: Backend) -> str:
+        return format_html('<a href="{}">{}</a>', reverse("catalog:backend", args=[backend.name]), _("Change"))
+
+    @admin.action(description=_("Send calls to the selected backends"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: BackendQuerySet) -> None:
+        self._set_enabled(request, queryset, is_enabled=True)
+
+    @admin.action(description=_("Send no calls to the selected backends"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: BackendQuerySet) -> None:
+        self._set_enabled(request, queryset, is_enabled=False)
+
+    @admin.action(description=_("Check the selected backends now"), permissions=["view"])
+    def check_now(self, request: HttpRequest, queryset: BackendQuerySet) -> None:
+        services.check_backends(only=queryset)
+        self.message_user(request, _("Checked."), messages.SUCCESS)
+
+    def _set_enabled(self, request: HttpRequest, queryset: BackendQuerySet, *, is_enabled: bool) -> None:
+        count = queryset.update(is_enabled=is_enabled)
+        catalog_changed()
+        self.message_user(
+            request, ngettext("%d backend changed.", "%d backends changed.", count) % count, messages.SUCCESS
+        )
+
+
+@admin.register(HostedModel)
+class HostedModelAdmin(admin.ModelAdmin[HostedModel]):
+    list_display = [
+        "public_name",
+        "chats",
+        "embeds",
+        "context_window",
+        "input_price",
+        "output_price",
+        "is_visible",
+        "created_at",
+    ]
+    list_filter = ["is_visible", "chats", "embeds", "is_demonstration", "deployments__backend"]
+    search_fields = ["public_name", "description", "deployments__backend_name"]
+    ordering = ["public_name"]
+    readonly_fields = ["public_name", "is_demonstration", "created_at"]
+    actions = ["show", "hide"]
+    inlines = [DeploymentInline]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.action(description=_("Show the selected models to developers"), permissions=["change"])
+    def show(self, request: HttpRequest, queryset: HostedModelQuerySet) -> None:
+        self._set_visible(request, queryset, is_visible=True)
+
+    @admin.action(description=_("Hide the selected models from developers"), permissions=["change"])
+    def hide(self, request: HttpRequest, queryset: HostedModelQuerySet) -> None:
+        self._set_visible(request, queryset, is_visible=False)
+
+    def _set_visible(self, request: HttpRequest, queryset: HostedModelQuerySet, *, is_visible: bool) -> None:
+        count = queryset.update(is_visible=is_visible)
+        catalog_changed()
+        self.message_user(request, ngettext("%d model changed.", "%d models changed.", count) % count, messages.SUCCESS)
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(admin.ModelAdmin[Deployment]):
+    list_display = ["hosted_model", "backend", "backend_name", "context_window", "is_enabled", "vanished_at"]
+    list_filter = ["is_enabled", "backend", ("vanished_at", admin.EmptyFieldListFilter)]
+    search_fields = ["backend_name", "hosted_model__public_name", "backend__name"]
+    # Not the backend by the same join: that would read, and need to decrypt, its credential.
+    list_select_related = ["hosted_model"]
+    readonly_fields = ["hosted_model", "backend", "backend_name", "context_window", "vanished_at"]
+    actions = ["enable", "disable"]
+
+    def get_queryset(self, request: HttpRequest) -> DeploymentQuerySet:
+        deployments: DeploymentQuerySet = Deployment.objects.select_related("hosted_model").prefetch_related("backend")
+        return deployments.order_by("hosted_model__public_name", "pk")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.action(description=_("Send calls to the selected deployments"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: DeploymentQuerySet) -> None:
+        self._set_enabled(request, queryset, is_enabled=True)
+
+    @admin.action(description=_("Send no calls to the selected deployments"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: DeploymentQuerySet) -> None:
+        self._set_enabled(request, queryset, is_enabled=False)
+
+    def _set_enabled(self, request: HttpRequest, queryset: DeploymentQuerySet, *, is_enabled: bool) -> None:
+        count = queryset.update(is_enabled=is_enabled, vanished_at=None)
+        catalog_changed()
+        self.message_user(
+            request, ngettext("%d deployment changed.", "%d deployments changed.", count) % count, messages.SUCCESS
+        )

@@ -1,0 +1,43 @@
+"""Models over the REST API."""
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import generics, serializers
+from rest_framework.permissions import AllowAny
+
+from catalog.models import Availability, HostedModel
+from common.api import KeysetPagination, ProblemSerializer
+
+
+class ModelSerializer(serializers.ModelSerializer[HostedModel]):
+    """A model that can be called. Prices are nano-dollars (1e-9 USD) per million tokens; zero is free."""
+
+    id = serializers.CharField(source="public_name", help_text="What to put into `model` of a request.")
+    description = serializers.CharField(source="about")
+    availability = serializers.ChoiceField(
+        Availability.choices, help_text="How much of what serves the model answered the last check."
+    )
+
+    class Meta:
+        model = HostedModel
+        fields = [
+            "id", "description", "context_window", "max_output_tokens", "input_price_nano", "output_price_nano",
+            "chats", "embeds", "availability", "is_demonstration", "created_at",
+        ]  # fmt: skip
+
+
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="models_list", responses={200: ModelSerializer(many=True), 400: ProblemSerializer}, tags=["models"]
+    )
+)
+class ModelsView(generics.ListAPIView[HostedModel]):
+    """Every model that can be called here, newest first."""
+
+    serializer_class = ModelSerializer
+    permission_classes = [AllowAny]
+    pagination_class = KeysetPagination
+    keyset_by = "created_at"
+
+    def get_queryset(self) -> "QuerySet[HostedModel]":
+        return HostedModel.objects.for_models_page()

@@ -1,0 +1,175 @@
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.core.validators import validate_slug
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from catalog.discovery import DiscoveryError, normalize
+from catalog.models import Backend, BackendKind, Fault, HostedModel
+from catalog.services import RESERVED_NAMES
+from common.http import origin, validate_base_url
+from common.money import dollars, nano_from_dollars
+
+ADDRESS_ATTRIBUTES = {
+    "inputmode": "url",
+    "placeholder": "http://gpu-1:8000/v1",
+    "autocomplete": "off",
+    "spellcheck": "false",
+}
+# The field outlives the form's replacement by its answer: what was typed into it is in no page the server sends.
+CREDENTIAL_ATTRIBUTES = {"autocomplete": "new-password", "spellcheck": "false", "hx-preserve": "true"}
+MOST_EXPENSIVE_DOLLARS = Decimal(1_000_000)
+
+
+class AddressForm(forms.Form):
+    """Where an inference server is, and how to be let in."""
+
+    base_url = forms.CharField(
+        label=_("Address"),
+        max_length=400,
+        widget=forms.TextInput(attrs=ADDRESS_ATTRIBUTES),
+        help_text=_("What an SDK takes as its base URL, with /v1 at the end or without."),
+    )
+    credential = forms.CharField(
+        label=_("Credential"),
+        required=False,
+        max_length=4000,
+        widget=forms.PasswordInput(attrs=CREDENTIAL_ATTRIBUTES),
+        help_text=_("The server’s API key, if it asks for one. Stored encrypted, and never shown again."),
+    )
+    kind = forms.ChoiceField(
+        label=_("Server"), required=False, choices=[("", _("Find out")), *BackendKind.choices], initial=""
+    )
+
+    def clean_base_url(self) -> str:
+        url = normalize(self.cleaned_data["base_url"])
+        validate_base_url(url)
+        return url
+
+    def clean_credential(self) -> str:
+        credential: str = self.cleaned_data["credential"].strip()
+        if not credential.isprintable():
+            raise forms.ValidationError(_("A credential is one line of printable characters."))
+        return credential
+
+    def clean_kind(self) -> BackendKind | None:
+        return BackendKind(self.cleaned_data["kind"]) if self.cleaned_data["kind"] else None
+
+    def refuse(self, error: DiscoveryError) -> None:
+        """Show what is wrong with the server beside the field that would mend it."""
+        field = "credential" if error.fault in {Fault.UNAUTHORIZED, Fault.UNDECRYPTABLE} else "base_url"
+        self.add_error(field, str(error))
+
+
+class ConnectForm(AddressForm):
+    """A new backend."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=60,
+        validators=[validate_slug],
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "placeholder": "gpu-1"}),
+        help_text=_("For you and your colleagues: letters, digits, hyphens and underscores."),
+    )
+    field_order = ["name", "base_url", "credential", "kind"]
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if name in RESERVED_NAMES:
+            raise forms.ValidationError(_("This name is kept for the portal itself. Choose another."))
+        if Backend.objects.filter(name=name).exists():
+            raise forms.ValidationError(
+                _("A backend of this name is connected already. Choose another, or edit that one.")
+            )
+        return name
+
+
+class EditBackendForm(AddressForm):
+    """A backend that is connected. Without a new credential the stored one stays, for the same server only."""
+
+    forget_credential = forms.BooleanField(label=_("Remove the stored credential"), required=False)
+    field_order = ["base_url", "credential", "forget_credential", "kind"]
+
+    def __init__(self, data: QueryDict | None = None, *, backend: Backend) -> None:
+        super().__init__(data, initial={"base_url": backend.base_url, "kind": backend.kind})
+        self.backend = backend
+        self.hint = backend.credential_hint
+        if self.hint:
+            self.fields["credential"].help_text = _("One is stored (%(hint)s). Leave this empty to keep it.") % {
+                "hint": self.hint
+            }
+        else:
+            del self.fields["forget_credential"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        url = cleaned.get("base_url")
+        moves = url is not None and origin(url) != origin(self.backend.base_url)
+        if moves and self.hint and not cleaned.get("credential") and not cleaned.get("forget_credential"):
+            # Otherwise pointing a backend at a server of one's own would reveal what this page never shows.
+            self.add_error(
+                "credential", _("The address is another server’s: enter the credential again, or remove it.")
+            )
+        return cleaned
+
+    def new_credential(self) -> str | None:
+        """None means that the stored one stays."""
+        if self.cleaned_data.get("forget_credential"):
+            return ""
+        return self.cleaned_data["credential"] or None
+
+
+class ModelForm(forms.Form):
+    """What developers read about a hosted model, and what it costs them."""
+
+    description = forms.CharField(
+        label=_("Description"),
+        required=False,
+        max_length=4000,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text=_("What it is good at, in a sentence or two."),
+    )
+    input_price = forms.DecimalField(
+        label=_("Price of a million input tokens"),
+        min_value=0,
+        max_value=MOST_EXPENSIVE_DOLLARS,
+        decimal_places=9,
+        help_text=_("In US dollars. 0 is free."),
+    )
+    output_price = forms.DecimalField(
+        label=_("Price of a million output tokens"),
+        min_value=0,
+        max_value=MOST_EXPENSIVE_DOLLARS,
+        decimal_places=9,
+        help_text=_("In US dollars. 0 is free."),
+    )
+    context_window = forms.IntegerField(
+        label=_("Context window"), required=False, min_value=1, max_value=2**31 - 1, help_text=_("In tokens.")
+    )
+    max_output_tokens = forms.IntegerField(
+        label=_("Most tokens in an answer"), required=False, min_value=1, max_value=2**31 - 1
+    )
+    chats = forms.BooleanField(label=_("Answers chats"), required=False)
+    embeds = forms.BooleanField(label=_("Gives embeddings"), required=False)
+    is_visible = forms.BooleanField(
+        label=_("Visible to developers"),
+        required=False,
+        help_text=_("A hidden model is refused as if it did not exist."),
+    )
+
+    @classmethod
+    def initial_for(cls, model: HostedModel) -> dict[str, Any]:
+        plain = ("description", "context_window", "max_output_tokens", "chats", "embeds", "is_visible")
+        return {name: getattr(model, name) for name in plain} | {
+            "input_price": f"{dollars(model.input_price_nano).normalize():f}",
+            "output_price": f"{dollars(model.output_price_nano).normalize():f}",
+        }
+
+    def changes(self) -> dict[str, Any]:
+        """The cleaned values under the names and in the units of `services.edit_model`."""
+        values = dict(self.cleaned_data)
+        values["input_price_nano"] = nano_from_dollars(values.pop("input_price"))
+        values["output_price_nano"] = nano_from_dollars(values.pop("output_price"))
+        return values

@@ -1,0 +1,247 @@
+"""Backends, the models they host, and where each model runs."""
+
+from typing import TYPE_CHECKING, Self
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from common.fields import EncryptedTextField, UndecryptableError
+from common.http import validate_base_url
+from common.money import display_dollars
+
+SHORTEST_HINTED_CREDENTIAL = 12
+
+
+class BackendKind(models.TextChoices):
+    """What server answers at a backend's address; quirks are handled by kind."""
+
+    VLLM = "vllm", "vLLM"
+    SGLANG = "sglang", "SGLang"
+    LLAMA_CPP = "llama.cpp", "llama.cpp"
+    OLLAMA = "ollama", "Ollama"
+    TGI = "tgi", "Text Generation Inference"
+    OPENAI = "openai", _("OpenAI-compatible server")
+
+
+class Fault(models.TextChoices):
+    """Why a backend cannot be used. The first five are common.http.Failure's."""
+
+    TIMEOUT = "timeout", _("It gave no answer in time.")
+    REFUSED = "refused", _("Nothing listens at this address.")
+    UNKNOWN_HOST = "unknown_host", _("No machine of this name is known here.")
+    TLS = "tls", _("No encrypted connection: its certificate is not trusted, or it speaks plain HTTP.")
+    BROKEN = "broken", _("The connection broke off.")
+    UNAUTHORIZED = "unauthorized", _("It does not accept the credential, or wants one.")
+    NOT_OPENAI = "not_openai", _("Something answers, but it is not an OpenAI-compatible server.")
+    REDIRECTS = "redirects", _("It sends callers to another address, which is not followed: enter that one.")
+    ERROR_STATUS = "error_status", _("It answers with an error.")
+    NO_MODELS = "no_models", _("It serves no model.")
+    UNDECRYPTABLE = "undecryptable", _("Its credential can no longer be decrypted: enter it again.")
+
+    def in_words(self, detail: str) -> str:
+        return f"{self.label} ({detail})" if detail else str(self.label)
+
+
+class Availability(models.TextChoices):
+    """How much of what serves a model answered the last check."""
+
+    WORKING = "working", _("Working")
+    PARTLY = "partly", _("Partly working")
+    DOWN = "down", _("Not answering")
+    UNKNOWN = "unknown", _("Not checked yet")
+
+
+class BackendQuerySet(models.QuerySet["Backend"]):
+    def enabled(self) -> Self:
+        return self.filter(is_enabled=True)
+
+    def for_backends_page(self) -> Self:
+        deployments = Deployment.objects.select_related("hosted_model").order_by("hosted_model__public_name")
+        return self.prefetch_related(Prefetch("deployments", queryset=deployments)).order_by("name")
+
+
+_BackendManager = models.Manager.from_queryset(BackendQuerySet)
+
+
+class BackendManager(_BackendManager["Backend"]):
+    """Leaves the credential unread until it is asked for: one that no longer decrypts must not break a list."""
+
+    def get_queryset(self) -> BackendQuerySet:
+        return BackendQuerySet(self.model, using=self._db).defer("credential")
+
+
+class Backend(models.Model):
+    """An inference server. `base_url` is what an SDK would be given; paths such as `/chat/completions` follow it."""
+
+    name = models.SlugField(
+        _("name"), max_length=60, unique=True, help_text=_("Letters, digits and hyphens; developers do not see it.")
+    )
+    base_url = models.CharField(_("address"), max_length=400, validators=[validate_base_url])
+    kind = models.CharField(_("server"), max_length=20, choices=BackendKind, default=BackendKind.OPENAI)
+    credential = EncryptedTextField(_("credential"), blank=True, default="")
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    is_embedded = models.BooleanField(_("demonstration model"), default=False, editable=False)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    checked_at = models.DateTimeField(_("checked at"), null=True, blank=True, editable=False)
+    is_healthy = models.BooleanField(_("healthy"), null=True, editable=False)
+    fault = models.CharField(_("fault"), max_length=20, choices=Fault, blank=True, editable=False)
+    fault_detail = models.CharField(max_length=40, blank=True, editable=False)
+    latency_ms = models.PositiveIntegerField(_("answer time of the last check"), null=True, editable=False)
+
+    objects = BackendManager()
+
+    class Meta:
+        verbose_name = _("backend")
+        verbose_name_plural = _("backends")
+        ordering = ["name"]
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(fields=["is_embedded"], condition=Q(is_embedded=True), name="one_embedded_backend"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def fault_in_words(self) -> str:
+        """What the last check found wrong; empty when nothing."""
+        return Fault(self.fault).in_words(self.fault_detail) if self.fault else ""
+
+    @property
+    def credential_hint(self) -> str:
+        """What staff may see of the credential: empty when none is set, never enough to use."""
+        try:
+            credential = self.credential
+        except UndecryptableError:
+            return str(_("set, but no longer readable: enter it again"))
+        if not credential:
+            return ""
+        # Four characters of a short secret would be a good part of it.
+        return f"…{credential[-4:]}" if len(credential) >= SHORTEST_HINTED_CREDENTIAL else "…"
+
+
+class HostedModelQuerySet(models.QuerySet["HostedModel"]):
+    def offered(self) -> Self:
+        """Models a caller may name: visible, and with a deployment on an enabled backend."""
+        return self.filter(Exists(Deployment.objects.serving().filter(hosted_model=OuterRef("pk"))), is_visible=True)
+
+    def for_models_page(self) -> Self:
+        """Offered models with what serves them in `serving`, by name, the demonstration model last."""
+        serving = Deployment.objects.serving().select_related(None).prefetch_related("backend")
+        return (
+            self.offered()
+            .prefetch_related(Prefetch("deployments", queryset=serving, to_attr="serving"))
+            .order_by("is_demonstration", "public_name")
+        )
+
+
+class HostedModel(models.Model):
+    """A model under the name developers call it by. Prices are nano-dollars per million tokens; zero is free."""
+
+    public_name = models.CharField(_("name"), max_length=200, unique=True)
+    description = models.TextField(_("description"), blank=True)
+    context_window = models.PositiveIntegerField(
+        _("context window"), null=True, blank=True, help_text=_("In tokens; empty when the server does not say.")
+    )
+    max_output_tokens = models.PositiveIntegerField(_("most tokens in an answer"), null=True, blank=True)
+    input_price_nano = models.BigIntegerField(
+        _("price of a million input tokens"),
+        default=0,
+        validators=[MinValueValidator(0)],
+        help_text=_("In nano-dollars."),
+    )
+    output_price_nano = models.BigIntegerField(
+        _("price of a million output tokens"),
+        default=0,
+        validators=[MinValueValidator(0)],
+        help_text=_("In nano-dollars."),
+    )
+    chats = models.BooleanField(_("answers chats"), default=True)
+    embeds = models.BooleanField(_("gives embeddings"), default=False)
+    is_visible = models.BooleanField(_("visible to developers"), default=True)
+    is_demonstration = models.BooleanField(_("demonstration model"), default=False, editable=False)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    objects = HostedModelQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        serving: list["Deployment"]  # set by for_models_page
+
+    class Meta:
+        verbose_name = _("hosted model")
+        verbose_name_plural = _("hosted models")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(input_price_nano__gte=0) & Q(output_price_nano__gte=0), name="prices_are_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_name
+
+    @property
+    def is_free(self) -> bool:
+        return self.input_price_nano == 0 and self.output_price_nano == 0
+
+    @property
+    def input_price(self) -> str:
+        """Dollars for a million input tokens, for reading."""
+        return display_dollars(self.input_price_nano)
+
+    @property
+    def output_price(self) -> str:
+        """Dollars for a million output tokens, for reading."""
+        return display_dollars(self.output_price_nano)
+
+    @property
+    def about(self) -> str:
+        """The description in the reader's language where we wrote it ourselves, else as staff wrote it."""
+        return gettext(self.description) if self.is_demonstration and self.description else self.description
+
+    @property
+    def availability(self) -> Availability:
+        """Whether a call would be answered now, from the `serving` that `for_models_page` fetched."""
+        answers = [deployment.backend.is_healthy for deployment in self.serving]
+        if all(answer is None for answer in answers):
+            return Availability.UNKNOWN
+        if not any(answers):
+            return Availability.DOWN
+        return Availability.WORKING if all(answers) else Availability.PARTLY
+
+
+class DeploymentQuerySet(models.QuerySet["Deployment"]):
+    def serving(self) -> Self:
+        """Where calls may go: enabled, on an enabled backend."""
+        return self.filter(is_enabled=True, backend__is_enabled=True)
+
+
+class Deployment(models.Model):
+    """A hosted model on one backend, under the name that backend knows it by."""
+
+    hosted_model = models.ForeignKey(
+        HostedModel, on_delete=models.CASCADE, related_name="deployments", verbose_name=_("hosted model")
+    )
+    backend = models.ForeignKey(
+        Backend, on_delete=models.CASCADE, related_name="deployments", verbose_name=_("backend")
+    )
+    backend_name = models.CharField(_("name at the backend"), max_length=300)
+    is_enabled = models.BooleanField(_("enabled"), default=True)
+    # A model that went away by itself comes back by itself; one that staff switched off stays off.
+    vanished_at = models.DateTimeField(_("no longer listed since"), null=True, blank=True, editable=False)
+    context_window = models.PositiveIntegerField(_("context window here"), null=True, blank=True, editable=False)
+
+    objects = DeploymentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("deployment")
+        verbose_name_plural = _("deployments")
+        constraints = [
+            models.UniqueConstraint(fields=["backend", "backend_name"], name="one_deployment_per_backend_name"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.hosted_model} @ {self.backend}"

@@ -1,0 +1,129 @@
+"""The catalog as the gateway needs it: which model runs where, under which name, at what price."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import NamedTuple
+
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
+from catalog.models import Deployment
+from common.fields import UndecryptableError, decrypt
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One place where a model runs. `base_url` has no slash at its end; `backend_name` is what to put in `model`."""
+
+    backend: str
+    base_url: str
+    kind: str
+    backend_name: str
+    is_healthy: bool | None
+    credential: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedModel:
+    """A model that callers may name. `routes` is empty when no backend of it can be used at the moment."""
+
+    name: str
+    routes: tuple[Route, ...]
+    input_price_nano: int
+    output_price_nano: int
+    context_window: int | None
+    max_output_tokens: int | None
+    chats: bool
+    embeds: bool
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """Every offered model by its public name."""
+
+    models: Mapping[str, RoutedModel]
+
+
+class _Row(NamedTuple):
+    public_name: str
+    input_price_nano: int
+    output_price_nano: int
+    context_window: int | None
+    max_output_tokens: int | None
+    chats: bool
+    embeds: bool
+    created_at: datetime
+    backend: str
+    base_url: str
+    kind: str
+    is_healthy: bool | None
+    backend_name: str
+    sealed: str
+
+
+def load() -> RoutingTable:
+    """The table as the database has it now, in one query.
+
+    A backend whose credential no longer decrypts is left out of its models' routes; the health check tells staff.
+    """
+    rows = (
+        Deployment.objects.serving()
+        .filter(hosted_model__is_visible=True)
+        .order_by("hosted_model__public_name", "pk")
+        # The cast reads the ciphertext as it stands, so that one broken credential does not break the whole table.
+        .values_list(
+            "hosted_model__public_name",
+            "hosted_model__input_price_nano",
+            "hosted_model__output_price_nano",
+            "hosted_model__context_window",
+            "hosted_model__max_output_tokens",
+            "hosted_model__chats",
+            "hosted_model__embeds",
+            "hosted_model__created_at",
+            "backend__name",
+            "backend__base_url",
+            "backend__kind",
+            "backend__is_healthy",
+            "backend_name",
+            Cast("backend__credential", TextField()),
+        )
+    )
+    by_name: defaultdict[str, list[_Row]] = defaultdict(list)
+    for values in rows:
+        row = _Row(*values)
+        by_name[row.public_name].append(row)
+    return RoutingTable(models=MappingProxyType({name: _model(name, found) for name, found in by_name.items()}))
+
+
+def _model(name: str, rows: list[_Row]) -> RoutedModel:
+    first = rows[0]
+    return RoutedModel(
+        name=name,
+        routes=tuple(route for row in rows if (route := _route(row)) is not None),
+        input_price_nano=first.input_price_nano,
+        output_price_nano=first.output_price_nano,
+        context_window=first.context_window,
+        max_output_tokens=first.max_output_tokens,
+        chats=first.chats,
+        embeds=first.embeds,
+        created=int(first.created_at.timestamp()),
+    )
+
+
+def _route(row: _Row) -> Route | None:
+    try:
+        credential = decrypt(row.sealed) if row.sealed else ""
+    except UndecryptableError:
+        return None
+    return Route(
+        backend=row.backend,
+        base_url=row.base_url,
+        kind=row.kind,
+        backend_name=row.backend_name,
+        is_healthy=row.is_healthy,
+        credential=credential,
+    )

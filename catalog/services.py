@@ -1,0 +1,356 @@
+"""Everything that writes to the catalog."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.db.models import TextField
+from django.db.models.functions import Cast
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_noop
+
+from accounts.models import User
+from catalog import discovery
+from catalog.discovery import DiscoveryError, FoundModel, FoundServer, LocalServer
+from catalog.kinds import UNREADABLE
+from catalog.models import Backend, BackendKind, BackendQuerySet, Deployment, Fault, HostedModel
+from catalog.signals import catalog_changed
+from common.fields import UndecryptableError, decrypt
+from common.http import Client, origin, run
+from notifications.services import notify
+
+log = structlog.get_logger(__name__)
+
+EMBEDDED_NAME = "embedded"
+EMBEDDED_MODEL = "smollm2-135m-instruct"
+EMBEDDED_CONTEXT_WINDOW = 8192
+EMBEDDED_DESCRIPTION = gettext_noop(
+    "A demonstration model of 135 million parameters that runs on this machine’s processor, so that everything here "
+    "can be tried before a real model is connected. It makes things up, and its Chinese is poor."
+)
+RESERVED_NAMES = frozenset({EMBEDDED_NAME, "check", "connect", "models"})
+CHECK_DEADLINE_SECONDS = 3.0
+WRITE_EVERY = timedelta(minutes=1)
+
+
+class ReservedNameError(Exception):
+    """The name is the demonstration model's, or stands in an address of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """What connecting a backend did to the catalog. The lists hold public names of models."""
+
+    backend: Backend
+    is_new: bool
+    found: tuple[FoundModel, ...]
+    added: tuple[str, ...]
+    vanished: tuple[str, ...]
+
+
+def discover(*, url: str, credential: str, kind: BackendKind | None = None) -> FoundServer:
+    """What `connect_backend` would find at `url`; nothing is saved.
+
+    Raises DiscoveryError.
+    """
+    return run(discovery.inspect(discovery.normalize(url), credential=credential, kind=kind))
+
+
+def connect_backend(
+    *, name: str, base_url: str, credential: str | None = None, kind: BackendKind | None = None
+) -> Connected:
+    """Host every model that the server at `base_url` lists, under the names it gives them.
+
+    The backend of this name is updated when there is one. A credential of None keeps the stored one, but only for the
+    server it was given for: at another address it is forgotten rather than sent.
+
+    Raises ReservedNameError, or DiscoveryError when the server cannot be used; nothing is written then.
+    """
+    if name in RESERVED_NAMES:
+        raise ReservedNameError
+    if credential is None:
+        credential = _stored_credential(name, base_url)
+    server = discover(url=base_url, credential=credential, kind=kind)
+    with transaction.atomic():
+        backend, is_new = Backend.objects.update_or_create(
+            name=name, defaults={"base_url": server.base_url, "credential": credential, "kind": server.kind}
+        )
+        return _host(backend, server, is_new=is_new)
+
+
+def try_backend(*, backend: Backend, url: str, credential: str | None, kind: BackendKind | None) -> FoundServer:
+    """What `connect_backend` would find for this backend at `url`; nothing is saved.
+
+    Raises DiscoveryError.
+    """
+    if credential is None:
+        credential = _stored_credential(backend.name, url)
+    return discover(url=url, credential=credential, kind=kind)
+
+
+def rediscover_backend(*, backend: Backend) -> Connected:
+    """Ask the server again which models it serves, and host those.
+
+    Raises DiscoveryError, also when the stored credential cannot be decrypted.
+    """
+    server = discover(url=backend.base_url, credential=_credential_of(backend), kind=BackendKind(backend.kind))
+    with transaction.atomic():
+        return _host(Backend.objects.select_for_update().get(pk=backend.pk), server, is_new=False)
+
+
+def set_backend_enabled(*, backend: Backend, is_enabled: bool) -> None:
+    """Send calls to this backend again, or no longer."""
+    backend.is_enabled = is_enabled
+    backend.save(update_fields=["is_enabled"])
+
+
+def remove_backend(*, backend: Backend) -> None:
+    """Forget the backend, and the models that ran nowhere else."""
+    with transaction.atomic():
+        names = list(backend.deployments.values_list("hosted_model_id", flat=True))
+        backend.delete()
+        HostedModel.objects.filter(pk__in=names, deployments=None).delete()
+
+
+def edit_model(
+    *,
+    hosted_model: HostedModel,
+    description: str,
+    input_price_nano: int,
+    output_price_nano: int,
+    context_window: int | None,
+    max_output_tokens: int | None,
+    chats: bool,
+    embeds: bool,
+    is_visible: bool,
+) -> None:
+    """Change what developers read about a model, what it costs them, and whether they see it."""
+    hosted_model.description = description
+    hosted_model.input_price_nano, hosted_model.output_price_nano = input_price_nano, output_price_nano
+    hosted_model.context_window, hosted_model.max_output_tokens = context_window, max_output_tokens
+    hosted_model.chats, hosted_model.embeds, hosted_model.is_visible = chats, embeds, is_visible
+    hosted_model.save()
+
+
+def set_deployment_enabled(*, deployment: Deployment, is_enabled: bool) -> None:
+    """Send calls for this model to this backend again, or no longer. What staff decide here outlives discovery."""
+    deployment.is_enabled, deployment.vanished_at = is_enabled, None
+    deployment.save(update_fields=["is_enabled", "vanished_at"])
+
+
+@transaction.atomic
+def connect_embedded() -> Backend | None:
+    """Host the demonstration model that this installation started, or stop offering it when it started none.
+
+    Its address and key are new at every start, and it may still be loading: nothing is asked of it here.
+    """
+    known = (
+        Deployment.objects.select_for_update().filter(backend__is_embedded=True, backend_name=EMBEDDED_MODEL).first()
+    )
+    if not settings.EMBEDDED_MODEL_URL:
+        if known and known.vanished_at is None:
+            known.is_enabled, known.vanished_at = False, timezone.now()
+            known.save(update_fields=["is_enabled", "vanished_at"])
+            set_backend_enabled(backend=known.backend, is_enabled=False)
+        return None
+    # What the last check found was found at another address.
+    address: dict[str, str | bool | None] = {
+        "base_url": discovery.normalize(settings.EMBEDDED_MODEL_URL),
+        "credential": settings.EMBEDDED_MODEL_KEY,
+        "kind": BackendKind.LLAMA_CPP,
+        "is_healthy": None,
+        "fault": "",
+    }
+    if known and known.vanished_at:
+        # Only what went away by itself comes back by itself: staff may have switched the demonstration off.
+        known.is_enabled, known.vanished_at = True, None
+        known.save(update_fields=["is_enabled", "vanished_at"])
+        address["is_enabled"] = True
+    backend, _created = Backend.objects.update_or_create(
+        is_embedded=True, defaults=address, create_defaults={"name": EMBEDDED_NAME, **address}
+    )
+    hosted_model, _created = HostedModel.objects.get_or_create(
+        public_name=EMBEDDED_MODEL,
+        defaults={
+            "description": EMBEDDED_DESCRIPTION,
+            "context_window": EMBEDDED_CONTEXT_WINDOW,
+            "chats": True,
+            "embeds": True,
+            "is_demonstration": True,
+        },
+    )
+    Deployment.objects.get_or_create(
+        backend=backend,
+        backend_name=EMBEDDED_MODEL,
+        defaults={"hosted_model": hosted_model, "context_window": EMBEDDED_CONTEXT_WINDOW},
+    )
+    return backend
+
+
+def find_local_servers() -> list[LocalServer]:
+    """Inference servers that listen on this machine and are not connected yet."""
+    taken = {settings.PORT}
+    for url in Backend.objects.values_list("base_url", flat=True):
+        _scheme, host, port = origin(url)
+        if host in {"127.0.0.1", "localhost", "::1"}:
+            taken.add(port)
+    return run(discovery.find_local(except_ports=taken))
+
+
+def check_backends(*, only: BackendQuerySet | None = None, deadline_seconds: float = CHECK_DEADLINE_SECONDS) -> None:
+    """Ask every enabled backend (or only these) whether it serves, all at once, and write what changed.
+
+    A change of health is announced to who routes calls; the time of the answer is written once a minute.
+    """
+    chosen = Backend.objects.enabled() if only is None else only
+    sealed = dict(chosen.values_list("pk", Cast("credential", TextField())))
+    backends = [backend for backend in chosen if backend.pk in sealed]
+    places = [(backend.base_url, sealed[backend.pk]) for backend in backends]
+    results = run(_check_all(places, deadline_seconds))
+    for backend, result in zip(backends, results, strict=True):
+        _write_health(backend, result)
+
+
+async def _check_all(places: list[tuple[str, str]], deadline_seconds: float) -> list[int | DiscoveryError]:
+    async with Client(deadline_seconds=deadline_seconds) as client:
+        return await asyncio.gather(*(_check_one(client, base_url, sealed) for base_url, sealed in places))
+
+
+async def _check_one(client: Client, base_url: str, sealed: str) -> int | DiscoveryError:
+    try:
+        return await discovery.check(client, base_url, credential=decrypt(sealed) if sealed else "")
+    except UndecryptableError:
+        return DiscoveryError(Fault.UNDECRYPTABLE)
+    except DiscoveryError as error:
+        return error
+
+
+def _write_health(backend: Backend, result: int | DiscoveryError) -> None:
+    now = timezone.now()
+    if isinstance(result, DiscoveryError):
+        is_healthy, fault, fault_detail, latency_ms = False, result.fault.value, result.detail, None
+    else:
+        is_healthy, fault, fault_detail, latency_ms = True, "", "", result
+    said = (backend.is_healthy, backend.fault, backend.fault_detail) == (is_healthy, fault, fault_detail)
+    if said and backend.checked_at and now - backend.checked_at < WRITE_EVERY:
+        return
+    # By the address too: staff may have pointed the backend elsewhere while this answer was on its way.
+    Backend.objects.filter(pk=backend.pk, base_url=backend.base_url).update(
+        is_healthy=is_healthy, fault=fault, fault_detail=fault_detail, latency_ms=latency_ms, checked_at=now
+    )
+    if fault == Fault.UNDECRYPTABLE and backend.fault != fault:
+        _tell_staff(backend, kind=UNREADABLE)
+    if backend.is_healthy is not is_healthy:
+        log.info("backend_health", backend=backend.name, is_healthy=is_healthy, fault=fault)
+        catalog_changed()
+
+
+def _tell_staff(backend: Backend, *, kind: str) -> None:
+    for user in User.objects.filter(is_staff=True, is_active=True):
+        notify(
+            recipient=user,
+            kind=kind,
+            object_id=f"backend:{backend.name}",
+            title=backend.name,
+            url=reverse("catalog:backend", args=[backend.name]),
+        )
+
+
+def _stored_credential(name: str, url: str) -> str:
+    backend = Backend.objects.filter(name=name).first()
+    if backend is None or origin(backend.base_url) != origin(discovery.normalize(url)):
+        return ""
+    return _credential_of(backend)
+
+
+def _credential_of(backend: Backend) -> str:
+    try:
+        return backend.credential
+    except UndecryptableError:
+        raise DiscoveryError(Fault.UNDECRYPTABLE) from None
+
+
+def _host(backend: Backend, server: FoundServer, *, is_new: bool) -> Connected:
+    """Write what was found on `backend`, whose row the caller's transaction has locked by writing it."""
+    before = {row.backend_name: row for row in backend.deployments.select_related("hosted_model")}
+    new = [model for model in server.models if model.name not in before]
+    hosted, added = _hosted_models(new)
+    affected = [*hosted.values(), *(row.hosted_model for row in before.values())]
+    said_before = _context_windows(affected)
+    Deployment.objects.bulk_create(
+        Deployment(
+            hosted_model=hosted[model.name],
+            backend=backend,
+            backend_name=model.name,
+            context_window=model.context_window,
+        )
+        for model in new
+    )
+    vanished = _update_deployments(before, server)
+    _follow_context_windows(affected, said_before)
+    Backend.objects.filter(pk=backend.pk).update(
+        is_healthy=True, fault="", fault_detail="", latency_ms=server.latency_ms, checked_at=timezone.now()
+    )
+    catalog_changed()
+    return Connected(backend=backend, is_new=is_new, found=server.models, added=added, vanished=vanished)
+
+
+def _hosted_models(found: Sequence[FoundModel]) -> tuple[dict[str, HostedModel], tuple[str, ...]]:
+    """The models of these names, made where there are none; and the names of those made."""
+    names = [model.name for model in found]
+    known = set(HostedModel.objects.filter(public_name__in=names).values_list("public_name", flat=True))
+    missing = sorted((model for model in found if model.name not in known), key=lambda model: model.name)
+    # In order of name, so that two backends discovered at once cannot wait for each other in a circle.
+    HostedModel.objects.bulk_create(
+        [
+            HostedModel(
+                public_name=model.name, context_window=model.context_window, chats=model.chats, embeds=model.embeds
+            )
+            for model in missing
+        ],
+        ignore_conflicts=True,
+    )
+    hosted = {model.public_name: model for model in HostedModel.objects.filter(public_name__in=names)}
+    return hosted, tuple(model.name for model in missing)
+
+
+def _update_deployments(before: dict[str, Deployment], server: FoundServer) -> tuple[str, ...]:
+    """Bring what was hosted before in line with what is listed now. Returns public names of models that vanished."""
+    listed = {model.name: model for model in server.models}
+    vanished: list[str] = []
+    for name, row in before.items():
+        if name in listed:
+            row.context_window = listed[name].context_window
+            if row.vanished_at:
+                row.is_enabled, row.vanished_at = True, None
+        elif row.is_enabled:
+            row.is_enabled, row.vanished_at = False, timezone.now()
+            vanished.append(row.hosted_model.public_name)
+    Deployment.objects.bulk_update(before.values(), ["is_enabled", "vanished_at", "context_window"])
+    return tuple(vanished)
+
+
+def _context_windows(models: Sequence[HostedModel]) -> dict[int, list[int]]:
+    windows: dict[int, list[int]] = {model.pk: [] for model in models}
+    rows = Deployment.objects.filter(hosted_model__in=windows, is_enabled=True, context_window__isnull=False)
+    for model_id, window in rows.values_list("hosted_model_id", "context_window"):
+        windows[model_id].append(window or 0)
+    return windows
+
+
+def _follow_context_windows(models: Sequence[HostedModel], said_before: dict[int, list[int]]) -> None:
+    """A model's context window is the smallest its servers give, until staff enter another figure."""
+    said_now = _context_windows(models)
+    changed = []
+    for model in models:
+        follows = model.context_window is None or model.context_window in said_before[model.pk]
+        smallest = min(said_now[model.pk], default=None)
+        if follows and smallest and smallest != model.context_window:
+            model.context_window = smallest
+            changed.append(model)
+    HostedModel.objects.bulk_update(changed, ["context_window"])

@@ -1,0 +1,170 @@
+"""HTTP to inference servers, over connections that are kept. Every phase of a call is bounded in time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from common.errors import UpstreamError, UpstreamTimeoutError
+from inference.failures import AttemptFailedError, from_status
+
+LARGEST_ANSWER_BYTES = 256 * 1024 * 1024
+LARGEST_ERROR_BYTES = 64 * 1024
+READ_BUFFER_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that each phase of a call may take: to connect, to the first byte, between bytes, and in all."""
+
+    connect: float = 3.0
+    first_byte: float = 60.0
+    idle: float = 30.0
+    total: float = 600.0
+
+
+class Reply:
+    """A server's answer that has begun well. Leave it with `close`, or read it to its end."""
+
+    def __init__(self, response: aiohttp.ClientResponse, *, timeouts: Timeouts, started: float) -> None:
+        self._response = response
+        self._timeouts = timeouts
+        self._first_byte_by = started + timeouts.first_byte
+        self._deadline = started + timeouts.total
+
+    @property
+    def is_event_stream(self) -> bool:
+        return self._response.content_type == "text/event-stream"
+
+    async def read(self) -> bytes:
+        """The whole body.
+
+        Raises AttemptFailedError when it breaks off, and when it is larger than any answer can be.
+        """
+        response = self._response
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                if response.content_length is not None and response.content_length <= LARGEST_ANSWER_BYTES:
+                    return await response.read()
+                received = bytearray()
+                async for piece in response.content.iter_any():
+                    received += piece
+                    if len(received) > LARGEST_ANSWER_BYTES:
+                        raise AttemptFailedError(UpstreamError(), elsewhere=False)
+                return bytes(received)
+        except TimeoutError as error:
+            raise AttemptFailedError(UpstreamTimeoutError(), elsewhere=False) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise AttemptFailedError(UpstreamError(), elsewhere=False) from error
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it arrives.
+
+        Raises UpstreamTimeoutError when nothing comes for too long, UpstreamError when the connection breaks.
+        """
+        content = self._response.content
+        clock = asyncio.get_running_loop().time
+        patience = self._first_byte_by
+        try:
+            while True:
+                async with asyncio.timeout_at(min(patience, self._deadline)):
+                    piece = await content.readany()
+                patience = clock() + self._timeouts.idle
+                if not piece:
+                    return
+                yield piece
+        except TimeoutError as error:
+            raise UpstreamTimeoutError() from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamError("The model's server closed the connection before the answer was complete.") from error
+
+    def close(self) -> None:
+        """Close the connection if the answer is not yet complete: the server notices and stops working on it."""
+        self._response.close()
+
+    def release(self) -> None:
+        """Give the connection back after the last byte."""
+        self._response.release()
+
+
+class InferenceClient:
+    """Sends calls to inference servers. It belongs to one event loop: enter it there, leave it there."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            # Limits on callers are ours to keep; a second one here would only queue what was admitted.
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=25, ttl_dns_cache=30, enable_cleanup_closed=False
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
+            headers={"Accept-Encoding": "identity", "User-Agent": "Lyceum"},
+            read_bufsize=READ_BUFFER_BYTES,
+            raise_for_status=False,
+            trust_env=False,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def post(self, url: str, *, credential: str, payload: bytes) -> Reply:
+        """Send `payload`, JSON, and return once the server has begun a good answer.
+
+        Raises AttemptFailedError for anything else. A redirect is not followed: it could lead anywhere.
+        """
+        session = self._open_session()
+        started = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout_at(started + self._timeouts.first_byte):
+                response = await session.post(url, data=payload, headers=_headers(credential), allow_redirects=False)
+        except TimeoutError as error:
+            # Only a server that never took the call may be replaced: one that is at work would do it twice.
+            refused = isinstance(error, aiohttp.ConnectionTimeoutError)
+            raise AttemptFailedError(UpstreamTimeoutError(), elsewhere=refused) from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            # A kept connection that the server was just closing looks like this; one that was refused does not.
+            dropped = not isinstance(error, aiohttp.ClientConnectorError)
+            raise AttemptFailedError(UpstreamError(), elsewhere=True, again=dropped) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise AttemptFailedError(UpstreamError(), elsewhere=True) from error
+        if response.status != 200:
+            raise await self._failure(response)
+        return Reply(response, timeouts=self._timeouts, started=started)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("The client is not open: enter it with `async with` first.")
+        return self._session
+
+    async def _failure(self, response: aiohttp.ClientResponse) -> AttemptFailedError:
+        try:
+            async with asyncio.timeout(self._timeouts.idle):
+                body = await response.content.read(LARGEST_ERROR_BYTES)
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            body = b""
+        finally:
+            response.close()
+        return from_status(response.status, body, retry_after=response.headers.get("Retry-After"))
+
+
+def _headers(credential: str) -> Mapping[str, str]:
+    headers = {"Content-Type": "application/json"}
+    if credential:
+        headers["Authorization"] = f"Bearer {credential}"
+    return headers

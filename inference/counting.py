@@ -1,0 +1,98 @@
+"""Counts of tokens: as a server reports them, and as we estimate them where it does not."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from inference.endpoints import Body
+
+BYTES_PER_TOKEN = 4
+IMAGE_TOKENS = 1_000
+MESSAGE_OVERHEAD_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """Tokens of one call. `cached_tokens` are part of `prompt_tokens`."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSize:
+    """What is known of a prompt before a server reads it: a likely count, and one that no tokenizer exceeds."""
+
+    likely_tokens: int
+    most_tokens: int
+
+
+def reported(usage: Any) -> TokenCount | None:
+    """The count in a `usage` object; None when it holds none. A reported zero is a zero, not a missing count."""
+    if not isinstance(usage, dict):
+        return None
+    prompt = _whole(usage.get("prompt_tokens"))
+    if prompt is None:
+        return None
+    completion = _whole(usage.get("completion_tokens"))
+    if completion is None:
+        completion = max(0, (_whole(usage.get("total_tokens")) or 0) - prompt)
+    details = usage.get("prompt_tokens_details")
+    cached = _whole(details.get("cached_tokens")) if isinstance(details, dict) else None
+    return TokenCount(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=min(cached or 0, prompt))
+
+
+def as_usage(count: TokenCount) -> dict[str, int]:
+    """The `usage` object of a count, for a server that gave none."""
+    return {
+        "prompt_tokens": count.prompt_tokens,
+        "completion_tokens": count.completion_tokens,
+        "total_tokens": count.total,
+    }
+
+
+def prompt_size(body: Body, *, payload_bytes: int, context_window: int | None) -> PromptSize:
+    """The size of the prompt in `body`, which is `payload_bytes` long as JSON.
+
+    A byte-level tokenizer never makes more tokens than there are bytes; what a template adds is counted per message.
+    """
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        messages = []
+    images, image_bytes = _data_urls(messages)
+    most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + 1)
+    if context_window is not None:
+        most = min(most, context_window)
+    likely = (payload_bytes - image_bytes) // BYTES_PER_TOKEN + IMAGE_TOKENS * images + 1
+    return PromptSize(likely_tokens=min(likely, most), most_tokens=most)
+
+
+def estimated_output(text_characters: int, pieces: int) -> int:
+    """Tokens in an answer that came in `pieces` of `text_characters` in all: a server sends a token or more in each."""
+    return max(pieces, text_characters // 6)
+
+
+def _data_urls(messages: list[Any]) -> tuple[int, int]:
+    number = size = 0
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(content, list):
+            continue
+        for part in content:
+            for value in part.values() if isinstance(part, dict) else ():
+                url = value.get("url") if isinstance(value, dict) else value
+                if isinstance(url, str) and url[:5].lower() == "data:":
+                    number += 1
+                    size += len(url)
+    return number, size
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # A server that reports nonsense must not overflow a column or pay anybody back.
+    return int(min(max(value, 0), 2_000_000_000)) if value == value else None  # NaN is not equal to itself

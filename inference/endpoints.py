@@ -1,0 +1,197 @@
+"""The endpoints under `/v1` that reach an inference server: one entry each, and a path not in the table does not exist.
+
+An entry says where the endpoint is, what a model must be able to do to serve it, whether it streams, which fields bound
+its answer, where the results are in it and how a body is checked. The model's name is in `model` and the count in
+`usage` at all of them.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from common.errors import InvalidValueError, MissingParameterError, UnsupportedParameterError
+
+Body = dict[str, Any]
+
+# Each of these reaches into the server: reads files or addresses, loads weights or code, changes how others are served.
+DENIED_FIELDS = frozenset(
+    {
+        "bootstrap_host",
+        "bootstrap_port",
+        "bootstrap_room",
+        "cache_salt",
+        "chat_template",
+        "custom_logit_processor",
+        "custom_params",
+        "data_parallel_rank",
+        "extra_key",
+        "id_slot",
+        "keep_alive",
+        "kv_transfer_params",
+        "lora",
+        "lora_path",
+        "media_io_kwargs",
+        "mm_processor_kwargs",
+        "options",
+        "priority",
+        "prompt_embeds",
+        "request_id",
+        "rid",
+        "session_params",
+        "slot_id",
+        "vllm_xargs",
+    }
+)
+# Serialized tensors: inference servers unpack them with code that has run what was in them.
+DENIED_PARTS = frozenset({"image_embeds", "audio_embeds", "video_embeds", "prompt_embeds"})
+MOST_CHOICES = 16
+MOST_OUTPUT_TOKENS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One endpoint. `path` is below `/v1`, here and at the server, and is its name in usage events."""
+
+    path: str
+    needs: Literal["chats", "embeds"]
+    streams: bool
+    output_limits: tuple[str, ...]
+    results: str
+    check: Callable[[Body], None]
+
+    def asked_output_tokens(self, body: Body) -> int | None:
+        """The most tokens each answer may have as the client put it; None when the client set no bound."""
+        for name in self.output_limits:
+            value = body.get(name)
+            if isinstance(value, int):
+                return value
+        return None
+
+
+def model_name(body: Body) -> str:
+    """The model asked for.
+
+    Raises MissingParameterError or InvalidValueError.
+    """
+    name = body.get("model")
+    if name is None:
+        raise MissingParameterError("model")
+    if not isinstance(name, str) or not name:
+        raise InvalidValueError("model", "the name of a model")
+    return name
+
+
+def choices(body: Body) -> int:
+    """How many answers are asked for at once."""
+    value = body.get("n")
+    return value if isinstance(value, int) and value > 0 else 1
+
+
+def _check_chat(body: Body) -> None:
+    _refuse_denied(body)
+    messages = body.get("messages")
+    if messages is None:
+        raise MissingParameterError("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidValueError("messages", "a list with at least one message")
+    _check_messages(messages)
+    for name in ("max_tokens", "max_completion_tokens"):
+        _check_whole(body, name, least=1, most=MOST_OUTPUT_TOKENS)
+    _check_whole(body, "n", least=1, most=MOST_CHOICES)
+    _check_flag(body, "stream")
+    options = body.get("stream_options")
+    if options is not None:
+        if not isinstance(options, dict):
+            raise InvalidValueError("stream_options", "an object")
+        if not body.get("stream"):
+            raise UnsupportedParameterError("stream_options", "It is only allowed together with 'stream': true.")
+        _check_flag(options, "include_usage", within="stream_options.")
+
+
+def _check_embeddings(body: Body) -> None:
+    _refuse_denied(body)
+    given = body.get("input")
+    if given is None:
+        raise MissingParameterError("input")
+    if not isinstance(given, str | list) or not given:
+        raise InvalidValueError("input", "a text that is not empty, or a list of texts or of token lists")
+    if body.get("encoding_format") not in (None, "float", "base64"):
+        raise InvalidValueError("encoding_format", "'float' or 'base64'")
+    if body.get("stream"):
+        raise UnsupportedParameterError("stream", "Embeddings are not streamed.")
+    messages = body.get("messages")
+    if isinstance(messages, list):
+        _check_messages(messages)
+
+
+def _refuse_denied(body: Body) -> None:
+    denied = DENIED_FIELDS.intersection(body)
+    if denied:
+        raise UnsupportedParameterError(min(denied))
+
+
+def _check_messages(messages: list[Any]) -> None:
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise InvalidValueError(f"messages[{index}]", "an object")
+        role = message.get("role")
+        if role is None:
+            raise MissingParameterError(f"messages[{index}].role")
+        if not isinstance(role, str):
+            raise InvalidValueError(f"messages[{index}].role", "a text")
+        content = message.get("content")
+        if isinstance(content, list):
+            for part_index, part in enumerate(content):
+                _check_part(part, f"messages[{index}].content[{part_index}]", depth=0)
+
+
+def _check_part(part: Any, where: str, *, depth: int) -> None:
+    """Refuse what makes an inference server fetch an address: it would reach internal ones, too."""
+    if depth > 8:
+        raise InvalidValueError(where, "fewer levels of nesting")
+    if isinstance(part, list):
+        for index, item in enumerate(part):
+            _check_part(item, f"{where}[{index}]", depth=depth + 1)
+    if not isinstance(part, dict):
+        return
+    if part.get("type") in DENIED_PARTS:
+        raise UnsupportedParameterError(f"{where}.type")
+    for name, value in part.items():
+        place = f"{where}.{name}"
+        if name in DENIED_PARTS:
+            raise UnsupportedParameterError(place)
+        if isinstance(value, str):
+            if (name == "url" or name.endswith("_url")) and value[:5].lower() != "data:":
+                raise InvalidValueError(place, "a data: URL; remote addresses are not fetched here")
+        else:
+            _check_part(value, place, depth=depth + 1)
+
+
+def _check_whole(body: Body, name: str, *, least: int, most: int) -> None:
+    value = body.get(name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidValueError(name, f"a whole number from {least} to {most}")
+
+
+def _check_flag(body: Mapping[str, Any], name: str, *, within: str = "") -> None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidValueError(within + name, "true or false")
+
+
+CHAT_COMPLETIONS = Endpoint(
+    path="chat/completions",
+    needs="chats",
+    streams=True,
+    output_limits=("max_completion_tokens", "max_tokens"),
+    results="choices",
+    check=_check_chat,
+)
+EMBEDDINGS = Endpoint(
+    path="embeddings", needs="embeds", streams=False, output_limits=(), results="data", check=_check_embeddings
+)
+
+ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType({entry.path: entry for entry in (CHAT_COMPLETIONS, EMBEDDINGS)})

@@ -1,0 +1,111 @@
+"""What an inference server's failure becomes for the client: rebuilt in our words, so that nothing inside leaks out."""
+
+import re
+from typing import Any
+
+import orjson
+
+from common.errors import (
+    ApiError,
+    ContextTooLongError,
+    InvalidRequestError,
+    OverloadedError,
+    RateLimitError,
+    UpstreamError,
+)
+
+PARAM = re.compile(r"[A-Za-z_][\w.\[\]-]{0,80}")
+TOO_LONG = re.compile(
+    r"context.{0,20}(length|size|window)|context_length_exceeded|exceed_context_size|maximum (input|sequence) length"
+    r"|inputs? tokens? (\+|must)|too many tokens|longer than the (model|maximum)",
+    re.IGNORECASE,
+)
+NUMBER = re.compile(r"\b\d{2,9}\b")
+
+
+class AttemptFailedError(Exception):
+    """One attempt at one server failed. `answer` is what the client is told if no other server does better."""
+
+    def __init__(self, answer: ApiError, *, elsewhere: bool, again: bool = False) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
+        self.elsewhere = elsewhere
+        """Whether another server may be tried: the fault is this server's, and nothing was answered yet."""
+        self.again = again
+        """Whether the same server may be tried once more: the connection ended before it said anything."""
+
+
+def from_status(status: int, body: bytes, *, retry_after: str | None) -> AttemptFailedError:
+    """The failure of a server that answered with an error status."""
+    if status in (400, 413, 422):
+        return AttemptFailedError(from_object(_error_object(body), status=status), elsewhere=False)
+    if status in (429, 503):
+        wait = _seconds(retry_after)
+        if status == 429:
+            busy: ApiError = RateLimitError(
+                "The model's server is busy. Try again.", kind="requests", wait_seconds=wait
+            )
+        else:
+            busy = OverloadedError("The model's server is overloaded or starting.", wait_seconds=wait)
+        return AttemptFailedError(busy, elsewhere=True)
+    # A server that refuses our credential, has lost the model or redirects is broken for us, whatever it calls it.
+    return AttemptFailedError(UpstreamError(), elsewhere=True)
+
+
+def from_object(error: dict[str, Any], *, status: int) -> ApiError:
+    """The error that a server described, in our words: the numbers and the field it names are kept, its text is not."""
+    text = str(error.get("message") or error.get("detail") or "")
+    code = error.get("code") if isinstance(error.get("code"), str) else None
+    kind = error.get("type") if isinstance(error.get("type"), str) else None
+    if TOO_LONG.search(" ".join(filter(None, (text, code, kind)))):
+        numbers = [int(number) for number in NUMBER.findall(text)]
+        told_limit, told_request = error.get("n_ctx"), error.get("n_prompt_tokens")
+        limit = told_limit if isinstance(told_limit, int) else (min(numbers) if len(numbers) > 1 else None)
+        requested = told_request if isinstance(told_request, int) else (max(numbers) if len(numbers) > 1 else None)
+        return ContextTooLongError(limit=limit, requested=requested)
+    if status >= 500:
+        return UpstreamError()
+    param = error.get("param")
+    if not isinstance(param, str) or not PARAM.fullmatch(param):
+        param = None
+    named = f" It objects to '{param}'." if param else ""
+    return InvalidRequestError(
+        f"The model's server does not accept this request.{named} Check the fields and their values.",
+        code="invalid_value",
+        param=param,
+    )
+
+
+def mid_stream(error: Any) -> ApiError:
+    """The error that a server sent inside a stream."""
+    found = error if isinstance(error, dict) else {}
+    rebuilt = from_object(found, status=500)
+    return rebuilt if isinstance(rebuilt, ContextTooLongError) else UpstreamError()
+
+
+def _error_object(body: bytes) -> dict[str, Any]:
+    """The error in a body, nested under `error` or not: vLLM before 0.10.1 did not nest, FastAPI says `detail`."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(parsed, dict):
+        return {}
+    nested = parsed.get("error")
+    if isinstance(nested, dict):
+        return nested
+    if isinstance(nested, str):
+        return {"message": nested}
+    detail = parsed.get("detail")
+    if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+        place = detail[0].get("loc")
+        fields = [str(item) for item in place if item != "body"] if isinstance(place, list) else []
+        return {"message": "", "param": ".".join(fields)}
+    return parsed
+
+
+def _seconds(retry_after: str | None) -> float:
+    try:
+        return min(max(float(retry_after or 1), 1.0), 3600.0)
+    except ValueError:
+        return 1.0

@@ -1,0 +1,31 @@
+from django.test import Client
+
+from catalog.models import HostedModel
+from tests.catalog.test_routing import break_credential
+
+
+def test_it_works(client: Client, hosted_model: HostedModel) -> None:
+    [model] = client.get("/api/models/").json()["data"]
+    assert model.pop("created_at")
+    assert model == {
+        "id": "Qwen/Qwen3-8B",
+        "description": "Good at many things.",
+        "context_window": 32768,
+        "max_output_tokens": None,
+        "input_price_nano": 50_000_000,
+        "output_price_nano": 200_000_000,
+        "chats": True,
+        "embeds": False,
+        "availability": "working",
+        "is_demonstration": False,
+    }
+
+
+def test_models_that_are_not_offered_are_left_out(client: Client, hosted_model: HostedModel) -> None:
+    HostedModel.objects.update(is_visible=False)
+    assert client.get("/api/models/").json()["data"] == []
+
+
+def test_a_credential_that_no_longer_decrypts_breaks_nothing(client: Client, hosted_model: HostedModel) -> None:
+    break_credential("gpu-1")
+    assert client.get("/api/models/").status_code == 200

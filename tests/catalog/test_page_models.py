@@ -1,0 +1,88 @@
+import pytest
+from django.test import Client
+from pytest_django import DjangoAssertNumQueries
+
+from catalog.models import Backend, Deployment, HostedModel
+from tests.catalog.test_routing import break_credential
+
+
+def test_it_works(client: Client, hosted_model: HostedModel) -> None:
+    page = client.get("/models/")
+    assert page.status_code == 200
+    text = page.content.decode()
+    for words in ("Qwen/Qwen3-8B", "Good at many things.", "$0.05 in", "$0.20 out", "Working"):
+        assert words in text
+
+
+@pytest.mark.django_db
+def test_nothing_to_show_teaches(client: Client, sam_client: Client) -> None:
+    assert "has not connected an inference server" in client.get("/models/").content.decode()
+    assert "/backends/connect/" in sam_client.get("/models/").content.decode()
+
+
+def test_zero_is_free(client: Client, hosted_model: HostedModel) -> None:
+    HostedModel.objects.update(input_price_nano=0, output_price_nano=0)
+    assert "Free" in client.get("/models/").content.decode()
+
+
+def test_the_demonstration_model_says_so_and_comes_last(client: Client, hosted_model: HostedModel) -> None:
+    demonstration = HostedModel.objects.create(public_name="a-first-by-name", is_demonstration=True)
+    Deployment.objects.create(hosted_model=demonstration, backend=Backend.objects.get(), backend_name="demo")
+    text = client.get("/models/").content.decode()
+    assert text.index("Qwen/Qwen3-8B") < text.index("a-first-by-name")
+    assert "Demonstration model" in text
+
+
+@pytest.mark.parametrize(("is_healthy", "words"), [(None, "Not checked yet"), (False, "Not answering")])
+def test_health_in_words(client: Client, hosted_model: HostedModel, is_healthy: bool | None, words: str) -> None:
+    Backend.objects.update(is_healthy=is_healthy)
+    assert words in client.get("/models/").content.decode()
+
+
+def test_one_server_of_two_down(client: Client, hosted_model: HostedModel) -> None:
+    other = Backend.objects.create(name="gpu-2", base_url="http://127.0.0.1:9/v1", is_healthy=False)
+    Deployment.objects.create(hosted_model=hosted_model, backend=other, backend_name="x")
+    assert "Partly working" in client.get("/models/").content.decode()
+
+
+def test_three_queries_however_many(
+    client: Client, hosted_model: HostedModel, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(10):
+        other = HostedModel.objects.create(public_name=f"model-{number}")
+        Deployment.objects.create(hosted_model=other, backend=Backend.objects.get(), backend_name=f"{number}")
+    with django_assert_num_queries(3):  # models, deployments, backends
+        client.get("/models/")
+
+
+def test_a_model(client: Client, hosted_model: HostedModel) -> None:
+    text = client.get("/models/Qwen/Qwen3-8B/").content.decode()
+    for words in ("/v1/chat/completions", "$0.05 per million tokens", "?model=Qwen%2FQwen3-8B", "Answers."):
+        assert words in text
+
+
+def test_a_model_for_embeddings(client: Client, hosted_model: HostedModel) -> None:
+    HostedModel.objects.update(chats=False, embeds=True)
+    text = client.get("/models/Qwen/Qwen3-8B/").content.decode()
+    assert "client.embeddings.create" in text
+    assert "chat/completions" not in text
+    assert "?model=" not in text
+
+
+def test_developers_do_not_see_where_it_runs(ada_client: Client, sam_client: Client, hosted_model: HostedModel) -> None:
+    shown = ada_client.get("/models/Qwen/Qwen3-8B/").content.decode()
+    assert "gpu-1" not in shown
+    assert "127.0.0.1:9" not in shown
+    assert "/backends/gpu-1/" in sam_client.get("/models/Qwen/Qwen3-8B/").content.decode()
+
+
+@pytest.mark.parametrize("change", [{"is_visible": False}, {"public_name": "renamed"}])
+def test_a_model_that_is_not_offered(client: Client, hosted_model: HostedModel, change: dict[str, object]) -> None:
+    HostedModel.objects.update(**change)
+    assert client.get("/models/Qwen/Qwen3-8B/").status_code == 404
+
+
+def test_a_credential_that_no_longer_decrypts_breaks_no_page(client: Client, hosted_model: HostedModel) -> None:
+    break_credential("gpu-1")
+    assert client.get("/models/").status_code == 200
+    assert client.get("/models/Qwen/Qwen3-8B/").status_code == 200
