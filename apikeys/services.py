@@ -1,0 +1,49 @@
+"""What people do with keys."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import Project, User
+from apikeys.models import ApiKey
+from apikeys.signals import key_changed
+from apikeys.verification import current_pepper_version, digest_of, new_secret
+
+
+@transaction.atomic
+def mint_key(*, project: Project, name: str, by: User) -> tuple[ApiKey, str]:
+    """A new key of `project` and its secret, which is kept nowhere: whoever asked must be shown it now."""
+    secret = new_secret()
+    prefix, _underscore, payload = secret.partition("_")
+    key = ApiKey.objects.create(
+        project=project,
+        name=name,
+        prefix=f"{prefix}_{payload[:4]}",
+        last4=secret[-4:],
+        digest=digest_of(secret) or "",
+        pepper_version=current_pepper_version(),
+        created_by=by,
+    )
+    _announce(key)
+    return key, secret
+
+
+@transaction.atomic
+def revoke_key(*, key: ApiKey, by: User) -> None:
+    """End a key for good. Calls with it are refused within a second; revoking it again changes nothing."""
+    revoked = ApiKey.objects.usable().filter(pk=key.pk).update(revoked_at=timezone.now(), revoked_by=by)
+    if revoked:
+        _announce(key)
+
+
+@transaction.atomic
+def change_key(*, key: ApiKey) -> None:
+    """Save the name and the limits of a key; running gateways enforce them from the next call on."""
+    key.save(
+        update_fields=["name", "requests_per_minute", "tokens_per_minute", "concurrent_requests", "monthly_budget_nano"]
+    )
+    _announce(key)
+
+
+def _announce(key: ApiKey) -> None:
+    # After commit: told earlier, a gateway could read the old row back into its cache.
+    transaction.on_commit(lambda: key_changed.send(sender=ApiKey, digest=key.digest), robust=True)

@@ -1,0 +1,73 @@
+"""The format of a key, and what is kept of it.
+
+A key is `<prefix>_`, 30 random base-62 characters (178 bits) and 6 of checksum: CRC-32 of the 30, in base 62, as GitHub
+and npm do. The underscore lets a double click select the whole key; the checksum refuses typing errors and random scans
+before anything is looked up. A fast keyed hash is enough for a secret that cannot be guessed.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import zlib
+from functools import cache
+
+from django.conf import settings
+
+from common.ids import ALPHABET, base62
+
+RANDOM_LENGTH = 30
+CHECKSUM_LENGTH = 6
+
+
+@cache
+def _pattern(prefix: str) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(prefix)}_([0-9A-Za-z]{{{RANDOM_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})")
+
+
+@cache
+def _peppers(configured: tuple[str, ...]) -> dict[int, bytes]:
+    pairs = (pepper.partition(":") for pepper in configured)
+    return {int(version): value.encode() for version, _colon, value in pairs}
+
+
+def _checksum(payload: str) -> str:
+    return base62(zlib.crc32(payload.encode()), width=CHECKSUM_LENGTH)
+
+
+def new_secret() -> str:
+    """A new key."""
+    payload = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    return f"{settings.API_KEY_PREFIX}_{payload}{_checksum(payload)}"
+
+
+def is_well_formed(secret: str) -> bool:
+    """Whether `secret` could be a key of this installation: prefix, length and checksum. Looks nothing up."""
+    match = _pattern(settings.API_KEY_PREFIX).fullmatch(secret)
+    return match is not None and _checksum(match[1]) == match[2]
+
+
+def find_keys(text: str) -> list[str]:
+    """Every well-formed key in `text`, in order: for refusing to publish one."""
+    candidates = (match[0] for match in _pattern(settings.API_KEY_PREFIX).finditer(text))
+    return [candidate for candidate in candidates if is_well_formed(candidate)]
+
+
+def current_pepper_version() -> int:
+    return max(_peppers(tuple(settings.KEY_PEPPERS)))
+
+
+def digest_of(secret: str, *, pepper_version: int | None = None) -> str | None:
+    """HMAC-SHA256 of `secret` under a pepper (the newest when None), in hex; None when it cannot be a key of ours."""
+    if not is_well_formed(secret):
+        return None
+    peppers = _peppers(tuple(settings.KEY_PEPPERS))
+    pepper = peppers[max(peppers) if pepper_version is None else pepper_version]
+    return hmac.new(pepper, secret.encode(), hashlib.sha256).hexdigest()
+
+
+def digests_of(secret: str) -> list[str]:
+    """The digest under every pepper, newest first: a key minted before a rotation is found under the older one."""
+    versions = sorted(_peppers(tuple(settings.KEY_PEPPERS)), reverse=True)
+    digests = (digest_of(secret, pepper_version=version) for version in versions)
+    return [digest for digest in digests if digest is not None]

@@ -1,0 +1,42 @@
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts.access import AuthedRequest, current_project
+from apikeys.access import key_for
+from apikeys.forms import KeyForm
+from apikeys.models import ApiKey
+from apikeys.services import mint_key, revoke_key
+from common.paging import keyset_page
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def index(request: AuthedRequest) -> HttpResponse:
+    """The project's keys. A POST mints one and shows it on the page it answers with, the only time it is readable."""
+    project = current_project(request)
+    form = KeyForm(request.POST or None)
+    secret = minted = None
+    if request.method == "POST" and form.is_valid():
+        minted, secret = mint_key(project=project, name=form.cleaned_data["name"], by=request.user)
+        form = KeyForm()
+    page = keyset_page(ApiKey.objects.for_keys_page(project), by="created_at", cursor=request.GET.get("cursor"))
+    status = 400 if form.errors else 200
+    context = {"project": project, "page": page, "form": form, "secret": secret, "minted": minted}
+    return render(request, "apikeys/list.html", context, status=status)
+
+
+@login_required
+@require_POST
+def revoke(request: AuthedRequest, key_id: str) -> HttpResponse:
+    key = key_for(request.user, key_id)
+    revoke_key(key=key, by=request.user)
+    messages.success(
+        request, _("Key “%(name)s” is revoked. Calls with it are refused from now on.") % {"name": key.name}
+    )
+    return redirect("apikeys:list")

@@ -1,0 +1,56 @@
+import pytest
+from django.test import Client
+from pytest_django import DjangoCaptureOnCommitCallbacks
+
+from accounts.models import Project, User
+from apikeys.models import ApiKey
+from apikeys.services import mint_key, revoke_key
+from apikeys.signals import key_changed
+
+
+@pytest.fixture
+def key(ada: User, project: Project) -> ApiKey:
+    return mint_key(project=project, name="laptop", by=ada)[0]
+
+
+def test_it_works(key: ApiKey, ada: User, ada_client: Client) -> None:
+    response = ada_client.post(f"/keys/{key.public_id}/revoke/")
+    assert response.status_code == 302
+    key.refresh_from_db()
+    assert key.is_revoked
+    assert key.revoked_by == ada
+
+
+def test_a_second_click_changes_nothing(key: ApiKey, ada: User, ben: User) -> None:
+    revoke_key(key=key, by=ada)
+    revoke_key(key=key, by=ben)
+    key.refresh_from_db()
+    assert key.revoked_by == ada
+
+
+def test_it_is_announced_after_commit(
+    key: ApiKey, ada: User, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    heard: list[str] = []
+
+    def listen(sender: object, digest: str, **kwargs: object) -> None:
+        heard.append(digest)
+
+    key_changed.connect(listen)
+    try:
+        with django_capture_on_commit_callbacks(execute=True):
+            revoke_key(key=key, by=ada)
+            assert heard == []
+    finally:
+        key_changed.disconnect(listen)
+    assert heard == [key.digest]
+
+
+def test_a_stranger_gets_404(key: ApiKey, cyd_client: Client) -> None:
+    assert cyd_client.post(f"/keys/{key.public_id}/revoke/").status_code == 404
+    key.refresh_from_db()
+    assert not key.is_revoked
+
+
+def test_a_link_cannot_revoke(key: ApiKey, ada_client: Client) -> None:
+    assert ada_client.get(f"/keys/{key.public_id}/revoke/").status_code == 405
