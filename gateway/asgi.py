@@ -1,0 +1,123 @@
+"""The `/v1` application. Mounted by `portal.asgi`; alone it is `uvicorn gateway.asgi:application`."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import django
+import orjson
+import structlog
+from django.apps import apps
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+if not apps.ready:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    django.setup(set_prefix=False)
+
+from common.context import current_request_id
+from common.errors import ApiError, InternalError, MethodNotAllowedError, UnknownRouteError
+from gateway.authentication import authenticate
+from gateway.models import described, listing
+from gateway.relay import relay
+from gateway.wire import ClientGoneError, Exchange, WhileClientListens
+from inference.endpoints import ENDPOINTS, Endpoint
+from usage.calls import MeteredCalls
+from usage.policies import Policies
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Gateway:
+    """What the endpoints share: the metered calls and the policies of this process."""
+
+    calls: MeteredCalls
+    policies: Policies
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Open the connections when the server starts, settle and close when it stops."""
+        self.calls = MeteredCalls()
+        await self.calls.start()
+        self.policies = Policies(self.calls.link)
+        self.policies.start()
+        try:
+            yield
+        finally:
+            await self.policies.close()
+            await self.calls.close()
+
+    def relayed(self, endpoint: Endpoint) -> Handler:
+        """The handler of an endpoint that an inference server answers."""
+
+        async def handle(exchange: Exchange) -> None:
+            caller = await authenticate(exchange.headers, self.policies)
+            body = await exchange.json()
+            with WhileClientListens(exchange.receive):
+                answer = await self.calls.open(caller=caller, endpoint=endpoint.path, body=body, request_id=exchange.id)
+                await relay(exchange, answer)
+
+        return handle
+
+    async def models(self, exchange: Exchange) -> None:
+        """List the models."""
+        await authenticate(exchange.headers, self.policies)
+        await exchange.send_json(200, orjson.dumps(listing(self.calls.routes.models)), headers={})
+
+    async def model(self, exchange: Exchange) -> None:
+        """Describe one model. Its name may have slashes in it."""
+        await authenticate(exchange.headers, self.policies)
+        model = await self.calls.routes.find(exchange.path_params["name"])
+        await exchange.send_json(200, orjson.dumps(described(model)), headers={})
+
+
+class Answering:
+    """An ASGI application that runs a handler, and turns what it raises into OpenAI's error."""
+
+    def __init__(self, method: str, handler: Handler) -> None:
+        self._method = method
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        current_request_id.set(exchange.id)
+        try:
+            if exchange.method != self._method:
+                raise MethodNotAllowedError(exchange.method, exchange.path, self._method)
+            await self._handler(exchange)
+        except ApiError as error:
+            await exchange.send_error(error)
+        except (ClientGoneError, asyncio.CancelledError):
+            # Whatever ran was closed and settled on the way here. Nobody listens, so nothing is said.
+            log.info("client_gone", path=exchange.path)
+        except Exception:
+            log.exception("unexpected_error", path=exchange.path)
+            if exchange.has_begun:
+                raise
+            await exchange.send_error(InternalError(exchange.id))
+
+
+async def no_such_route(exchange: Exchange) -> None:
+    """Paths not in the table do not exist."""
+    raise UnknownRouteError(exchange.method, exchange.path)
+
+
+async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a path that does not exist, whatever the method."""
+    if scope["type"] == "http":
+        await Answering(scope["method"], no_such_route)(scope, receive, send)
+
+
+gateway = Gateway()
+routes = [
+    *(Route(f"/v1/{path}", Answering("POST", gateway.relayed(entry))) for path, entry in ENDPOINTS.items()),
+    Route("/v1/models", Answering("GET", gateway.models)),
+    Route("/v1/models/{name:path}", Answering("GET", gateway.model)),
+]
+application = Starlette(routes=routes, lifespan=gateway.lifespan)
+application.router.redirect_slashes = False
+application.router.default = unknown

@@ -1,0 +1,158 @@
+"""One request and its answer, as ASGI has them: Starlette's own classes would cost more than the gateway's work."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from django.conf import settings
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
+
+from common.errors import ApiError, BadJsonError, BodyTooLargeError
+from common.ids import request_id
+from inference.endpoints import Body
+
+RawHeaders = list[tuple[bytes, bytes]]
+JSON: RawHeaders = [(b"content-type", b"application/json")]
+EVENTS: RawHeaders = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    # nginx would hold the words back until it has a buffer full.
+    (b"x-accel-buffering", b"no"),
+]
+API_VERSION = (b"openai-version", b"2020-10-01")
+
+
+class ClientGoneError(Exception):
+    """The client hung up: nobody is left to answer."""
+
+
+class Exchange:
+    """A request and the way to answer it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.started = time.perf_counter()
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.path_params: dict[str, Any] = scope.get("path_params", {})
+        self.headers = Headers(scope=scope)
+        self.id = request_id()
+        self.receive = receive
+        self.has_begun = False
+        self._send = send
+
+    async def json(self) -> Body:
+        """The JSON object in the body.
+
+        Raises BadJsonError, BodyTooLargeError, or ClientGoneError when the client leaves before its end.
+        """
+        try:
+            body = orjson.loads(await self._body())
+        except orjson.JSONDecodeError:
+            raise BadJsonError from None
+        if not isinstance(body, dict):
+            raise BadJsonError
+        return body
+
+    async def _body(self) -> bytes:
+        limit: int = settings.GATEWAY_MAX_BODY_BYTES
+        announced = self.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            raise BodyTooLargeError(limit_bytes=limit)
+        message = await self.receive()
+        if not message.get("more_body"):
+            return _part(message)
+        parts = [_part(message)]
+        size = len(parts[0])
+        while message.get("more_body"):
+            message = await self.receive()
+            part = _part(message)
+            size += len(part)
+            if size > limit:
+                raise BodyTooLargeError(limit_bytes=limit)
+            parts.append(part)
+        return b"".join(parts)
+
+    async def send_json(self, status: int, body: bytes, *, headers: Mapping[str, str], upstream: float = 0.0) -> None:
+        """Answer with a JSON body."""
+        length = (b"content-length", str(len(body)).encode())
+        await self._begin(status, [*JSON, length, *self._headers(headers, upstream)])
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def send_error(self, error: ApiError) -> None:
+        """Answer with an error."""
+        await self.send_json(error.status, orjson.dumps(error.body()), headers=error.headers)
+
+    async def begin_events(self, *, headers: Mapping[str, str], upstream: float) -> None:
+        """Begin a stream of server-sent events."""
+        await self._begin(200, [*EVENTS, *self._headers(headers, upstream)])
+
+    async def send_frames(self, frames: bytes) -> None:
+        """Send some of the stream."""
+        await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+
+    async def end_events(self) -> None:
+        """End the stream."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _begin(self, status: int, headers: RawHeaders) -> None:
+        self.has_begun = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def _headers(self, headers: Mapping[str, str], upstream: float) -> RawHeaders:
+        total = time.perf_counter() - self.started
+        timing = f"upstream;dur={upstream * 1000:.1f}, gateway;dur={(total - upstream) * 1000:.1f}"
+        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        raw.append((b"x-request-id", self.id.encode()))
+        raw.append((b"openai-processing-ms", str(int(total * 1000)).encode()))
+        raw.append((b"server-timing", timing.encode()))
+        raw.append(API_VERSION)
+        return raw
+
+
+class WhileClientListens:
+    """Cancels what is done inside as soon as the client hangs up, and raises ClientGoneError in its place.
+
+    To be entered once the body is read: from then on the only thing a client can still say is that it leaves.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._is_gone = False
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("Only a task can be cancelled.")
+        self._task = task
+        self._watcher = asyncio.ensure_future(_disconnect(self._receive))
+        self._watcher.add_done_callback(self._leave)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watcher.remove_done_callback(self._leave)
+        self._watcher.cancel()
+        if self._is_gone and self._task.uncancel() == 0 and isinstance(error, asyncio.CancelledError):
+            raise ClientGoneError from None
+
+    def _leave(self, watcher: "asyncio.Future[None]") -> None:
+        if not watcher.cancelled():
+            self._is_gone = True
+            self._task.cancel()
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _part(message: Message) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    part: bytes = message.get("body", b"")
+    return part

@@ -1,0 +1,357 @@
+"""An inference server that does as it is told, over real HTTP, and keeps a ledger of what it sent.
+
+A request says how it is to be served in a field `fake` of its body (the gateway passes unknown fields on):
+
+    tokens, rate          how many tokens to answer with, and how many a second (default: at once)
+    prompt_tokens         what to report as the prompt's count
+    status, body, retry_after   answer with this status, and this body
+    slow_headers          seconds before anything is sent
+    die_after             cut the connection after so many tokens
+    stall_after           send so many tokens, then nothing more
+    error_after           send so many tokens, then an error as vLLM does; `error_line`: as llama.cpp does
+    no_usage, no_done     leave out the count; leave out the end of the stream
+    usage_at_finish       report the count on the last chunk with a choice, as Ollama does
+    bad_json, wrong_type  nonsense instead of JSON; HTML instead of what was asked for
+    name                  call the model so
+    cut, crlf             write in pieces of so many bytes; end lines as Windows does
+
+As a process: `python -m tests.fakes.inference_server --port 9000`; `GET /ledger` gives the totals.
+"""
+
+import argparse
+import asyncio
+import socket
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from types import TracebackType
+from typing import Any, Self, cast
+
+import httptools
+import orjson
+
+MODELS = ("fake-chat", "fake-embed")
+WORD = "word "
+
+
+@dataclass
+class Entry:
+    """One request as the server saw it."""
+
+    path: str
+    body: dict[str, Any]
+    authorization: str
+    prompt_tokens: int = 0
+    sent_tokens: int = 0
+    opened_at: float = field(default_factory=time.monotonic)
+    closed_at: float | None = None
+    closed_by: str = ""
+
+
+@dataclass
+class Ledger:
+    """Everything the server was asked. `entries` is left empty by a server that is measured."""
+
+    keeps_entries: bool = True
+    requests: int = 0
+    prompt_tokens: int = 0
+    sent_tokens: int = 0
+    entries: list[Entry] = field(default_factory=list)
+
+    def open(self, entry: Entry) -> None:
+        self.requests += 1
+        if self.keeps_entries:
+            self.entries.append(entry)
+
+    def close(self, entry: Entry, by: str) -> None:
+        if entry.closed_at is None:
+            entry.closed_at, entry.closed_by = time.monotonic(), by
+            self.prompt_tokens += entry.prompt_tokens
+            self.sent_tokens += entry.sent_tokens
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection. What needs no waiting is answered without a task."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._task: asyncio.Task[None] | None = None
+        self._entry: Entry | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
+        self._parser = httptools.HttpRequestParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._entry is not None:
+            self._ledger.close(self._entry, "client")
+        if self._task is not None:
+            self._task.cancel()
+
+    def cut(self) -> None:
+        """End the connection without a word."""
+        self._transport.abort()
+
+    def on_message_begin(self) -> None:
+        self._path = ""
+        self._authorization = ""
+        self._body = b""
+
+    def on_url(self, url: bytes) -> None:
+        self._path = url.decode()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"authorization":
+            self._authorization = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        if self._path == "/v1/models":
+            entries = [{"id": name, "object": "model", "created": 1, "owned_by": "fake"} for name in MODELS]
+            self._send(200, orjson.dumps({"object": "list", "data": entries}))
+            return
+        if self._path == "/ledger":
+            totals = asdict(self._ledger)
+            self._send(200, orjson.dumps({name: totals[name] for name in ("requests", "prompt_tokens", "sent_tokens")}))
+            return
+        body = orjson.loads(self._body)
+        fake: dict[str, Any] = body.get("fake") or {}
+        entry = Entry(
+            self._path, body, self._authorization, prompt_tokens=fake.get("prompt_tokens", _prompt_tokens(body))
+        )
+        self._entry = entry
+        self._ledger.open(entry)
+        if body.get("stream") or fake.get("slow_headers"):
+            self._task = asyncio.get_running_loop().create_task(self._serve(entry, fake))
+        else:
+            self._answer(entry, fake)
+
+    async def _serve(self, entry: Entry, fake: dict[str, Any]) -> None:
+        if fake.get("slow_headers"):
+            await asyncio.sleep(fake["slow_headers"])
+        if entry.body.get("stream") and not ({"status", "wrong_type"} & fake.keys()):
+            await self._stream(entry, fake)
+        else:
+            self._answer(entry, fake)
+
+    def _answer(self, entry: Entry, fake: dict[str, Any]) -> None:
+        if "die_after" in fake:
+            self._die(entry)
+        elif "status" in fake:
+            answer = fake.get("body", {"error": {"message": "as told", "type": "x", "code": None, "param": None}})
+            raw = answer.encode() if isinstance(answer, str) else orjson.dumps(answer)
+            self._send(fake["status"], raw, retry_after=fake.get("retry_after"))
+        elif fake.get("wrong_type"):
+            self._send(200, b"<html><body>Welcome to nginx!</body></html>", content_type="text/html")
+        elif fake.get("bad_json"):
+            self._send(200, b'{"id": "chatcmpl-1", "choices": [')
+        else:
+            self._send(200, orjson.dumps(_whole(entry, fake)))
+        self._ledger.close(entry, "done")
+
+    async def _stream(self, entry: Entry, fake: dict[str, Any]) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        self._transport.write(head)
+        total = _tokens(entry.body, fake)
+        options = entry.body.get("stream_options") or {}
+        continuous = options.get("continuous_usage_stats") and not fake.get("no_usage")
+        counted = options.get("include_usage") and not fake.get("no_usage")
+        pause = 1 / fake["rate"] if fake.get("rate") else 0
+        await self._event(fake, _chunk(entry, fake, {"role": "assistant", "content": ""}, None, continuous))
+        for number in range(total):
+            if number == fake.get("die_after"):
+                self._die(entry)
+                return
+            if number == fake.get("stall_after"):
+                await asyncio.sleep(3600)
+            if number == fake.get("error_after"):
+                await self._break(fake)
+                break
+            if pause:
+                await asyncio.sleep(pause)
+            entry.sent_tokens += 1
+            await self._event(fake, _chunk(entry, fake, {"content": WORD}, None, continuous))
+        else:
+            at_finish = counted and fake.get("usage_at_finish")
+            await self._event(fake, _chunk(entry, fake, {}, "stop", continuous or at_finish))
+            if counted and not at_finish:
+                last = _chunk(entry, fake, None, None, counted)
+                await self._event(fake, last)
+            if not fake.get("no_done"):
+                await self._event(fake, b"[DONE]")
+        self._transport.write(b"0\r\n\r\n")
+        self._ledger.close(entry, "done")
+
+    async def _break(self, fake: dict[str, Any]) -> None:
+        error = {"message": "CUDA error at http://10.0.0.7:8000, 0x7f00", "type": "InternalServerError", "code": 500}
+        if fake.get("error_line"):
+            await self._write(fake, b"error: " + orjson.dumps(error) + b"\n\n")
+        else:
+            await self._event(fake, orjson.dumps({"error": error}))
+
+    async def _event(self, fake: dict[str, Any], data: bytes) -> None:
+        if fake.get("bad_json") and data != b"[DONE]":
+            data = data[:-2]
+        end = b"\r\n\r\n" if fake.get("crlf") else b"\n\n"
+        await self._write(fake, b"data: " + data + end)
+
+    async def _write(self, fake: dict[str, Any], data: bytes) -> None:
+        size = fake.get("cut") or len(data)
+        for start in range(0, len(data), size):
+            piece = data[start : start + size]
+            self._transport.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            if size < len(data):
+                await asyncio.sleep(0.0005)
+
+    def _send(
+        self, status: int, body: bytes, *, content_type: str = "application/json", retry_after: str | None = None
+    ) -> None:
+        extra = f"retry-after: {retry_after}\r\n" if retry_after else ""
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\n{extra}content-length: {len(body)}\r\n\r\n"
+        self._transport.write(head.encode() + body)
+
+    def _die(self, entry: Entry) -> None:
+        self._ledger.close(entry, "died")
+        self._transport.abort()
+
+
+def _tokens(body: dict[str, Any], fake: dict[str, Any]) -> int:
+    asked = body.get("max_completion_tokens") or body.get("max_tokens")
+    return int(fake.get("tokens", min(asked or 8, 8)))
+
+
+def _prompt_tokens(body: dict[str, Any]) -> int:
+    texts: list[Any] = [message.get("content") for message in body.get("messages") or []]
+    given = body.get("input")
+    texts += given if isinstance(given, list) else [given]
+    return sum(len(text.split()) for text in texts if isinstance(text, str))
+
+
+def _usage(entry: Entry) -> dict[str, Any]:
+    return {
+        "prompt_tokens": entry.prompt_tokens,
+        "completion_tokens": entry.sent_tokens,
+        "total_tokens": entry.prompt_tokens + entry.sent_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
+
+
+def _chunk(
+    entry: Entry, fake: dict[str, Any], delta: dict[str, Any] | None, finish: str | None, with_usage: Any
+) -> bytes:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+    chunk = {
+        "id": "chatcmpl-fake",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": fake.get("name", entry.body["model"]),
+        "choices": choices,
+    }
+    if with_usage:
+        chunk["usage"] = _usage(entry)
+    return orjson.dumps(chunk)
+
+
+def _whole(entry: Entry, fake: dict[str, Any]) -> dict[str, Any]:
+    model = fake.get("name", entry.body["model"])
+    if entry.path.endswith("/embeddings"):
+        given = entry.body["input"]
+        texts = given if isinstance(given, list) else [given]
+        vector = "AACAPwAAAEA=" if entry.body.get("encoding_format") == "base64" else [1.0, 2.0]
+        data = [{"object": "embedding", "index": index, "embedding": vector} for index in range(len(texts))]
+        answer = {"object": "list", "model": model, "data": data}
+        usage = {"prompt_tokens": entry.prompt_tokens, "total_tokens": entry.prompt_tokens}
+    else:
+        entry.sent_tokens = _tokens(entry.body, fake)
+        message = {"role": "assistant", "content": WORD * entry.sent_tokens, "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        answer = {"id": "chatcmpl-fake", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
+        usage = _usage(entry)
+    return answer if fake.get("no_usage") else {**answer, "usage": usage}
+
+
+class FakeInferenceServer:
+    """The server in a thread of the test's process, which can look into its ledger, stop it and start it again."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._connections: set[Connection] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fake-inference", daemon=True)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def start(self) -> None:
+        """Listen on the port, again after `stop`."""
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(5)
+
+    def stop(self) -> None:
+        """Refuse connections and cut those that are open."""
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(5)
+
+    def last(self) -> Entry:
+        """The request that came last."""
+        return self.ledger.entries[-1]
+
+    async def _start(self) -> None:
+        if self._socket.fileno() < 0:
+            self._socket = socket.create_server(("127.0.0.1", self.port))
+        self._server = await self._loop.create_server(self._connect, sock=self._socket)
+
+    async def _stop(self) -> None:
+        self._server.close()
+        for connection in list(self._connections):
+            connection.cut()
+        await asyncio.sleep(0)
+
+    def _connect(self) -> "Connection":
+        connection = _Tracked(self.ledger, self._connections)
+        self._connections.add(connection)
+        return connection
+
+
+class _Tracked(Connection):
+    def __init__(self, ledger: Ledger, known: set[Connection]) -> None:
+        super().__init__(ledger)
+        self._known = known
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)
+        self._known.discard(self)
+
+
+async def serve(port: int) -> None:
+    """Serve until killed, keeping totals only."""
+    ledger = Ledger(keeps_entries=False)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(ledger), "127.0.0.1", port, backlog=4096)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=9000)
+    uvloop.run(serve(parser.parse_args().port))

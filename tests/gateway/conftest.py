@@ -1,0 +1,230 @@
+"""A gateway on a real port before a fake inference server; keys and models committed, so that its threads see them."""
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+import pytest
+import uvicorn
+from pytest_django.plugin import DjangoDbBlocker
+
+from accounts.models import Organization, Project, User
+from accounts.services import open_workspace
+from apikeys.services import change_key, mint_key
+from catalog.models import Backend, Deployment, HostedModel
+from tests.fakes.inference_server import FakeInferenceServer
+from usage.ingest import drain
+from usage.models import UsageEvent
+
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What every test of the gateway plays on."""
+
+    project: Project
+    ada: User
+
+
+@pytest.fixture(autouse=True)
+def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The database without a transaction around the test, which would hide its rows from the gateway's threads."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture(scope="package")
+def fake() -> Iterator[FakeInferenceServer]:
+    with FakeInferenceServer() as server:
+        yield server
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="package")
+def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Stage]:
+    """Ada's project, and models on backends that live, and on one that does not."""
+    with django_db_blocker.unblock():
+        ada = User.objects.create_user("ada@gateway.example", name="Ada")
+        project = open_workspace(user=ada)
+        living = Backend.objects.create(name="gw-fake", base_url=fake.base_url, kind="vllm", credential="sesame")
+        plain = Backend.objects.create(name="gw-plain", base_url=fake.base_url, kind="openai")
+        dead = Backend.objects.create(name="gw-dead", base_url=f"http://127.0.0.1:{unused_port()}/v1", is_healthy=True)
+        _host("fake-chat", living)
+        _host("plain-chat", plain)
+        _host("dead-chat", dead)
+        _host("lab/slashed", living, backend_name="slashed")
+        _host("renamed", living, backend_name="/srv/models/secret-path")
+        _host("paid-chat", living, input_price_nano=1 * MILLION, output_price_nano=10 * MILLION)
+        _host("fake-embed", living, chats=False, embeds=True)
+        twin = _host("twin", dead)
+        Deployment.objects.create(hosted_model=twin, backend=living, backend_name="twin")
+        yield Stage(project=project, ada=ada)
+        HostedModel.objects.all().delete()
+        Backend.objects.all().delete()
+        Organization.objects.filter(projects=project).delete()
+        ada.delete()
+        UsageEvent.objects.all().delete()
+
+
+def _host(name: str, backend: Backend, *, backend_name: str = "", **fields: Any) -> HostedModel:
+    model = HostedModel.objects.create(public_name=name, **fields)
+    Deployment.objects.create(hosted_model=model, backend=backend, backend_name=backend_name or name)
+    return model
+
+
+@contextmanager
+def serving(application: Any) -> Iterator[str]:
+    """Serve an ASGI application with uvicorn in a thread; gives its base URL for an SDK."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    config = uvicorn.Config(
+        application,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True, name="gateway")
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="package")
+def url(stage: Stage) -> Iterator[str]:
+    """The base URL of a running gateway."""
+    from gateway.asgi import application
+
+    with serving(application) as address:
+        yield address
+
+
+@pytest.fixture
+def mint(stage: Stage) -> Callable[..., str]:
+    """Makes keys of Ada's project: `mint(requests_per_minute=5)` gives the secret."""
+
+    def make(**limits: int) -> str:
+        key, secret = mint_key(project=stage.project, name="test", by=stage.ada)
+        if limits:
+            for name, value in limits.items():
+                setattr(key, name, value)
+            change_key(key=key)
+        return secret
+
+    return make
+
+
+@pytest.fixture
+def secret(mint: Callable[..., str]) -> str:
+    """A key without limits."""
+    return mint()
+
+
+@pytest.fixture
+def client(url: str, secret: str) -> Iterator[openai.OpenAI]:
+    """OpenAI's SDK as a customer sets it up, but without its retries."""
+    with openai.OpenAI(base_url=url, api_key=secret, max_retries=0, timeout=20) as sdk:
+        yield sdk
+
+
+@pytest.fixture
+def event_of() -> Callable[[str], UsageEvent]:
+    """Waits for the ledger's row of a request."""
+
+    def wait(request_id: str) -> UsageEvent:
+        deadline = time.monotonic() + 5
+        while True:
+            drain()
+            event = UsageEvent.objects.filter(request_id=request_id).first()
+            if event is not None:
+                return event
+            assert time.monotonic() < deadline, f"{request_id} was not metered"
+            time.sleep(0.02)
+
+    return wait
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = 5.0) -> float:
+    """Seconds until `condition` came true; fails after `seconds`."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, "it did not happen in time"
+        time.sleep(0.005)
+    return time.monotonic() - started
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An HTTP answer as it came."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error object, which has exactly OpenAI's four keys."""
+        assert self.headers["content-type"] == "application/json"
+        assert self.headers["x-request-id"].startswith("req_")
+        error: dict[str, Any] = self.json["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        return error
+
+
+def ask(
+    url: str,
+    path: str,
+    *,
+    method: str = "POST",
+    secret: str = "",
+    headers: dict[str, str] | None = None,
+    body: Any = None,
+    timeout: float = 20,
+) -> Reply:
+    """One request by plain HTTP. `body` is sent as JSON, or as it is when it is bytes."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    given = {
+        "Content-Type": "application/json",
+        **({"Authorization": f"Bearer {secret}"} if secret else {}),
+        **(headers or {}),
+    }
+    try:
+        connection.request(method, f"{parts.path}{path}", body=sent, headers=given)
+        response = connection.getresponse()
+        return Reply(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+def chat(text: str = "one two three") -> list[Any]:
+    """Messages of three words."""
+    return [{"role": "user", "content": text}]

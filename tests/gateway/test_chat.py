@@ -1,0 +1,94 @@
+"""Chat completions through the gateway, with the customers' own client."""
+
+import asyncio
+from collections.abc import Callable
+
+import openai
+import pytest
+
+from tests.fakes.inference_server import FakeInferenceServer
+from tests.gateway.conftest import ask, chat
+from usage.models import UsageEvent
+
+EventOf = Callable[[str], UsageEvent]
+
+
+def test_it_works(client: openai.OpenAI, fake: FakeInferenceServer, event_of: EventOf) -> None:
+    reply = client.chat.completions.with_raw_response.create(model="fake-chat", messages=chat(), max_tokens=5)
+    answer = reply.parse()
+    assert answer.choices[0].message.content == "word " * 5
+    assert answer.model == "fake-chat"
+    assert answer.usage is not None
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (3, 5)
+    assert fake.last().authorization == "Bearer sesame"
+    request_id = reply.headers["x-request-id"]
+    assert request_id.startswith("req_")
+    assert reply.headers["x-ratelimit-limit-requests"] == "1000000"
+    assert int(reply.headers["openai-processing-ms"]) < 2000
+    assert "gateway;dur=" in reply.headers["server-timing"]
+
+    event = event_of(request_id)
+    assert (event.prompt_tokens, event.completion_tokens, event.status) == (3, 5, 200)
+    assert (event.model, event.backend, event.endpoint) == ("fake-chat", "gw-fake", "chat/completions")
+    assert not event.is_estimated
+    assert not event.is_streamed
+    assert event.cost_nano == 0
+
+
+async def _ask_async(url: str, secret: str) -> str:
+    async with openai.AsyncOpenAI(base_url=url, api_key=secret, max_retries=0) as sdk:
+        answer = await sdk.chat.completions.create(model="fake-chat", messages=chat(), max_tokens=2)
+        stream = await sdk.chat.completions.create(model="fake-chat", messages=chat(), max_tokens=2, stream=True)
+        words = [chunk.choices[0].delta.content or "" async for chunk in stream]
+        return (answer.choices[0].message.content or "") + "".join(words)
+
+
+def test_the_async_client_works(url: str, secret: str) -> None:
+    assert asyncio.run(_ask_async(url, secret)) == "word " * 4
+
+
+def test_a_paid_model_costs_what_its_prices_say(client: openai.OpenAI, event_of: EventOf) -> None:
+    reply = client.chat.completions.with_raw_response.create(model="paid-chat", messages=chat(), max_tokens=5)
+    event = event_of(reply.headers["x-request-id"])
+    assert event.cost_nano == 3 * 1 + 5 * 10
+
+
+def test_the_name_at_the_backend_stays_inside(client: openai.OpenAI, fake: FakeInferenceServer) -> None:
+    answer = client.chat.completions.create(model="renamed", messages=chat(), max_tokens=1)
+    assert fake.last().body["model"] == "/srv/models/secret-path"
+    assert answer.model == "renamed"
+    chunks = list(client.chat.completions.create(model="renamed", messages=chat(), max_tokens=1, stream=True))
+    assert {chunk.model for chunk in chunks} == {"renamed"}
+
+
+def test_unknown_fields_reach_the_server(client: openai.OpenAI, fake: FakeInferenceServer) -> None:
+    client.chat.completions.create(
+        model="fake-chat", messages=chat(), max_tokens=1, extra_body={"top_k": 7, "chat_template_kwargs": {"a": None}}
+    )
+    body = fake.last().body
+    assert body["top_k"] == 7
+    assert body["chat_template_kwargs"] == {"a": None}
+    assert "stream_options" not in body
+
+
+def test_a_server_that_counts_nothing_is_counted_for(client: openai.OpenAI, event_of: EventOf) -> None:
+    reply = client.chat.completions.with_raw_response.create(
+        model="fake-chat", messages=chat(), extra_body={"fake": {"no_usage": True, "tokens": 6}}
+    )
+    usage = reply.parse().usage
+    assert usage is not None
+    assert usage.completion_tokens > 0
+    event = event_of(reply.headers["x-request-id"])
+    assert event.is_estimated
+    assert event.completion_tokens == usage.completion_tokens
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "api-key"])
+def test_other_sdks_headers_carry_a_key_too(url: str, secret: str, header: str) -> None:
+    assert ask(url, "/models", method="GET", headers={header: secret}).status == 200
+
+
+def test_failover_before_the_first_byte(client: openai.OpenAI, event_of: EventOf) -> None:
+    for _attempt in range(3):
+        reply = client.chat.completions.with_raw_response.create(model="twin", messages=chat(), max_tokens=1)
+        assert event_of(reply.headers["x-request-id"]).backend == "gw-fake"

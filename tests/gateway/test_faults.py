@@ -1,0 +1,211 @@
+"""Redis or PostgreSQL gone or frozen, as a gateway in a process of its own feels it, and the gateway killed itself."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from apikeys.models import ApiKey
+from apikeys.services import revoke_key
+from apikeys.verification import digest_of
+from tests.fakes.inference_server import FakeInferenceServer
+from tests.fakes.tcp_proxy import TcpProxy
+from tests.gateway.conftest import Reply, Stage, ask, chat, unused_port, wait_for
+from usage.admission import reap, settle_now
+from usage.ingest import drain
+from usage.models import UsageEvent
+from usage.spool import replay
+
+Mint = Callable[..., str]
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class OwnProcess:
+    """A gateway in a process of its own, whose way to Redis and to PostgreSQL can be cut."""
+
+    url: str
+    redis: TcpProxy
+    postgres: TcpProxy
+    process: "subprocess.Popen[bytes]"
+
+
+def through(proxy: TcpProxy, url: str) -> str:
+    parts = urlsplit(url)
+    user, at, _host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}"))
+
+
+@pytest.fixture
+def own(stage: Stage, tmp_path: Path) -> Iterator[OwnProcess]:
+    database = connection.settings_dict
+    redis_parts = urlsplit(settings.REDIS_URL)
+    assert redis_parts.hostname is not None
+    with (
+        TcpProxy(redis_parts.hostname, redis_parts.port or 6379) as redis,
+        TcpProxy(database["HOST"], int(database["PORT"] or 5432)) as postgres,
+    ):
+        port = unused_port()
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "portal.settings",
+            "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@127.0.0.1:{postgres.port}/{database['NAME']}",
+            "REDIS_URL": through(redis, settings.REDIS_URL),
+            "LYCEUM_VAR": str(tmp_path),
+        }
+        command = [sys.executable, "-m", "uvicorn", "gateway.asgi:application", "--port", str(port), "--no-access-log"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment)
+        url = f"http://127.0.0.1:{port}/v1"
+        wait_for(lambda: answers(url), seconds=20)
+        yield OwnProcess(url, redis, postgres, process)
+        process.kill()
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        return ask(url, "/models", method="GET").status == 401
+    except OSError:
+        return False
+
+
+def complete(url: str, secret: str, **body: Any) -> Reply:
+    return ask(url, "/chat/completions", secret=secret, body={"model": "fake-chat", "messages": chat(), **body})
+
+
+def test_without_redis_calls_go_on_and_none_is_lost(own: OwnProcess, mint: Mint, tmp_path: Path) -> None:
+    plain, budgeted, limited = mint(), mint(monthly_budget_nano=10**9), mint(requests_per_minute=3)
+    for secret in (plain, budgeted, limited):
+        assert complete(own.url, secret).status == 200
+    own.redis.cut()
+    before = time.monotonic()
+    replies = [complete(own.url, plain, max_tokens=3) for _ in range(10)]
+    assert [reply.status for reply in replies] == [200] * 10
+    assert time.monotonic() - before < 5
+
+    refused = complete(own.url, budgeted, model="paid-chat")
+    assert refused.status == 503
+    assert refused.headers["retry-after"] == "2"
+    assert complete(own.url, budgeted, model="fake-chat").status == 200, "a free model costs no budget"
+    assert [complete(own.url, limited).status for _ in range(4)] == [200, 200, 200, 429], "limits hold in the process"
+
+    ids = [reply.headers["x-request-id"] for reply in replies]
+    own.redis.resume()
+    wait_for(lambda: metered(ids) == 30)
+    assert complete(own.url, budgeted, model="paid-chat").status == 200
+    assert list((tmp_path / "spool").glob("*.jsonl")) == []
+
+
+def metered(ids: list[str]) -> int:
+    """Output tokens in the ledger for these requests."""
+    drain()
+    return sum(UsageEvent.objects.filter(request_id__in=ids).values_list("completion_tokens", flat=True))
+
+
+def test_a_frozen_redis_holds_nobody_up(own: OwnProcess, mint: Mint) -> None:
+    secret = mint()
+    assert complete(own.url, secret).status == 200
+    own.redis.freeze()
+    started = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(lambda _number: complete(own.url, secret, max_tokens=1), range(8)))
+    assert [reply.status for reply in replies] == [200] * 8
+    assert time.monotonic() - started < 3
+    started = time.monotonic()
+    assert complete(own.url, secret).status == 200
+    assert time.monotonic() - started < 0.5, "once it is known to be frozen, nobody waits for it"
+
+
+def test_without_postgres_known_keys_go_on(own: OwnProcess, mint: Mint) -> None:
+    secret, stranger = mint(), mint()
+    # For longer than the news of the new key take to arrive: until then it is not known, but changed.
+    assert [complete(own.url, secret).status for _ in range(30)] == [200] * 30
+    own.postgres.cut()
+    reply = complete(own.url, secret)
+    assert reply.status == 200
+    started = time.monotonic()
+    unknown = complete(own.url, stranger)
+    assert unknown.status == 503
+    assert time.monotonic() - started < 3
+    assert int(unknown.headers["retry-after"]) >= 1
+    own.postgres.resume()
+    wait_for(lambda: complete(own.url, stranger).status == 200)
+
+
+def test_a_key_revoked_while_a_gateway_is_deaf_is_refused_all_the_same(
+    own: OwnProcess, mint: Mint, stage: Stage
+) -> None:
+    secret = mint()
+    assert complete(own.url, secret).status == 200
+    own.redis.cut()
+    wait_for(lambda: complete(own.url, secret).status == 200)
+    revoke_key(key=ApiKey.objects.get(digest=digest_of(secret)), by=stage.ada)
+    wait_for(lambda: complete(own.url, secret).status == 401, seconds=1.5)
+
+
+def test_a_killed_gateway_leaves_calls_that_are_settled_for_it(
+    own: OwnProcess, mint: Mint, fake: FakeInferenceServer
+) -> None:
+    secret = mint(concurrent_requests=3)
+    told = {"tokens": 10_000, "rate": 50}
+    before = fake.ledger.requests
+    with ThreadPoolExecutor(3) as pool:
+        calls = [pool.submit(cut_off, own.url, secret, stream=True, fake=told) for _ in range(3)]
+        wait_for(lambda: fake.ledger.requests == before + 3)
+        own.process.send_signal(signal.SIGKILL)
+        for call in calls:
+            call.result()
+    end_leases(mint)
+    assert reap() >= 3
+    drain()
+    lost = UsageEvent.objects.filter(error_code="gateway_lost").order_by("-id")[:3]
+    assert len(lost) == 3
+    assert all(event.is_estimated and event.prompt_tokens > 0 for event in lost)
+    assert reap() == 0
+
+
+def cut_off(url: str, secret: str, **body: Any) -> None:
+    try:
+        complete(url, secret, **body)
+    except (OSError, ValueError):
+        return
+    except Exception as error:
+        assert "IncompleteRead" in type(error).__name__, error  # noqa: PT017 - what http.client makes of a cut stream
+
+
+def end_leases(mint: Mint) -> None:
+    """Let the leases of dead processes end now instead of in half a minute."""
+    from common import redis as servers
+
+    client = servers.durable()
+    for key in client.scan_iter("ly:{*}:leases"):
+        for member in client.zrange(key, 0, -1):
+            client.zadd(key, {member: 1})
+
+
+def test_a_spool_left_by_a_dead_gateway_is_replayed(own: OwnProcess, mint: Mint, tmp_path: Path) -> None:
+    secret = mint()
+    assert complete(own.url, secret).status == 200
+    own.redis.cut()
+    reply = complete(own.url, secret, max_tokens=4)
+    assert reply.status == 200
+    wait_for(lambda: len(list((tmp_path / "spool").glob("*.jsonl"))) == 1)
+    own.process.send_signal(signal.SIGKILL)
+    own.process.wait()
+    settings.VAR_DIR, kept = tmp_path, settings.VAR_DIR
+    try:
+        assert replay(settle_now) >= 1
+    finally:
+        settings.VAR_DIR = kept
+    assert metered([reply.headers["x-request-id"]]) == 4

@@ -1,0 +1,128 @@
+"""Limits of a key on a live gateway, under concurrency, and what a refusal tells an SDK."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import openai
+import pytest
+
+from tests.fakes.inference_server import FakeInferenceServer
+from tests.gateway.conftest import ask, chat
+
+Mint = Callable[..., str]
+GO_DURATION = re.compile(r"(\d+m)?\d+(\.\d+)?(ms|s)")
+
+
+def complete(url: str, secret: str, **body: Any) -> Any:
+    return ask(url, "/chat/completions", secret=secret, body={"model": "fake-chat", "messages": chat(), **body})
+
+
+async def _crowd(url: str, secret: str, callers: int, body: dict[str, Any]) -> list[int]:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def call() -> int:
+            async with session.post(
+                f"{url}/chat/completions", json=body, headers={"Authorization": f"Bearer {secret}"}
+            ) as response:
+                await response.read()
+                return response.status
+
+        return await asyncio.gather(*(call() for _ in range(callers)))
+
+
+def crowd(url: str, secret: str, callers: int, **fields: Any) -> list[int]:
+    """The statuses of `callers` calls made at once."""
+    return asyncio.run(
+        _crowd(url, secret, callers, {"model": "fake-chat", "messages": chat(), "max_tokens": 1, **fields})
+    )
+
+
+def test_it_works(url: str, mint: Mint) -> None:
+    secret = mint(requests_per_minute=3)
+    replies = [complete(url, secret) for _ in range(4)]
+    assert [reply.status for reply in replies] == [200, 200, 200, 429]
+    assert [reply.headers["x-ratelimit-remaining-requests"] for reply in replies] == ["2", "1", "0", "0"]
+    for reply in replies:
+        assert reply.headers["x-ratelimit-limit-requests"] == "3"
+        assert GO_DURATION.fullmatch(reply.headers["x-ratelimit-reset-requests"])
+        assert GO_DURATION.fullmatch(reply.headers["x-ratelimit-reset-tokens"])
+    refused = replies[-1]
+    assert refused.error["type"] == "requests"
+    assert refused.error["code"] == "rate_limit_exceeded"
+    assert "Limit 3, Used 3, Requested 1. Please try again in" in refused.error["message"]
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert "x-should-retry" not in refused.headers
+
+
+def test_exactly_the_limit_passes_of_a_crowd(url: str, mint: Mint) -> None:
+    statuses = crowd(url, mint(requests_per_minute=50), 200)
+    assert statuses.count(200) == 50
+    assert statuses.count(429) == 150
+
+
+def test_tokens_a_minute(url: str, mint: Mint) -> None:
+    secret = mint(tokens_per_minute=200)
+    first = complete(url, secret, max_tokens=100, fake={"tokens": 100})
+    assert first.status == 200
+    second = complete(url, secret, max_tokens=100)
+    assert second.status == 429
+    assert second.error["type"] == "tokens"
+    assert "tokens per min (TPM): Limit 200, Used 103" in second.error["message"], "what it used, not what it reserved"
+    impossible = complete(url, secret, max_tokens=500)
+    assert impossible.error["message"].startswith("Request too large")
+    assert impossible.headers["x-should-retry"] == "false"
+    assert "retry-after" not in impossible.headers
+
+
+def test_a_small_limit_admits_calls_that_set_no_bound(url: str, mint: Mint) -> None:
+    secret = mint(tokens_per_minute=100)
+    assert complete(url, secret, fake={"tokens": 5}).status == 200
+    assert complete(url, secret, fake={"tokens": 5}).status == 200
+
+
+def test_calls_at_the_same_time(url: str, mint: Mint) -> None:
+    secret = mint(concurrent_requests=5)
+    statuses = crowd(url, secret, 20, fake={"slow_headers": 0.5})
+    assert statuses.count(200) == 5
+    assert crowd(url, secret, 5) == [200] * 5, "slots are free again"
+
+
+def test_a_budget_is_never_overspent(url: str, mint: Mint, fake: FakeInferenceServer) -> None:
+    # A call costs 3 + 10 = 13 nano-dollars, and reserves more than that before it.
+    secret = mint(monthly_budget_nano=13 * 50)
+    spent = 0
+    for _round in range(12):
+        spent += 13 * crowd(url, secret, 20, model="paid-chat").count(200)
+    assert 0 < spent <= 13 * 50
+
+
+def test_a_spent_budget_says_not_to_retry(url: str, mint: Mint) -> None:
+    secret = mint(monthly_budget_nano=1)
+    reply = complete(url, secret, model="paid-chat", max_tokens=5)
+    assert reply.status == 429
+    assert reply.error["type"] == "insufficient_quota"
+    assert reply.error["code"] == "insufficient_quota"
+    assert "The monthly budget of this key is used up" in reply.error["message"]
+    assert reply.headers["x-should-retry"] == "false"
+    assert "retry-after" not in reply.headers
+    started = time.monotonic()
+    with openai.OpenAI(base_url=url, api_key=secret) as sdk, pytest.raises(openai.RateLimitError):
+        sdk.chat.completions.create(model="paid-chat", messages=chat())
+    assert time.monotonic() - started < 0.4, "the SDK did not try again"
+
+
+def test_a_free_model_is_never_blocked_by_money(url: str, mint: Mint) -> None:
+    assert complete(url, mint(monthly_budget_nano=0)).status == 200
+
+
+def test_a_bound_is_written_upstream_only_for_a_budget(url: str, mint: Mint, fake: FakeInferenceServer) -> None:
+    complete(url, mint(monthly_budget_nano=10**9), model="paid-chat")
+    assert fake.last().body["max_tokens"] == 4096
+    complete(url, mint(), model="paid-chat")
+    assert "max_tokens" not in fake.last().body
+    complete(url, mint(monthly_budget_nano=10**9))
+    assert "max_tokens" not in fake.last().body

@@ -1,0 +1,52 @@
+"""Writes the ledger as the ingest leaves it, so that tests of pages need no stream."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from accounts.models import Project
+from apikeys.models import ApiKey
+from common.ids import new_id, request_id
+from usage.models import Source, UsageEvent, UsageRollup5Min, UsageRollup15Min
+
+
+def a_key(project: Project, *, name: str = "Laptop", **fields: Any) -> ApiKey:
+    """A key of `project`, as good as a minted one to everything but the gateway."""
+    return ApiKey.objects.create(
+        project=project, name=name, prefix="lyc_test", last4="wxyz", digest=new_id("digest"), pepper_version=1, **fields
+    )
+
+
+def add_usage(
+    project: Project, at: datetime, *, key: ApiKey | None = None, model: str = "small", requests: int = 1, **sums: int
+) -> None:
+    """Add one cell to both roll-ups; without a key it is the playground's."""
+    for rollup, minutes in ((UsageRollup5Min, 5), (UsageRollup15Min, 15)):
+        rollup.objects.create(
+            bucket_at=at - timedelta(minutes=at.minute % minutes, seconds=at.second, microseconds=at.microsecond),
+            source=Source.KEY if key else Source.PLAYGROUND,
+            organization_id=project.organization.public_id,
+            project_id=project.public_id,
+            key_id=key.public_id if key else "",
+            user_id=new_id("user"),
+            model=model,
+            requests=requests,
+            **sums,
+        )
+
+
+def add_call(project: Project, at: datetime, *, key: ApiKey | None = None, **fields: Any) -> UsageEvent:
+    """One call of the ledger; without a key it is the playground's."""
+    return UsageEvent.objects.create(
+        **{
+            "at": at,
+            "request_id": request_id(),
+            "source": Source.KEY if key else Source.PLAYGROUND,
+            "organization_id": project.organization.public_id,
+            "project_id": project.public_id,
+            "key_id": key.public_id if key else "",
+            "model": "small",
+            "endpoint": "chat.completions",
+            "status": 200,
+            **fields,
+        }
+    )

@@ -1,0 +1,85 @@
+"""Usage over the REST API: the numbers of the page, under the permissions of the page."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import Project
+from tests.usage.ledger import a_key, add_call, add_usage
+
+pytestmark = pytest.mark.django_db
+
+SUMMARY, CALLS = "/api/usage/summary/", "/api/usage/calls/"
+
+
+def test_it_works(ada_client: Client, project: Project, django_assert_num_queries: Any) -> None:
+    key = a_key(project, name="Laptop")
+    add_usage(project, timezone.now(), key=key, requests=2, prompt_tokens=10, cost_nano=7, latency_ms_sum=300)
+    # Session, user; the current project; this period, the one before, the names of keys.
+    with django_assert_num_queries(6):
+        answer = ada_client.get(SUMMARY, {"window": "today", "group_by": "key", "time_zone": "Asia/Shanghai"}).json()
+    assert answer["totals"] == {
+        "requests": 2,
+        "failed": 0,
+        "input_tokens": 10,
+        "output_tokens": 0,
+        "cost_nano_usd": 7,
+        "mean_latency_ms": 150.0,
+        "mean_first_token_ms": None,
+    }
+    assert (answer["time_zone"], answer["window"], answer["group_by"]) == ("Asia/Shanghai", "today", "key")
+    group = answer["groups"][0]
+    assert (group["id"], group["name"], group["state"]) == (key.public_id, "Laptop", "current")
+    assert sum(piece["sums"]["requests"] for piece in answer["slices"]) == 2
+    assert [list(piece["groups"]) for piece in answer["slices"] if piece["groups"]] == [[key.public_id]]
+
+
+def test_who_is_not_signed_in_is_refused_as_a_problem(client: Client) -> None:
+    for address in (SUMMARY, CALLS, "/api/keys/"):
+        refusal = client.get(address)
+        assert refusal.status_code == 401
+        assert refusal["Content-Type"] == "application/problem+json"
+        assert refusal.json()["code"] == "not_authenticated"
+
+
+def test_a_stranger_gets_their_own_nothing(cyd_client: Client, project: Project) -> None:
+    add_usage(project, timezone.now())
+    add_call(project, timezone.now())
+    assert cyd_client.get(SUMMARY).json()["totals"]["requests"] == 0
+    assert cyd_client.get(CALLS).json()["data"] == []
+
+
+def test_what_cannot_be_asked_is_named(ada_client: Client) -> None:
+    refusal = ada_client.get(SUMMARY, {"window": "century", "time_zone": "Mars/Phobos"})
+    assert refusal.status_code == 400
+    assert {error["field"] for error in refusal.json()["errors"]} == {"window", "time_zone"}
+    assert ada_client.get(SUMMARY, {"model": "a\0b"}).status_code == 400
+
+
+def test_calls_come_page_by_page(ada_client: Client, project: Project) -> None:
+    now = timezone.now()
+    made = [add_call(project, now - timedelta(seconds=i // 2)).request_id for i in range(5)]
+    seen: list[str] = []
+    address: str | None = f"{CALLS}?limit=2"
+    while address:
+        answer = ada_client.get(address).json()
+        seen += [call["request_id"] for call in answer["data"]]
+        address = answer["next"]
+    assert sorted(seen) == sorted(made)
+    back = ada_client.get(answer["previous"]).json()
+    assert [call["request_id"] for call in back["data"]] == seen[2:4]
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "many"])
+def test_a_page_has_one_to_a_hundred_rows(ada_client: Client, limit: str) -> None:
+    assert ada_client.get(CALLS, {"limit": limit}).json()["errors"][0]["field"] == "limit"
+
+
+def test_a_forged_cursor_is_the_first_page(ada_client: Client, project: Project) -> None:
+    call = add_call(project, timezone.now(), status=502)
+    answer = ada_client.get(CALLS, {"cursor": "forged"}).json()
+    assert [row["request_id"] for row in answer["data"]] == [call.request_id]
+    assert answer["data"][0]["problem"] == "The model’s server failed to answer."

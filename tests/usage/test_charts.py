@@ -1,0 +1,62 @@
+"""What the charts are told to draw."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from accounts.models import Project
+from tests.usage.ledger import add_usage
+from usage.charts import charts_of, colors_of, legend_of
+from usage.reports import Group, Report, Window, usage_report
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 3, 18, 12, 2, tzinfo=UTC)
+
+
+def report(project: Project, window: Window = Window.TODAY) -> Report:
+    return usage_report(projects=[project], window=window, group=Group.MODEL, zone=ZoneInfo("Asia/Kathmandu"), now=NOON)
+
+
+def test_it_works(project: Project) -> None:
+    add_usage(project, NOON, requests=3, prompt_tokens=7, completion_tokens=2, cost_nano=2_500_000_000)
+    add_usage(project, NOON, model="large", requests=1)
+    charts = charts_of(report(project))
+    requests = charts["requests"]
+    assert [(series["name"], series["color"], series["values"][17]) for series in requests["series"]] == [
+        ("small", 1, 3),
+        ("large", 2, 1),
+    ]
+    assert (requests["labels"][17], requests["titles"][17]) == ("17:00", "March 18 · 17:00–18:00")
+    assert charts["tokens"]["series"][0]["values"][17] == 9
+    assert (charts["cost"]["unit"], charts["cost"]["series"][0]["values"][17]) == ("dollars", 2.5)
+
+
+def test_days_are_named(project: Project) -> None:
+    week = charts_of(report(project, Window.WEEK))["requests"]
+    assert (week["labels"][-1], week["titles"][-1]) == ("Mar 18", "Wednesday · March 18")
+
+
+def test_the_time_that_is_felt_is_drawn(project: Project) -> None:
+    add_usage(project, NOON, requests=2, latency_ms_sum=900)
+    assert charts_of(report(project))["speed"]["series"][0]["values"][17] == 450
+    add_usage(project, NOON, model="streamed", latency_ms_sum=900, first_token_ms_sum=80, first_token_count=1)
+    speed = charts_of(report(project))["speed"]["series"][0]
+    assert (speed["name"], speed["values"][17], speed["values"][16]) == ("First token", 80, None)
+
+
+def test_the_least_busy_share_the_last_color(project: Project) -> None:
+    for i in range(10):
+        add_usage(project, NOON, model=f"model-{i}", requests=10 - i)
+    crowded = report(project)
+    assert list(colors_of(crowded.rows).values()) == [1, 2, 3, 4, 5, 6, 7, 8, 8, 8]
+    rest = charts_of(crowded)["requests"]["series"][-1]
+    assert (rest["name"], rest["values"][17]) == ("3 others", 3 + 2 + 1)
+
+
+@pytest.mark.parametrize(("models", "entries"), [(1, 0), (2, 2), (8, 8), (9, 8)])
+def test_one_color_needs_no_legend(project: Project, models: int, entries: int) -> None:
+    for i in range(models):
+        add_usage(project, NOON, model=f"model-{i}")
+    assert len(legend_of(report(project))) == entries

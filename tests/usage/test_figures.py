@@ -1,0 +1,60 @@
+"""How figures read."""
+
+import pytest
+
+from usage.templatetags.usage_figures import NO_BREAK, change, duration, exact_money, share
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (None, "–"),
+        (0, "0 ms"),
+        (999.4, "999 ms"),
+        (999.6, "1.00 s"),
+        (9_990, "9.99 s"),
+        (9_996, "10.0 s"),
+        (59_960, "1 min 0 s"),
+        (125_000, "2 min 5 s"),
+    ],
+)
+def test_a_duration_reads_in_units_a_person_feels(milliseconds: float | None, text: str) -> None:
+    assert duration(milliseconds).replace(NO_BREAK, " ") == text
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (None, "–"),
+        (0.0, "0%"),
+        (0.0004, "<0.1%"),
+        (0.014, "1.4%"),
+        (0.5, "50%"),
+        (0.99951, ">99.9%"),
+        (1.0, "100%"),
+    ],
+)
+def test_a_share_is_never_rounded_to_none_or_all(part: float | None, text: str) -> None:
+    assert share(part) == text
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "text"),
+    [
+        (5, 0, ""),
+        (None, 5, ""),
+        (5, None, ""),
+        (1000, 1001, "unchanged"),
+        (150, 100, "+50%"),
+        (60, 100, "−40%"),
+        (2500, 100, "×25"),
+    ],
+)
+def test_a_change_is_against_the_period_before(now: float | None, before: float | None, text: str) -> None:
+    assert change(now, before) == text
+
+
+def test_money_is_exact_where_it_is_asked_for() -> None:
+    assert exact_money(1_234_567_890) == "$1.23456789"
+    assert exact_money(20_000_000_000) == "$20"
+    assert exact_money(1) == "$0.000000001"

@@ -1,0 +1,164 @@
+"""The usage page: who sees what, how it renews itself, and the file it hands out."""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Project, User
+from tests.usage.ledger import a_key, add_call, add_usage
+
+pytestmark = pytest.mark.django_db
+
+OVERVIEW, LIVE, EXPORT = reverse("usage:overview"), reverse("usage:live"), reverse("usage:export")
+
+
+@pytest.fixture
+def now() -> datetime:
+    return timezone.now()
+
+
+@pytest.fixture
+def key(project: Project, now: datetime) -> Any:
+    """Ada's key, with one call of it in the ledger and the sums."""
+    key = a_key(project, name="Laptop")
+    add_usage(project, now, key=key, prompt_tokens=1234, completion_tokens=56, cost_nano=7000, latency_ms_sum=810)
+    add_call(project, now, key=key, prompt_tokens=1234, completion_tokens=56, request_id="req_first")
+    return key
+
+
+def page(client: Client, address: str = OVERVIEW, **query: str) -> str:
+    return client.get(address, query).content.decode()
+
+
+def test_it_works(ada_client: Client, key: Any, django_assert_num_queries: Any) -> None:
+    # Session, user; the current project, its siblings; newest change; this period, the one before; the last calls,
+    # the names of their keys; of the frame: the projects to switch between, unread notifications.
+    with django_assert_num_queries(11):
+        body = page(ada_client)
+    assert "1,290" in body  # tokens
+    assert "&lt;$0.0001" in body
+    assert "Laptop" in body
+    assert "req_first" in body
+
+
+def test_a_visitor_is_asked_to_sign_in(client: Client) -> None:
+    for address in (OVERVIEW, LIVE, EXPORT):
+        assert client.get(address).status_code == 302
+
+
+def test_a_stranger_sees_nothing_of_it(cyd_client: Client, key: Any) -> None:
+    body = page(cyd_client)
+    assert "No call has been made yet" in body
+    assert "req_first" not in body
+
+
+def test_a_new_project_is_led_to_its_first_call(ada_client: Client, project: Project) -> None:
+    assert "No call has been made yet" in page(ada_client)
+    assert "No call has been made yet" in page(ada_client, LIVE)
+
+
+def test_an_empty_period_is_not_taken_for_a_new_project(ada_client: Client, project: Project, now: datetime) -> None:
+    add_usage(project, now - timedelta(days=20))
+    body = page(ada_client, window="today")
+    assert "No call has been made yet" not in body
+    assert "Nothing was called in this period" in body
+
+
+def test_what_is_not_understood_is_as_if_not_there(ada_client: Client, key: Any) -> None:
+    assert ada_client.get(OVERVIEW, {"window": "century", "group": "mood", "model": "a\0b"}).status_code == 200
+
+
+def test_the_page_renews_itself_only_when_something_changed(ada_client: Client, key: Any, now: datetime) -> None:
+    first = ada_client.get(LIVE)
+    seen = first.context["version"]
+    assert ada_client.get(LIVE, {"seen": seen}).status_code == 204
+    add_usage(key.project, now, key=key, model="large")
+    again = ada_client.get(LIVE, {"seen": seen})
+    assert again.status_code == 200
+    assert again.context["version"] != seen
+    assert "large" in again.content.decode()
+
+
+def test_asking_for_news_is_cheap(ada_client: Client, key: Any, django_assert_num_queries: Any) -> None:
+    seen = ada_client.get(LIVE).context["version"]
+    with django_assert_num_queries(4):  # session, user, current project, newest change
+        ada_client.get(LIVE, {"seen": seen})
+
+
+def test_days_are_those_of_the_cookie(ada_client: Client, key: Any) -> None:
+    ada_client.cookies["tz"] = "Asia/Kathmandu"
+    assert 'data-zone="Asia/Kathmandu"' in page(ada_client)
+    for nonsense in ("Mars/Phobos", "../../etc/passwd", "America", ""):
+        ada_client.cookies["tz"] = nonsense
+        assert 'data-zone="UTC"' in page(ada_client)
+
+
+def test_a_row_leads_to_what_is_behind_it(ada_client: Client, key: Any, project: Project, now: datetime) -> None:
+    add_usage(project, now, model="large")
+    add_call(project, now, model="large", request_id="req_large")
+    narrowed = ada_client.get(OVERVIEW, {"model": "large", "group": "key"})
+    assert [row.id for row, _color, _href in narrowed.context["rows"]] == ["playground"]
+    body = narrowed.content.decode()
+    assert "req_large" in body
+    assert "req_first" not in body
+    by_key = ada_client.get(OVERVIEW, {"key": key.public_id})
+    assert [row.id for row, _color, _href in by_key.context["rows"]] == ["small"]
+    by_playground = ada_client.get(OVERVIEW, {"key": "playground"})
+    assert [row.id for row, _color, _href in by_playground.context["rows"]] == ["large"]
+
+
+def test_failures_are_told_in_words(ada_client: Client, project: Project, now: datetime) -> None:
+    add_usage(project, now, errors=1)
+    add_call(project, now, status=429, error_code="insufficient_quota")
+    add_call(project, now, status=418, error_code="teapot")
+    body = page(ada_client)
+    assert "The budget is used up." in body
+    assert "The call failed." in body
+
+
+def test_a_team_mate_sees_all_projects_of_the_organization(
+    ada_client: Client, ben: User, project: Project, now: datetime
+) -> None:
+    second = Project.objects.create(organization=project.organization, name="Second")
+    add_usage(project, now, model="small")
+    add_usage(second, now, model="large")
+    add_call(second, now, model="large", request_id="req_second")
+    alone = page(ada_client)
+    assert "req_second" not in alone
+    both = ada_client.get(OVERVIEW, {"scope": "organization"})
+    assert {row.id for row, _color, _href in both.context["rows"]} == {"small", "large"}
+    assert "req_second" in both.content.decode()
+
+
+def test_hostile_names_stay_text(ada_client: Client, project: Project, now: datetime) -> None:
+    name = "</script><script>alert(1)</script>"
+    add_usage(project, now, model=name)
+    add_call(project, now, model=name)
+    body = page(ada_client)
+    assert "<script>alert" not in body
+
+
+@pytest.fixture
+def lines(ada_client: Client, key: Any, project: Project, now: datetime) -> Iterator[list[dict[str, str]]]:
+    add_usage(project, now, model='=HYPERLINK("http://evil.example")', errors=1)
+    return csv.DictReader(io.StringIO(page(ada_client, EXPORT, window="7d")))  # type: ignore[return-value]
+
+
+def test_the_table_can_be_taken_along(lines: Iterator[dict[str, str]], now: datetime) -> None:
+    rows = {line["model_id"]: line for line in lines}
+    small = rows["small"]
+    assert small["from"] == f"{now:%Y-%m-%d}T00:00:00+00:00"
+    assert (small["requests"], small["input_tokens"], small["cost_usd"]) == ("1", "1234", "0.000007")
+    assert small["mean_latency_ms"] == "810"
+    assert small["mean_first_token_ms"] == ""
+
+
+def test_no_cell_is_a_formula(lines: Iterator[dict[str, str]]) -> None:
+    assert all(not cell.startswith("=") for line in lines for cell in line.values())

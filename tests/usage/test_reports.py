@@ -1,0 +1,169 @@
+"""What a usage report says, for clocks everywhere."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import Project, User
+from accounts.services import open_workspace
+from tests.usage.ledger import a_key, add_usage
+from usage.models import UsageRollup5Min
+from usage.reports import Group, KeyState, Report, Sums, Window, last_change, period_of, usage_report
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 3, 18, 12, 2, tzinfo=UTC)
+KATHMANDU = ZoneInfo("Asia/Kathmandu")
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.fixture
+def project() -> Project:
+    return open_workspace(user=User.objects.create_user("reader@example.com"))
+
+
+def report(project: Project, **changes: Any) -> Report:
+    asked: dict[str, Any] = {"window": Window.TODAY, "group": Group.MODEL, "zone": UTC, "now": NOON, **changes}
+    return usage_report(projects=[project], **asked)
+
+
+def test_it_works(project: Project, django_assert_num_queries: Any) -> None:
+    key = a_key(project)
+    add_usage(project, NOON - timedelta(hours=2), key=key, requests=3, errors=1, prompt_tokens=30, completion_tokens=12)
+    add_usage(project, NOON, key=key, model="large", requests=1, cost_nano=500, latency_ms_sum=800)
+    add_usage(project, NOON - timedelta(days=1, hours=1), key=key, requests=8)
+    with django_assert_num_queries(2):  # this period, the one before
+        today = report(project)
+    assert today.totals == Sums(
+        requests=4, errors=1, prompt_tokens=30, completion_tokens=12, cost_nano=500, latency_ms_sum=800
+    )
+    assert today.before.requests == 8
+    assert [(row.id, row.sums.requests, row.before.requests) for row in today.rows] == [
+        ("small", 3, 8),
+        ("large", 1, 0),
+    ]
+    assert len(today.slices) == 24
+    assert {piece.start.hour: piece.sums.requests for piece in today.slices if piece.sums.requests} == {10: 3, 12: 1}
+
+
+def test_nothing_used_is_a_report_of_zeros(project: Project) -> None:
+    empty = report(project, window=Window.MONTH)
+    assert (empty.totals, empty.before, empty.rows) == (Sums(), Sums(), ())
+    assert len(empty.slices) == 30
+
+
+def test_what_was_not_measured_is_not_zero() -> None:
+    assert Sums().mean_latency_ms is None
+    assert Sums().mean_first_token_ms is None
+    assert Sums().error_share is None
+    assert Sums(requests=4, latency_ms_sum=10).mean_latency_ms == 2.5
+
+
+def test_another_project_is_not_counted(project: Project) -> None:
+    stranger = open_workspace(user=User.objects.create_user("stranger@example.com"))
+    add_usage(stranger, NOON)
+    assert report(project).totals.requests == 0
+
+
+def test_several_projects_are_summed(project: Project) -> None:
+    second = Project.objects.create(organization=project.organization, name="Second")
+    add_usage(project, NOON, requests=1)
+    add_usage(second, NOON, requests=2)
+    both = usage_report(projects=[project, second], window=Window.TODAY, group=Group.MODEL, zone=UTC, now=NOON)
+    assert both.totals.requests == 3
+
+
+def test_days_are_the_viewers_days(project: Project) -> None:
+    # 18:15 UTC is midnight in Kathmandu: five-hour-forty-five zones are why there are quarter-hour sums.
+    add_usage(project, datetime(2026, 3, 17, 18, 14, tzinfo=UTC), requests=1)
+    add_usage(project, datetime(2026, 3, 17, 18, 15, tzinfo=UTC), requests=2)
+    assert report(project, zone=KATHMANDU).totals.requests == 2
+    week = report(project, zone=KATHMANDU, window=Window.WEEK)
+    assert [piece.sums.requests for piece in week.slices] == [0, 0, 0, 0, 0, 1, 2]
+    assert week.slices[-1].start == datetime(2026, 3, 17, 18, 15, tzinfo=UTC)
+    assert report(project, window=Window.WEEK).slices[-2].sums.requests == 3
+
+
+def test_hours_start_at_the_viewers_midnight(project: Project) -> None:
+    add_usage(project, datetime(2026, 3, 17, 19, 14, tzinfo=UTC), requests=1)
+    add_usage(project, datetime(2026, 3, 17, 19, 15, tzinfo=UTC), requests=2)
+    assert [piece.sums.requests for piece in report(project, zone=KATHMANDU).slices][:3] == [1, 2, 0]
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-10-26", 24)])
+def test_a_day_on_which_the_clock_changes_has_its_own_length(day: str, hours: int) -> None:
+    period = period_of(Window.TODAY, zone=BERLIN, now=datetime.fromisoformat(f"{day}T15:00:00+00:00"))
+    assert len(period.starts) == hours
+
+
+def test_the_hour_that_comes_twice_is_not_merged(project: Project) -> None:
+    add_usage(project, datetime(2026, 10, 25, 0, 30, tzinfo=UTC), requests=1)  # 02:30, summer time
+    add_usage(project, datetime(2026, 10, 25, 1, 30, tzinfo=UTC), requests=2)  # 02:30, winter time
+    slices = report(project, zone=BERLIN, now=datetime(2026, 10, 25, 15, tzinfo=UTC)).slices
+    assert [piece.sums.requests for piece in slices][:5] == [0, 0, 1, 2, 0]
+
+
+def test_a_morning_is_compared_with_a_morning(project: Project) -> None:
+    add_usage(project, NOON - timedelta(days=1, minutes=30), requests=1)
+    add_usage(project, NOON - timedelta(days=1) + timedelta(minutes=30), requests=2)
+    assert report(project).before.requests == 1
+
+
+@pytest.mark.parametrize(("window", "days"), [(Window.WEEK, 7), (Window.MONTH, 30)])
+def test_the_period_before_is_as_long(project: Project, window: Window, days: int) -> None:
+    add_usage(project, NOON - timedelta(days=days - 1), requests=1)
+    add_usage(project, NOON - timedelta(days=days, hours=1), requests=2)
+    add_usage(project, NOON - timedelta(days=2 * days - 1), requests=4)
+    add_usage(project, NOON - timedelta(days=2 * days), requests=8)
+    seen = report(project, window=window)
+    assert (seen.totals.requests, seen.before.requests) == (1, 6)
+
+
+def test_the_last_hour_goes_by_five_minutes(project: Project) -> None:
+    add_usage(project, NOON - timedelta(minutes=58), requests=1)
+    add_usage(project, NOON - timedelta(minutes=7), requests=2)
+    add_usage(project, NOON, requests=4)
+    hour = report(project, window=Window.HOUR)
+    assert [piece.sums.requests for piece in hour.slices] == [0] * 10 + [2, 4]
+    assert hour.before.requests == 1
+
+
+def test_keys_bear_their_names(project: Project, django_assert_num_queries: Any) -> None:
+    live = a_key(project, name="Laptop")
+    revoked = a_key(project, name="Old laptop", revoked_at=NOON)
+    vanished = a_key(project, name="Nobody knows")
+    for requests, key in enumerate([None, live, revoked, vanished], start=1):
+        add_usage(project, NOON, key=key, requests=requests)
+    vanished_id = vanished.public_id
+    vanished.delete()
+    with django_assert_num_queries(3):  # this period, the one before, the names of keys
+        by_key = report(project, group=Group.KEY)
+    assert [(row.id, row.name.label, row.name.hint, row.name.state) for row in by_key.rows] == [
+        (vanished_id, "Deleted key", vanished_id, KeyState.GONE),
+        (revoked.public_id, "Old laptop", "lyc_test…wxyz", KeyState.REVOKED),
+        (live.public_id, "Laptop", "lyc_test…wxyz", KeyState.CURRENT),
+        ("playground", "Playground", "", KeyState.CURRENT),
+    ]
+
+
+def test_the_name_of_another_projects_key_is_not_told(project: Project) -> None:
+    stranger = open_workspace(user=User.objects.create_user("stranger@example.com"))
+    add_usage(project, NOON, key=a_key(stranger, name="Secret plan"))
+    assert report(project, group=Group.KEY).rows[0].name.state is KeyState.GONE
+
+
+def test_a_change_is_seen(project: Project) -> None:
+    def newest() -> datetime | None:
+        return last_change(projects=[project], period=period_of(Window.TODAY, zone=UTC, now=NOON))
+
+    assert newest() is None
+    add_usage(project, NOON)
+    before = newest()
+    assert before is not None
+    UsageRollup5Min.objects.update(updated_at=timezone.now())
+    assert newest() == before  # the page of today reads the quarter hours
+    add_usage(project, NOON, model="large")
+    assert newest() != before

@@ -1,0 +1,493 @@
+"""Admit and settle: what a call may use is reserved before it, and corrected after it, in one atomic step each.
+
+A call counts against every scope of its caller together. Its hold has a lease: a process that dies cannot keep a slot
+or money, and what it had reserved is settled by `reap`, never given back whole. While Redis is away, calls that cannot
+cost money against a budget go on under limits kept in this process, and what they used goes to the disk.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import orjson
+import structlog
+from django.db.models import Sum
+from redis.exceptions import RedisError
+
+from common import redis as servers
+from common.errors import ApiError, BudgetError, OverloadedError, RateLimitError
+from common.money import display_dollars
+from usage.events import STREAM, Event, PoisonError
+from usage.link import LinkDownError, RedisLink
+from usage.models import UsageEvent, UsageRollup15Min
+from usage.policies import Caller, Scope
+from usage.scripts import ADMIT, HEARTBEAT, SEED_BEGIN, SEED_END, SETTLE
+from usage.spool import Settlement, Spool
+from usage.threads import DatabaseAwayError, in_thread
+
+log = structlog.get_logger(__name__)
+
+LEASE_MS = 30_000
+WINDOW_SECONDS = 60
+MOST_REAPED = 10_000
+SEED_MS = 10_000
+BUDGET_KEPT_DAYS = 40
+# Organizations with leases, for the reaper. A plain set: an entry too many costs one empty look.
+ORGANIZATIONS = "ly:leases"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a call may use. It needs `needed_tokens` to run at all, and reserves `wanted_tokens` where they are left.
+
+    `most_nano` is a true upper bound of its cost, zero for a free model: only then may it pass a budget unseen.
+    """
+
+    model: str
+    needed_tokens: int
+    wanted_tokens: int
+    most_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A call that was let in, and what to settle it with."""
+
+    id: str
+    organization_id: str
+    scopes: tuple[Scope, ...]
+    period: str
+    headers: dict[str, str]
+    is_local: bool
+
+
+@dataclass(slots=True)
+class _LocalWindow:
+    """The last minute of one scope, for while Redis is away."""
+
+    calls: deque[tuple[float, int]] = field(default_factory=deque)
+    tokens: int = 0
+    running: int = 0
+
+    def slide(self, now: float) -> None:
+        while self.calls and self.calls[0][0] <= now - WINDOW_SECONDS:
+            self.tokens -= self.calls.popleft()[1]
+
+
+class Admissions:
+    """Admits and settles for one event loop."""
+
+    def __init__(self, link: RedisLink, spool: Spool) -> None:
+        self._link = link
+        self._spool = spool
+        self._local: dict[tuple[str, str], _LocalWindow] = {}
+        self._announced: set[str] = set()
+        self._seeding: dict[str, asyncio.Task[None]] = {}
+        self._spooling: set[asyncio.Task[None]] = set()
+
+    async def admit(self, caller: Caller, demand: Demand, *, id: str, lost: Event) -> Admission:  # noqa: A002
+        """Let a call in under `id`, or raise RateLimitError, BudgetError or OverloadedError.
+
+        `lost` is the event it is settled with if this process dies before it says otherwise.
+        """
+        period = datetime.now(UTC).strftime("%Y%m")
+        keys, args = _admit_arguments(caller, demand, id, period, lost)
+        if caller.organization_id not in self._announced:
+            self._announced.add(caller.organization_id)
+            self._link.execute("SADD", ORGANIZATIONS, caller.organization_id)
+        try:
+            reply = await self._link.run(ADMIT, keys=keys, args=args)
+            if reply[0] == "seed":
+                await self._seed(caller, caller.scopes[int(reply[2]) - 1], period)
+                reply = await self._link.run(ADMIT, keys=keys, args=args)
+        except asyncio.CancelledError:
+            # The client left while Redis was deciding. This goes by the same connection, so it comes after.
+            self._send(release(caller, id, period))
+            raise
+        except (LinkDownError, RedisError) as error:
+            return self._admit_locally(caller, demand, id, period, error)
+        left = [int(number) for number in reply[3 if reply[0] == "ok" else 6 :]]
+        headers = _headers(caller.scopes, left, reset_ms=int(reply[1]))
+        if reply[0] == "ok":
+            return Admission(id, caller.organization_id, caller.scopes, period, headers, is_local=False)
+        raise _refusal(caller, demand, reply, headers)
+
+    def settle(self, admission: Admission, event: Event) -> "asyncio.Future[Any]":
+        """Settle a call. It is done, on disk at worst, whether or not the future is awaited."""
+        if admission.is_local:
+            self._settle_locally(admission)
+        return self._send(settlement(admission, event))
+
+    def extend(self, admission: Admission, lost: Event) -> None:
+        """Extend the lease of a running call, which has come as far as `lost` says."""
+        base = f"ly:{{{admission.organization_id}}}:"
+        keys = [
+            f"{base}leases",
+            f"{base}holds",
+            *(f"{base}{scope.kind}:{scope.id}:running" for scope in admission.scopes),
+        ]
+        tail = _hold_tail(admission.scopes, admission.period, lost)
+        self._link.run(HEARTBEAT, keys=keys, args=[admission.id, str(LEASE_MS), tail])
+
+    def forget_local(self) -> None:
+        """Drop the limits kept here: Redis has them again."""
+        self._local.clear()
+        self._announced.clear()
+
+    async def close(self) -> None:
+        """Wait until everything that goes to the disk is there."""
+        await asyncio.gather(*self._spooling)
+
+    def _send(self, what: Settlement) -> "asyncio.Future[Any]":
+        future = self._link.run(SETTLE, keys=what.keys, args=what.args)
+
+        def spool_if_lost(done: "asyncio.Future[Any]") -> None:
+            if done.cancelled() or done.exception() is None:
+                return
+            self._do(self._append(what))
+
+        future.add_done_callback(spool_if_lost)
+        return future
+
+    async def _append(self, what: Settlement) -> None:
+        try:
+            await self._spool.append(what)
+        except OSError:
+            # Redis and the disk both refuse: the log is the last place where it can be found again.
+            log.critical("settlement_lost", settlement=list(what.args))
+
+    def _do(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._spooling.add(task)
+        task.add_done_callback(self._spooling.discard)
+
+    # While Redis is away ------------------------------------------------------------------------------------------
+
+    def _admit_locally(
+        self, caller: Caller, demand: Demand, identifier: str, period: str, error: Exception
+    ) -> Admission:
+        if caller.has_budget and demand.most_nano:
+            # It may have been admitted before the connection broke: nothing must stay reserved for it.
+            self._do(self._append(release(caller, identifier, period)))
+            log.warning("budget_unavailable", error=type(error).__name__)
+            raise OverloadedError("Your budget cannot be checked at the moment.", wait_seconds=2)
+        now = time.monotonic()
+        left: list[int] = []
+        for scope in caller.scopes:
+            window = self._local.setdefault((scope.kind, scope.id), _LocalWindow())
+            window.slide(now)
+            requests, tokens = _rates(scope)
+            wait = WINDOW_SECONDS - (now - window.calls[0][0]) if window.calls else 0.0
+            if len(window.calls) >= requests:
+                raise _rate_limited(caller, demand, "requests", requests, len(window.calls), 1, wait, {})
+            if window.tokens + demand.needed_tokens > tokens:
+                impossible = demand.needed_tokens > tokens
+                raise _rate_limited(
+                    caller,
+                    demand,
+                    "tokens",
+                    tokens,
+                    window.tokens,
+                    demand.needed_tokens,
+                    None if impossible else wait,
+                    {},
+                )
+            concurrent = scope.limits.concurrent_requests
+            if concurrent is not None and window.running >= concurrent:
+                raise _rate_limited(caller, demand, "concurrency", concurrent, window.running, 1, 1.0, {})
+            left += [requests - len(window.calls) - 1, tokens - window.tokens - demand.needed_tokens]
+        for scope in caller.scopes:
+            window = self._local[scope.kind, scope.id]
+            window.calls.append((now, demand.needed_tokens))
+            window.tokens += demand.needed_tokens
+            window.running += 1
+        headers = _headers(caller.scopes, left, reset_ms=WINDOW_SECONDS * 1000)
+        return Admission(identifier, caller.organization_id, caller.scopes, period, headers, is_local=True)
+
+    def _settle_locally(self, admission: Admission) -> None:
+        for scope in admission.scopes:
+            window = self._local.get((scope.kind, scope.id))
+            if window is not None:
+                window.running = max(0, window.running - 1)
+
+    # A budget that Redis does not know yet ------------------------------------------------------------------------
+
+    async def _seed(self, caller: Caller, scope: Scope, period: str) -> None:
+        key = _budget_key(caller.organization_id, scope, period)
+        task = self._seeding.get(key)
+        if task is None:
+            task = asyncio.ensure_future(self._seed_alone(caller, scope, period))
+            self._seeding[key] = task
+            task.add_done_callback(lambda _done: self._seeding.pop(key, None))
+        await asyncio.shield(task)
+
+    async def _seed_alone(self, caller: Caller, scope: Scope, period: str) -> None:
+        deadline = time.monotonic() + 3
+        try:
+            while not await in_thread(lambda: seed_budget(caller, scope, period)):
+                if time.monotonic() > deadline:
+                    raise OverloadedError("Your budget is being counted. Try again.", wait_seconds=2)
+                await asyncio.sleep(0.05)
+        except DatabaseAwayError:
+            raise OverloadedError("Your budget cannot be checked at the moment.", wait_seconds=2) from None
+
+
+def settlement(admission: Admission, event: Event) -> Settlement:
+    """How to settle `admission` with `event`."""
+    return _settlement(
+        admission.organization_id,
+        [(scope.kind, scope.id) for scope in admission.scopes],
+        admission.period,
+        id=admission.id,
+        cost=event.cost_nano,
+        tokens=event.prompt_tokens + event.completion_tokens,
+        event=event.encode().decode(),
+    )
+
+
+def release(caller: Caller, identifier: str, period: str) -> Settlement:
+    """How to undo an admission that nobody knows of: nothing used, no event."""
+    scopes = [(scope.kind, scope.id) for scope in caller.scopes]
+    return _settlement(caller.organization_id, scopes, period, id=identifier, cost=0, tokens=0, event="")
+
+
+def settle_now(what: Settlement) -> None:
+    """Settle on the synchronous client: for replaying the spool. Raises RedisError when Redis is away."""
+    SETTLE.run(servers.durable(), keys=what.keys, args=what.args)
+
+
+def reap() -> int:
+    """Settle every call whose lease has ended, as far as it is known to have come, and tell how many there were."""
+    client = servers.durable()
+    reaped = 0
+    seconds, microseconds = cast("tuple[int, int]", client.time())
+    now = seconds * 1000 + microseconds // 1000
+    for organization_id in client.sscan_iter(ORGANIZATIONS):
+        base = f"ly:{{{organization_id}}}:"
+        ended = cast("list[str]", client.zrangebyscore(f"{base}leases", "-inf", now, start=0, num=MOST_REAPED))
+        for identifier in ended:
+            hold = cast("str | None", client.hget(f"{base}holds", identifier))
+            if hold is None:
+                client.zrem(f"{base}leases", identifier)
+                continue
+            try:
+                what = _settlement_of_hold(organization_id, identifier, hold)
+            except (PoisonError, ValueError, KeyError):
+                log.exception("hold_unreadable", hold=identifier)
+                continue
+            reaped += SETTLE.run(client, keys=what.keys, args=what.args) == 1
+    return reaped
+
+
+def _settlement_of_hold(organization_id: str, identifier: str, hold: str) -> Settlement:
+    tail = orjson.loads(hold.split("|", 4)[4])
+    event = Event.decode(tail["event"])
+    return _settlement(
+        organization_id,
+        [(kind, name) for kind, name in tail["scopes"]],
+        tail["period"],
+        id=identifier,
+        cost=event.cost_nano,
+        tokens=event.prompt_tokens + event.completion_tokens,
+        event=tail["event"],
+        only_if_ended=True,
+    )
+
+
+def seed_budget(caller: Caller, scope: Scope, period: str) -> bool:
+    """Fill a month's budget in Redis from the ledger. False when another process is at it: ask again in a moment."""
+    client = servers.durable()
+    key = _budget_key(caller.organization_id, scope, period)
+    answer = SEED_BEGIN.run(client, keys=[key, STREAM], args=[str(SEED_MS), str(BUDGET_KEPT_DAYS)])
+    if answer[0] != "begun":
+        return bool(answer[0] == "ready")
+    token, last = answer[1], answer[2]
+    waiting = {event.id: event for event in _events_up_to(last) if _belongs(event, scope, period)}
+    # Read after the stream: an event that left it meanwhile is in PostgreSQL by now, and told apart by its id.
+    known = {
+        identifier.hex for identifier in UsageEvent.objects.filter(pk__in=list(waiting)).values_list("pk", flat=True)
+    }
+    spent = _spent(caller, scope, period) + sum(event.cost_nano for event in waiting.values() if event.id not in known)
+    SEED_END.run(client, keys=[key], args=[token, str(spent)])
+    return True
+
+
+def _spent(caller: Caller, scope: Scope, period: str) -> int:
+    start = datetime.strptime(period, "%Y%m").replace(tzinfo=UTC)
+    end = (start + timedelta(days=32)).replace(day=1)
+    rows = UsageRollup15Min.objects.filter(bucket_at__gte=start, bucket_at__lt=end, **{f"{scope.kind}_id": scope.id})
+    if scope.kind == "key":
+        # A key is of one project, and the sums are found by project.
+        rows = rows.filter(project_id=caller.project_id)
+    return int(rows.aggregate(sum=Sum("cost_nano"))["sum"] or 0)
+
+
+def _events_up_to(last: str) -> list[Event]:
+    found: list[Event] = []
+    first = "-"
+    while True:
+        entries = cast("list[tuple[str, dict[str, str]]]", servers.durable().xrange(STREAM, first, last, count=1000))
+        for _entry, fields in entries:
+            try:
+                found.append(Event.decode(fields["e"]))
+            except (PoisonError, KeyError):
+                continue
+        if len(entries) < 1000:
+            return found
+        first = f"({entries[-1][0]}"
+
+
+def _belongs(event: Event, scope: Scope, period: str) -> bool:
+    return getattr(event, f"{scope.kind}_id") == scope.id and event.at.strftime("%Y%m") == period
+
+
+def _admit_arguments(
+    caller: Caller, demand: Demand, identifier: str, period: str, lost: Event
+) -> tuple[list[str], list[str]]:
+    base = f"ly:{{{caller.organization_id}}}:"
+    keys = [f"{base}leases", f"{base}holds"]
+    args = [
+        identifier,
+        str(LEASE_MS),
+        str(demand.most_nano),
+        str(demand.needed_tokens),
+        str(max(demand.wanted_tokens, demand.needed_tokens)),
+        _hold_tail(caller.scopes, period, lost),
+    ]
+    for scope in caller.scopes:
+        keys += _scope_keys(base, scope.kind, scope.id, period)
+        requests, tokens = _rates(scope)
+        args += [
+            str(requests),
+            str(tokens),
+            _text(scope.limits.concurrent_requests),
+            _text(scope.limits.monthly_budget_nano),
+        ]
+    return keys, args
+
+
+def _settlement(
+    organization_id: str,
+    scopes: list[tuple[str, str]],
+    period: str,
+    *,
+    id: str,  # noqa: A002
+    cost: int,
+    tokens: int,
+    event: str,
+    only_if_ended: bool = False,
+) -> Settlement:
+    base = f"ly:{{{organization_id}}}:"
+    keys = [f"{base}leases", f"{base}holds", STREAM]
+    for kind, name in scopes:
+        keys += _scope_keys(base, kind, name, period)
+    return Settlement(tuple(keys), (id, str(cost), str(tokens), event, "1" if only_if_ended else ""))
+
+
+def _scope_keys(base: str, kind: str, name: str, period: str) -> list[str]:
+    scope = f"{base}{kind}:{name}:"
+    return [f"{scope}window", f"{scope}running", f"{scope}spent:{period}"]
+
+
+def _budget_key(organization_id: str, scope: Scope, period: str) -> str:
+    return _scope_keys(f"ly:{{{organization_id}}}:", scope.kind, scope.id, period)[2]
+
+
+def _hold_tail(scopes: tuple[Scope, ...], period: str, lost: Event) -> str:
+    """What the reaper needs to settle a hold without its process."""
+    tail = {
+        "scopes": [(scope.kind, scope.id) for scope in scopes],
+        "period": period,
+        "event": lost.encode().decode(),
+    }
+    return orjson.dumps(tail).decode()
+
+
+def _rates(scope: Scope) -> tuple[int, int]:
+    requests, tokens = scope.limits.requests_per_minute, scope.limits.tokens_per_minute
+    if requests is None or tokens is None:
+        raise ValueError("A scope of a caller has rates: `policies.with_ceiling` sees to it.")
+    return requests, tokens
+
+
+def _text(limit: int | None) -> str:
+    return "" if limit is None else str(limit)
+
+
+def _headers(scopes: tuple[Scope, ...], left: list[int], *, reset_ms: int) -> dict[str, str]:
+    """OpenAI's rate limit headers, for the scope that has least left of each kind."""
+    requests_left, requests = min((left[2 * i], _rates(scope)[0]) for i, scope in enumerate(scopes))
+    tokens_left, tokens = min((left[2 * i + 1], _rates(scope)[1]) for i, scope in enumerate(scopes))
+    return {
+        "x-ratelimit-limit-requests": str(requests),
+        "x-ratelimit-limit-tokens": str(tokens),
+        "x-ratelimit-remaining-requests": str(requests_left),
+        "x-ratelimit-remaining-tokens": str(tokens_left),
+        "x-ratelimit-reset-requests": duration(reset_ms if requests_left < requests else 0),
+        "x-ratelimit-reset-tokens": duration(reset_ms if tokens_left < tokens else 0),
+    }
+
+
+def duration(milliseconds: int) -> str:
+    """A span of time as Go writes it, which is what OpenAI's headers hold: `12ms`, `8.64s`, `6m0s`."""
+    if milliseconds == 0:
+        return "0s"
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds, 60_000)
+    seconds = f"{rest / 1000:.3f}".rstrip("0").rstrip(".")
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
+
+
+def _refusal(caller: Caller, demand: Demand, reply: list[str], headers: dict[str, str]) -> ApiError:
+    kind, (scope_number, limit, used, wait_ms) = reply[0], (int(number) for number in reply[2:6])
+    if kind == "seed":
+        return OverloadedError("Your budget is being counted. Try again.", wait_seconds=2)
+    if kind == "budget":
+        scope = caller.scopes[scope_number - 1]
+        now = datetime.now(UTC)
+        resets = (now.replace(day=1) + timedelta(days=32)).replace(day=1)
+        error: ApiError = BudgetError(
+            f"The monthly budget of this {scope.kind} is used up: limit {display_dollars(limit)}, used or reserved "
+            f"{display_dollars(used)}, and this call could cost {display_dollars(demand.most_nano)}. "
+            f"The budget starts anew on {resets:%Y-%m-%d} (UTC)."
+        )
+        error.headers.update(headers)
+        return error
+    requested = demand.needed_tokens if kind == "tokens" else 1
+    wait = wait_ms / 1000 if wait_ms >= 0 else None
+    return _rate_limited(caller, demand, kind, limit, used, requested, wait, headers)
+
+
+UNITS = {
+    "requests": "requests per min (RPM)",
+    "tokens": "tokens per min (TPM)",
+    "concurrency": "requests at the same time",
+}
+
+
+def _rate_limited(
+    caller: Caller,
+    demand: Demand,
+    kind: str,
+    limit: int,
+    used: int,
+    requested: int,
+    wait_seconds: float | None,
+    headers: dict[str, str],
+) -> RateLimitError:
+    where = f"for {demand.model} in organization {caller.organization_id} on {UNITS[kind]}"
+    if wait_seconds is None:
+        text = f"Request too large {where}: Limit {limit}, Requested {requested}. Ask for fewer tokens."
+    else:
+        pause = duration(max(1, math.ceil(wait_seconds * 1000)))
+        figures = f"Limit {limit}, Used {used}, Requested {requested}"
+        text = f"Rate limit reached {where}: {figures}. Please try again in {pause}."
+    error = RateLimitError(text, kind="tokens" if kind == "tokens" else "requests", wait_seconds=wait_seconds)
+    error.headers.update(headers)
+    return error

@@ -1,0 +1,150 @@
+"""Usage over the REST API: the report of the usage page, and the ledger behind it."""
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import generics, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.access import current_project
+from accounts.models import Project
+from common.api import KeysetPagination, ProblemSerializer
+from common.zones import zone_named
+from usage.models import UsageEvent
+from usage.reports import Group, KeyState, Narrowing, Report, Sums, Window, problem_in_words, usage_report
+
+
+class QuestionSerializer(serializers.Serializer[dict[str, Any]]):
+    """What may be asked of a report."""
+
+    window = serializers.ChoiceField(Window.choices, default=Window.MONTH, help_text=_("How far back; it ends now."))
+    group_by = serializers.ChoiceField(Group.choices, default=Group.MODEL)
+    model = serializers.CharField(required=False, help_text=_("Only calls of this model."))
+    key = serializers.CharField(
+        required=False, help_text=_("Only calls with the key of this id, or `playground` for those of the playground.")
+    )
+    time_zone = serializers.CharField(
+        required=False, help_text=_("Whose days and hours, as an IANA name; the browser's by default, or else UTC.")
+    )
+
+    def validate_time_zone(self, value: str) -> Any:
+        zone = zone_named(value)
+        if zone is None:
+            raise serializers.ValidationError(_("There is no time zone of that name."))
+        return zone
+
+
+class SumsSerializer(serializers.Serializer[Sums]):
+    """Sums of calls. Costs are in nano-dollars (1e-9 USD). A mean is null where nothing was measured."""
+
+    requests = serializers.IntegerField()
+    failed = serializers.IntegerField(source="errors")
+    input_tokens = serializers.IntegerField(source="prompt_tokens")
+    output_tokens = serializers.IntegerField(source="completion_tokens")
+    cost_nano_usd = serializers.IntegerField(source="cost_nano")
+    mean_latency_ms = serializers.FloatField(allow_null=True)
+    mean_first_token_ms = serializers.FloatField(allow_null=True)
+
+
+class GroupSerializer(serializers.Serializer[Any]):
+    """One model or key, with its sums in the window and in the period before."""
+
+    id = serializers.CharField()
+    name = serializers.CharField(source="name.label")
+    hint = serializers.CharField(source="name.hint", allow_blank=True)
+    state = serializers.ChoiceField(KeyState.choices, source="name.state")
+    sums = SumsSerializer()
+    before = SumsSerializer()
+
+
+class SliceSerializer(serializers.Serializer[Any]):
+    """One hour or day (five minutes in the last hour), in all and per group."""
+
+    start = serializers.DateTimeField()
+    sums = SumsSerializer()
+    groups = serializers.DictField(child=SumsSerializer())
+
+
+class SummarySerializer(serializers.Serializer[Report]):
+    """Usage in a window, and how it compares with the period before."""
+
+    window = serializers.ChoiceField(Window.choices)
+    group_by = serializers.ChoiceField(Group.choices, source="group")
+    time_zone = serializers.CharField(source="zone")
+    start = serializers.DateTimeField(source="period.start")
+    end = serializers.DateTimeField(source="period.end")
+    totals = SumsSerializer()
+    before = SumsSerializer()
+    groups = GroupSerializer(source="rows", many=True)
+    slices = SliceSerializer(many=True)
+
+
+class SummaryView(APIView):
+    """The report of the usage page for the current project."""
+
+    @extend_schema(
+        operation_id="usage_summary",
+        parameters=[QuestionSerializer],
+        responses={200: SummarySerializer, 400: ProblemSerializer, 401: ProblemSerializer},
+        tags=["usage"],
+    )
+    def get(self, request: Request) -> Response:
+        question = QuestionSerializer(data=request.query_params)
+        question.is_valid(raise_exception=True)
+        asked = question.validated_data
+        report = usage_report(
+            projects=[_project(request)],
+            window=Window(asked["window"]),
+            group=Group(asked["group_by"]),
+            narrowing=Narrowing(model=asked.get("model"), key=asked.get("key")),
+            zone=asked.get("time_zone") or timezone.get_current_timezone(),
+            now=timezone.now(),
+        )
+        return Response(SummarySerializer(report).data)
+
+
+class CallSerializer(serializers.ModelSerializer[UsageEvent]):
+    """One metered call: counts and times, never what was written."""
+
+    input_tokens = serializers.IntegerField(source="prompt_tokens")
+    cached_input_tokens = serializers.IntegerField(source="cached_tokens")
+    output_tokens = serializers.IntegerField(source="completion_tokens")
+    cost_nano_usd = serializers.IntegerField(source="cost_nano")
+    problem = serializers.SerializerMethodField(help_text=_("Why it failed, in words; empty when it did not."))
+
+    class Meta:
+        model = UsageEvent
+        fields = [
+            "request_id", "at", "source", "key_id", "model", "endpoint", "status", "error_code", "problem",
+            "is_streamed", "is_estimated", "input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd",
+            "latency_ms", "first_token_ms",
+        ]  # fmt: skip
+
+    def get_problem(self, event: UsageEvent) -> str:
+        return problem_in_words(event)
+
+
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="usage_calls", responses={200: CallSerializer(many=True), 401: ProblemSerializer}, tags=["usage"]
+    )
+)
+class CallsView(generics.ListAPIView[UsageEvent]):
+    """The calls of the current project, newest first."""
+
+    serializer_class = CallSerializer
+    pagination_class = KeysetPagination
+    keyset_by = "at"
+
+    def get_queryset(self) -> "QuerySet[UsageEvent]":
+        return UsageEvent.objects.filter(project_id=_project(self.request).public_id)
+
+
+def _project(request: Request) -> Project:
+    # Signed in: the permission of every view under /api/ comes first.
+    return current_project(request._request)  # type: ignore[arg-type]

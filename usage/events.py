@@ -1,0 +1,115 @@
+"""The usage event between the gateway and the ledger: a JSON array, so that a million of them stay small in Redis."""
+
+import uuid
+from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Self, cast
+
+import orjson
+from django.db.models import CharField
+
+from usage.models import Source, UsageEvent
+
+STREAM = "ly:usage"
+GROUP = "ingest"
+DEAD_LETTERS = "ly:usage:dead"
+VERSION = 1
+SOURCES = frozenset(Source.values)
+LARGEST_COUNT = 2_147_483_647
+LARGEST_MONEY = 9_000_000_000_000_000_000
+
+
+class PoisonError(Exception):
+    """An entry of the stream that can never become a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One finished call. `id` is a version 7 UUID in hex, fixed at admission; the time of the call is the one in it."""
+
+    id: str
+    request_id: str
+    source: str
+    organization_id: str
+    project_id: str
+    key_id: str
+    user_id: str
+    model: str
+    backend: str
+    endpoint: str
+    status: int
+    error_code: str
+    is_streamed: bool
+    is_estimated: bool
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    cost_nano: int
+    latency_ms: int
+    first_token_ms: int | None
+
+    @property
+    def at(self) -> datetime:
+        return datetime.fromtimestamp((uuid.UUID(self.id).int >> 80) / 1000, tz=UTC)
+
+    def encode(self) -> bytes:
+        """The event as it stands in the stream."""
+        return orjson.dumps((VERSION, *astuple(self)))
+
+    @classmethod
+    def decode(cls, text: str | bytes) -> Self:
+        """The event in an entry of the stream.
+
+        Raises PoisonError for anything that the ledger's table would refuse.
+        """
+        try:
+            version, *values = orjson.loads(text)
+        except (orjson.JSONDecodeError, TypeError, ValueError) as error:
+            raise PoisonError("not a JSON array") from error
+        if version != VERSION or len(values) != len(_CHECKS):
+            raise PoisonError(f"version {version!r} with {len(values)} values")
+        for (name, check), value in zip(_CHECKS, values, strict=True):
+            if not check(value):
+                raise PoisonError(f"{name} is {str(value)[:80]!r}")
+        return cls(*values)
+
+
+def _is_text(longest: int) -> Any:
+    return lambda value: isinstance(value, str) and len(value) <= longest and "\x00" not in value
+
+
+def _is_whole(largest: int) -> Any:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= largest
+
+
+def _is_uuid7(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and uuid.UUID(value).version == 7
+    except ValueError:
+        return False
+
+
+def _checks() -> list[tuple[str, Any]]:
+    special: dict[str, Any] = {
+        "id": _is_uuid7,
+        "source": SOURCES.__contains__,
+        "status": _is_whole(32_767),
+        "cost_nano": _is_whole(LARGEST_MONEY),
+        "first_token_ms": lambda value: value is None or _is_whole(LARGEST_COUNT)(value),
+    }
+    checks = []
+    for field in fields(Event):
+        if field.name in special:
+            check = special[field.name]
+        elif field.type is bool:
+            check = lambda value: isinstance(value, bool)  # noqa: E731 - one of three ways to make a check
+        elif field.type is int:
+            check = _is_whole(LARGEST_COUNT)
+        else:
+            column = cast("CharField[str, str]", UsageEvent._meta.get_field(field.name))
+            check = _is_text(column.max_length or 0)
+        checks.append((field.name, check))
+    return checks
+
+
+_CHECKS = _checks()

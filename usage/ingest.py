@@ -1,0 +1,226 @@
+"""From the stream of usage events into PostgreSQL: each event once, and the roll-ups with it.
+
+One transaction inserts a batch, skips what is there already, and adds to the roll-ups only what was really inserted.
+The batch is acknowledged after the commit: killed before, it is delivered again; killed between, it is skipped.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import orjson
+import structlog
+from django.db import DataError, IntegrityError, connection, transaction
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from apikeys.models import ApiKey
+from common import redis as servers
+from usage.events import DEAD_LETTERS, GROUP, STREAM, Event, PoisonError
+from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
+
+log = structlog.get_logger(__name__)
+
+BATCH = 1000
+# One name for whoever drains: what the last one was given and did not acknowledge is then given to the next.
+CONSUMER = "drain"
+LOCK = 0x6C79_7573  # any number that nothing else in this database locks
+MOST_SECONDS = 30.0
+MOST_DEAD_LETTERS = 100_000
+
+Entry = tuple[str, dict[str, str] | None]
+
+INSERT = f"""
+WITH inserted AS (
+    INSERT INTO {UsageEvent._meta.db_table} (
+        id, at, request_id, source, organization_id, project_id, key_id, user_id, model, backend, endpoint, status,
+        error_code, is_streamed, is_estimated, prompt_tokens, cached_tokens, completion_tokens, cost_nano, latency_ms,
+        first_token_ms
+    )
+    SELECT * FROM unnest(
+        %s::uuid[], %s::timestamptz[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+        %s::text[], %s::text[], %s::text[], %s::smallint[], %s::text[], %s::boolean[], %s::boolean[], %s::int[],
+        %s::int[], %s::int[], %s::bigint[], %s::int[], %s::int[]
+    )
+    ON CONFLICT DO NOTHING
+    RETURNING *
+), five AS (
+    {{five}}
+), fifteen AS (
+    {{fifteen}}
+)
+SELECT count(*) FROM inserted
+"""  # noqa: S608 - table names only
+
+# 499 is a client that hung up: a call, but nobody's error.
+ROLL_UP = """
+    INSERT INTO {table} AS kept (
+        bucket_at, source, organization_id, project_id, key_id, user_id, model, requests, errors, prompt_tokens,
+        completion_tokens, cost_nano, latency_ms_sum, first_token_ms_sum, first_token_count, updated_at
+    )
+    SELECT
+        date_bin('{width}', at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS bucket, source, organization_id, project_id,
+        key_id, user_id, model, count(*), count(*) FILTER (WHERE status >= 400 AND status <> 499), sum(prompt_tokens),
+        sum(completion_tokens), sum(cost_nano), sum(latency_ms), coalesce(sum(first_token_ms), 0),
+        count(first_token_ms), now()
+    FROM inserted
+    GROUP BY bucket, source, organization_id, project_id, key_id, user_id, model
+    ORDER BY project_id, bucket, key_id, user_id, model, source, organization_id
+    ON CONFLICT (project_id, bucket_at, key_id, user_id, model, source, organization_id) DO UPDATE SET
+        requests = kept.requests + excluded.requests,
+        errors = kept.errors + excluded.errors,
+        prompt_tokens = kept.prompt_tokens + excluded.prompt_tokens,
+        completion_tokens = kept.completion_tokens + excluded.completion_tokens,
+        cost_nano = kept.cost_nano + excluded.cost_nano,
+        latency_ms_sum = kept.latency_ms_sum + excluded.latency_ms_sum,
+        first_token_ms_sum = kept.first_token_ms_sum + excluded.first_token_ms_sum,
+        first_token_count = kept.first_token_count + excluded.first_token_count,
+        updated_at = excluded.updated_at
+"""
+STATEMENT = INSERT.format(
+    five=ROLL_UP.format(table=UsageRollup5Min._meta.db_table, width="5 minutes"),
+    fifteen=ROLL_UP.format(table=UsageRollup15Min._meta.db_table, width="15 minutes"),
+)
+
+# At most once a minute for each key: a row written at every call would be the busiest in the database.
+MARK_USED = f"""
+UPDATE {ApiKey._meta.db_table} AS key SET last_used_at = used.at
+FROM unnest(%s::text[], %s::timestamptz[]) AS used(key_id, at)
+WHERE key.public_id = used.key_id AND (key.last_used_at IS NULL OR key.last_used_at < used.at - INTERVAL '1 minute')
+"""  # noqa: S608 - a table name only
+
+
+def drain() -> int:
+    """Write waiting events until there are none, and tell how many were new. Does nothing while another does it."""
+    client = servers.durable()
+    _open_group(client)
+    deadline = time.monotonic() + MOST_SECONDS
+    inserted = 0
+    # First what a drain that was killed had been given, then what is new.
+    for after in ("0", ">"):
+        while time.monotonic() < deadline:
+            result = _drain_batch(client, after)
+            if result is None:
+                break
+            inserted += result
+    return inserted
+
+
+def _drain_batch(client: Redis, after: str) -> int | None:
+    """Write one batch and tell how many events were new; None when there is nothing to do."""
+    with transaction.atomic():
+        if not _is_alone():
+            return None
+        answer = cast("list[tuple[str, list[Entry]]]", client.xreadgroup(GROUP, CONSUMER, {STREAM: after}, count=BATCH))
+        entries = answer[0][1] if answer else []
+        if not entries:
+            return None
+        inserted = _write(client, entries)
+    client.xack(STREAM, GROUP, *(identifier for identifier, _fields in entries))
+    _trim(client)
+    return inserted
+
+
+def _write(client: Redis, entries: Sequence[Entry]) -> int:
+    events: list[tuple[Entry, Event]] = []
+    for entry in entries:
+        # An entry that was deleted while it waited comes without fields.
+        if entry[1] is None:
+            continue
+        try:
+            events.append((entry, Event.decode(entry[1].get("e", ""))))
+        except PoisonError as error:
+            _bury(client, entry, str(error))
+    return _insert(client, events)
+
+
+def _insert(client: Redis, events: Sequence[tuple[Entry, Event]]) -> int:
+    """Insert what can be inserted: an event that PostgreSQL refuses is found by halving, and keeps no other back."""
+    if not events:
+        return 0
+    try:
+        with transaction.atomic():
+            return insert_all([event for _entry, event in events])
+    except (DataError, IntegrityError) as error:
+        if len(events) == 1:
+            _bury(client, events[0][0], str(error))
+            return 0
+        middle = len(events) // 2
+        return _insert(client, events[:middle]) + _insert(client, events[middle:])
+
+
+def insert_all(events: Sequence[Event]) -> int:
+    columns: list[list[Any]] = [
+        list(column)
+        for column in zip(
+            *(
+                (
+                    event.id,
+                    event.at,
+                    event.request_id,
+                    event.source,
+                    event.organization_id,
+                    event.project_id,
+                    event.key_id,
+                    event.user_id,
+                    event.model,
+                    event.backend,
+                    event.endpoint,
+                    event.status,
+                    event.error_code,
+                    event.is_streamed,
+                    event.is_estimated,
+                    event.prompt_tokens,
+                    event.cached_tokens,
+                    event.completion_tokens,
+                    event.cost_nano,
+                    event.latency_ms,
+                    event.first_token_ms,
+                )
+                for event in events
+            ),
+            strict=True,
+        )
+    ]
+    last_used = {event.key_id: event.at for event in sorted(events, key=lambda event: event.id) if event.key_id}
+    with connection.cursor() as cursor:
+        cursor.execute(STATEMENT, columns)
+        (inserted,) = cursor.fetchone()
+        if last_used:
+            cursor.execute(MARK_USED, [list(last_used), list(last_used.values())])
+    return int(inserted)
+
+
+def _bury(client: Redis, entry: Entry, reason: str) -> None:
+    """Put an event that can never be written where staff can look at it."""
+    log.error("usage_event_unreadable", entry=entry[0], reason=reason)
+    letter = orjson.dumps({"entry": entry[0], "fields": entry[1], "reason": reason[:500]}).decode()
+    client.rpush(DEAD_LETTERS, letter)
+    client.ltrim(DEAD_LETTERS, -MOST_DEAD_LETTERS, -1)
+
+
+def _is_alone() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+def _open_group(client: Redis) -> None:
+    try:
+        client.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    except ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise
+
+
+def _trim(client: Redis) -> None:
+    """Drop what is in the ledger from the stream: everything before the oldest entry not yet acknowledged."""
+    pending = cast("dict[str, Any]", client.xpending(STREAM, GROUP))
+    if pending["pending"]:
+        oldest = pending["min"]
+    else:
+        groups = cast("list[dict[str, Any]]", client.xinfo_groups(STREAM))
+        group = next(group for group in groups if group["name"] == GROUP)
+        milliseconds, _dash, number = group["last-delivered-id"].partition("-")
+        oldest = f"{milliseconds}-{int(number) + 1}"
+    client.xtrim(STREAM, minid=oldest, approximate=False)

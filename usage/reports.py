@@ -1,0 +1,389 @@
+"""What the usage page and its API say. Everything is summed from the roll-ups: no report counts calls one by one."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime, time, timedelta, tzinfo
+
+from django.db.models import DateTimeField, F, Func, Max, Q, QuerySet, Sum, TextChoices, Value
+from django.db.models.functions import TruncDate
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import Project
+from apikeys.models import ApiKey
+from common.zones import UTC
+from usage.models import Source, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+FIVE_MINUTES = timedelta(minutes=5)
+CLIENT_CLOSED = 499
+
+
+class Window(TextChoices):
+    """How far back a report looks. Each ends now."""
+
+    HOUR = "1h", gettext_lazy("Last hour")
+    TODAY = "today", gettext_lazy("Today")
+    WEEK = "7d", gettext_lazy("7 days")
+    MONTH = "30d", gettext_lazy("30 days")
+
+
+class Group(TextChoices):
+    """What a report is broken down by."""
+
+    MODEL = "model", gettext_lazy("Model")
+    KEY = "key", gettext_lazy("API key")
+
+
+class KeyState(TextChoices):
+    """What has become of a key since it was used; models and the playground are always CURRENT."""
+
+    CURRENT = "current", gettext_lazy("In use")
+    REVOKED = "revoked", gettext_lazy("Revoked")
+    GONE = "gone", gettext_lazy("Deleted")
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Counts that can be added up. Means are None where nothing was measured, which is not the same as zero."""
+
+    requests: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_nano: int = 0
+    latency_ms_sum: int = 0
+    first_token_ms_sum: int = 0
+    first_token_count: int = 0
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums(*(getattr(self, field) + getattr(other, field) for field in MEASURES))
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def error_share(self) -> float | None:
+        return self.errors / self.requests if self.requests else None
+
+    @property
+    def mean_cost_nano(self) -> int | None:
+        return self.cost_nano // self.requests if self.requests else None
+
+    @property
+    def mean_latency_ms(self) -> float | None:
+        return self.latency_ms_sum / self.requests if self.requests else None
+
+    @property
+    def mean_first_token_ms(self) -> float | None:
+        return self.first_token_ms_sum / self.first_token_count if self.first_token_count else None
+
+
+MEASURES = tuple(field.name for field in fields(Sums))
+NOTHING = Sums()
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """What a report is narrowed to. `key` is a key's public id, or the source of calls made without one."""
+
+    model: str | None = None
+    key: str | None = None
+
+    def applied(self) -> Q:
+        """The condition that keeps these rows, of the roll-ups and of the ledger alike."""
+        condition = Q()
+        if self.model is not None:
+            condition &= Q(model=self.model)
+        if self.key in Source.values:
+            condition &= Q(source=self.key, key_id="")
+        elif self.key is not None:
+            condition &= Q(key_id=self.key)
+        return condition
+
+
+EVERYTHING = Narrowing()
+
+
+@dataclass(frozen=True)
+class Period:
+    """A window laid on the clock: when it began, its slices, and the equally long part of the period before.
+
+    `before_end` stands as far into its period as now stands in this one, so that a morning is compared with a morning.
+    """
+
+    start: datetime
+    end: datetime
+    before_start: datetime
+    before_end: datetime
+    starts: tuple[datetime, ...]
+    step: timedelta | None
+    rollup: type[UsageRollup]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One bar of a chart: what happened from `start` on, in all and per group."""
+
+    start: datetime
+    sums: Sums
+    groups: Mapping[str, Sums]
+
+
+@dataclass(frozen=True)
+class Name:
+    """How a row is called. `hint` tells keys of one name apart."""
+
+    label: str
+    hint: str = ""
+    state: KeyState = KeyState.CURRENT
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model or key. `id` is the model's name, the key's public id, or the source of calls made without a key."""
+
+    id: str
+    name: Name
+    sums: Sums
+    before: Sums
+
+
+@dataclass(frozen=True)
+class Report:
+    """A project's usage in one window. `rows` begin with the busiest; `slices` cover the window without a gap."""
+
+    window: Window
+    group: Group
+    narrowing: Narrowing
+    zone: tzinfo
+    period: Period
+    totals: Sums
+    before: Sums
+    slices: tuple[Slice, ...]
+    rows: tuple[Row, ...]
+
+
+def usage_report(
+    *,
+    projects: Sequence[Project],
+    window: Window,
+    group: Group,
+    narrowing: Narrowing = EVERYTHING,
+    zone: tzinfo,
+    now: datetime,
+) -> Report:
+    """The usage of `projects` in `window`, its days being the days of `zone`.
+
+    Three queries at most: this period, the one before, and the names of the keys that occur.
+    """
+    period = period_of(window, zone=zone, now=now)
+    scope = period.rollup._default_manager.filter(
+        narrowing.applied(), project_id__in=[project.public_id for project in projects]
+    )
+    slices = _slices(scope, period=period, group=group, zone=zone)
+    before = _sums_by_group(scope.filter(_between(period.before_start, period.before_end)), group)
+    by_group: dict[str, Sums] = defaultdict(Sums)
+    for piece in slices:
+        for name, sums in piece.groups.items():
+            by_group[name] += sums
+    return Report(
+        window=window,
+        group=group,
+        narrowing=narrowing,
+        zone=zone,
+        period=period,
+        totals=sum(by_group.values(), NOTHING),
+        before=sum(before.values(), NOTHING),
+        slices=slices,
+        rows=_rows(by_group, before=before, group=group, projects=projects),
+    )
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the ledger, with the name of its key and, where no whole answer came, the reason in words."""
+
+    event: UsageEvent
+    name: Name
+    problem: str
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether the sums count it as an error: a client that hung up had none."""
+        return self.event.status >= 400 and self.event.status != CLIENT_CLOSED
+
+
+def recent_calls(*, projects: Sequence[Project], narrowing: Narrowing = EVERYTHING, count: int = 20) -> list[Call]:
+    """The last calls of `projects`, newest first. One query per project, so that each is a walk along its index."""
+    wanted = UsageEvent.objects.filter(narrowing.applied()).order_by("-at")
+    found = [wanted.filter(project_id=project.public_id)[:count] for project in projects]
+    events = sorted((event for part in found for event in part), key=lambda event: event.at, reverse=True)[:count]
+    names = key_names({event.key_id or event.source for event in events}, projects=projects)
+    return [Call(event, names[event.key_id or event.source], problem_in_words(event)) for event in events]
+
+
+def has_usage(*, projects: Sequence[Project]) -> bool:
+    """Whether anything was ever called."""
+    return UsageRollup15Min.objects.filter(project_id__in=[project.public_id for project in projects]).exists()
+
+
+def problem_in_words(event: UsageEvent) -> str:
+    """Why a call gave no whole answer, and what helps; empty for one that did."""
+    if event.status < 400:
+        return ""
+    return str(PROBLEMS.get(event.error_code) or PROBLEMS.get(str(event.status)) or PROBLEMS["other"])
+
+
+PROBLEMS: Mapping[str, Promise] = {
+    "client_closed": gettext_lazy("Your program hung up before the answer was complete."),
+    "context_length_exceeded": gettext_lazy("More tokens than the model reads. Shorten the messages or the answer."),
+    "gateway_lost": gettext_lazy("The portal stopped while it was answering. Try again."),
+    "gateway_stopped": gettext_lazy("The portal was restarted while it was answering. Try again."),
+    "insufficient_quota": gettext_lazy("The budget is used up. Raise it, or wait for the next month."),
+    "invalid_value": gettext_lazy("A field had a value that cannot be."),
+    "missing_required_parameter": gettext_lazy("A required field was missing."),
+    "model_not_found": gettext_lazy("No model of that name is offered to this project."),
+    "rate_limit_exceeded": gettext_lazy("A limit on requests or tokens was reached. Wait, then try again."),
+    "unsupported_model": gettext_lazy("That model does not do this: it may only chat, or only give embeddings."),
+    "unsupported_parameter": gettext_lazy("A field that this portal does not pass on."),
+    "upstream_timeout": gettext_lazy("The model’s server took too long to answer."),
+    "400": gettext_lazy("The request could not work as it was."),
+    "404": gettext_lazy("There is nothing at that address."),
+    "413": gettext_lazy("The request was too large."),
+    "429": gettext_lazy("A limit was reached. Wait, then try again."),
+    "499": gettext_lazy("Your program hung up before the answer was complete."),
+    "500": gettext_lazy("The portal had a fault of its own. The request id helps its staff to find it."),
+    "502": gettext_lazy("The model’s server failed to answer."),
+    "503": gettext_lazy("The model was too busy to answer. Try again in a moment."),
+    "504": gettext_lazy("The model’s server took too long to answer."),
+    "other": gettext_lazy("The call failed."),
+}
+
+
+def last_change(*, projects: Sequence[Project], period: Period) -> datetime | None:
+    """When a sum of the last day of `period` was last added to; None when there is none.
+
+    A day, because every open page asks every few seconds, and a call is in the sums within seconds of its end.
+    """
+    newest: datetime | None = period.rollup._default_manager.filter(
+        _between(max(period.start, period.end - DAY), period.end),
+        project_id__in=[project.public_id for project in projects],
+    ).aggregate(newest=Max("updated_at"))["newest"]
+    return newest
+
+
+def period_of(window: Window, *, zone: tzinfo, now: datetime) -> Period:
+    """Where `window` lies at the moment `now` for someone whose clock runs in `zone`."""
+    if window is Window.HOUR:
+        start = _floor(now, FIVE_MINUTES) - HOUR + FIVE_MINUTES
+        return Period(
+            start=start,
+            end=now,
+            before_start=start - HOUR,
+            before_end=now - HOUR,
+            starts=tuple(start + FIVE_MINUTES * i for i in range(12)),
+            step=FIVE_MINUTES,
+            rollup=UsageRollup5Min,
+        )
+    local = now.astimezone(zone)
+    days = {Window.TODAY: 1, Window.WEEK: 7, Window.MONTH: 30}[window]
+    first = local.date() - timedelta(days=days - 1)
+    start = _midnight(first, zone)
+    if window is Window.TODAY:
+        # Hours are counted from midnight in real time: the day a clock is changed has 23 or 25 of them.
+        length = _midnight(first + timedelta(days=1), zone) - start
+        starts = tuple(start + HOUR * i for i in range(-(-length // HOUR)))
+    else:
+        starts = tuple(_midnight(first + timedelta(days=i), zone) for i in range(days))
+    return Period(
+        start=start,
+        end=now,
+        before_start=_midnight(first - timedelta(days=days), zone),
+        before_end=datetime.combine(local.date() - timedelta(days=days), local.time(), tzinfo=zone).astimezone(UTC),
+        starts=starts,
+        step=HOUR if window is Window.TODAY else None,
+        rollup=UsageRollup15Min,
+    )
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    # In UTC, because the difference of two times in one zone ignores a change of clock between them.
+    return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    seconds = int(step.total_seconds())
+    return datetime.fromtimestamp(int(moment.timestamp()) // seconds * seconds, tz=UTC)
+
+
+def _between(start: datetime, end: datetime) -> Q:
+    return Q(bucket_at__gte=start, bucket_at__lt=end)
+
+
+def _slices(scope: "QuerySet[UsageRollup]", *, period: Period, group: Group, zone: tzinfo) -> tuple[Slice, ...]:
+    at = (
+        TruncDate("bucket_at", tzinfo=zone)
+        if period.step is None
+        else Func(
+            Value(period.step), F("bucket_at"), Value(period.start), function="date_bin", output_field=DateTimeField()
+        )
+    )
+    cells: dict[datetime, dict[str, Sums]] = defaultdict(dict)
+    rows = scope.filter(_between(period.start, period.end)).annotate(slice=at)
+    for row in rows.values("slice", *_columns(group)).annotate(**_sums()):
+        start = _midnight(row["slice"], zone) if period.step is None else row["slice"]
+        cells[start][_group_id(row, group)] = _read(row)
+    return tuple(
+        Slice(start=start, sums=sum(cells[start].values(), NOTHING), groups=cells[start]) for start in period.starts
+    )
+
+
+def _sums_by_group(scope: "QuerySet[UsageRollup]", group: Group) -> dict[str, Sums]:
+    return {_group_id(row, group): _read(row) for row in scope.values(*_columns(group)).annotate(**_sums())}
+
+
+def _columns(group: Group) -> tuple[str, ...]:
+    return ("model",) if group is Group.MODEL else ("source", "key_id")
+
+
+def _group_id(row: Mapping[str, str], group: Group) -> str:
+    return row["model"] if group is Group.MODEL else row["key_id"] or row["source"]
+
+
+def _sums() -> dict[str, Sum]:
+    # Prefixed, because an aggregate may not bear the name of a column.
+    return {f"sum_{field}": Sum(field) for field in MEASURES}
+
+
+def _read(row: Mapping[str, int]) -> Sums:
+    # PostgreSQL sums big integers as numerics, which arrive as Decimals.
+    return Sums(*(int(row[f"sum_{field}"]) for field in MEASURES))
+
+
+def _rows(
+    by_group: Mapping[str, Sums], *, before: Mapping[str, Sums], group: Group, projects: Sequence[Project]
+) -> tuple[Row, ...]:
+    if group is Group.KEY:
+        names = key_names(by_group, projects=projects)
+    else:
+        names = {model: Name(model or _("No model named")) for model in by_group}
+    rows = [Row(name, names[name], sums=sums, before=before.get(name, NOTHING)) for name, sums in by_group.items()]
+    return tuple(sorted(rows, key=lambda row: (-row.sums.requests, -row.sums.tokens, row.name.label)))
+
+
+def key_names(ids: Collection[str], *, projects: Sequence[Project]) -> dict[str, Name]:
+    """What to call each of `ids`: public ids of keys, or sources of calls that were made without a key."""
+    sources = {source.value: Name(str(source.label)) for source in Source}
+    wanted = {key_id for key_id in ids if key_id not in sources}
+    found: dict[str, Name] = {}
+    if wanted:
+        for key in ApiKey.objects.filter(public_id__in=wanted, project__in=projects):
+            state = KeyState.REVOKED if key.is_revoked else KeyState.CURRENT
+            found[key.public_id] = Name(key.name, key.hint, state)
+    gone = {key_id: Name(_("Deleted key"), key_id, KeyState.GONE) for key_id in wanted - found.keys()}
+    return {key_id: sources[key_id] for key_id in ids if key_id in sources} | found | gone

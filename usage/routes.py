@@ -1,0 +1,137 @@
+"""Which deployment serves a call: the catalog as one event loop holds it, and what that loop has in flight where."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+
+import redis.asyncio
+import structlog
+from redis.exceptions import RedisError
+
+from catalog import routing
+from catalog.routing import Route, RoutedModel, RoutingTable
+from catalog.signals import CHANNEL
+from common import redis as servers
+from common.errors import ModelNotFoundError, OverloadedError
+from usage.threads import DatabaseAwayError, in_thread
+
+log = structlog.get_logger(__name__)
+
+REFRESH_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+# A name not in the table may have been added a moment ago; no more often than this is that checked.
+LOOK_AGAIN_SECONDS = 1.0
+# A backend that just failed is asked last for this long, so that not every call waits for the same dead address.
+SHUNNED_SECONDS = 5.0
+
+
+class Routes:
+    """The routing table of one event loop."""
+
+    def __init__(self) -> None:
+        self._table: RoutingTable | None = None
+        self._loaded_at = float("-inf")
+        self._loading = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._in_flight: Counter[str] = Counter()
+        self._shunned_until: dict[str, float] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Load the table, if PostgreSQL answers, and keep it fresh."""
+        await self._refresh()
+        self._tasks = [
+            asyncio.create_task(self._keep_fresh(), name="routes"),
+            asyncio.create_task(self._listen(), name="routes-changes"),
+        ]
+
+    async def close(self) -> None:
+        """Stop keeping the table fresh."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def models(self) -> list[RoutedModel]:
+        """Every model that callers may name."""
+        return list(self._known().models.values())
+
+    async def find(self, name: str) -> RoutedModel:
+        """The model called `name`.
+
+        Raises ModelNotFoundError, or OverloadedError while the catalog was never read.
+        """
+        model = self._table.models.get(name) if self._table is not None else None
+        if model is None and time.monotonic() - self._loaded_at > LOOK_AGAIN_SECONDS:
+            await self._refresh()
+            model = self._known().models.get(name)
+        if model is None:
+            raise ModelNotFoundError(name)
+        return model
+
+    def by_preference(self, model: RoutedModel) -> list[Route]:
+        """The model's deployments, best first: healthy ones, and of those the ones with least in flight.
+
+        None is left out: a health check may be wrong, and the last deployment is better than a refusal.
+        """
+        now = time.monotonic()
+
+        def rank(route: Route) -> tuple[bool, bool, int]:
+            is_shunned = self._shunned_until.get(route.backend, 0) > now
+            return is_shunned, route.is_healthy is False, self._in_flight[route.backend]
+
+        return sorted(model.routes, key=rank) if len(model.routes) > 1 else list(model.routes)
+
+    def take(self, route: Route) -> None:
+        """Count a call as in flight at a backend, until `leave`."""
+        self._in_flight[route.backend] += 1
+
+    def leave(self, route: Route) -> None:
+        """A call is no longer in flight at a backend."""
+        self._in_flight[route.backend] -= 1
+
+    def shun(self, route: Route) -> None:
+        """A backend failed: prefer others for a moment."""
+        self._shunned_until[route.backend] = time.monotonic() + SHUNNED_SECONDS
+
+    def _known(self) -> RoutingTable:
+        if self._table is None:
+            raise OverloadedError("The portal is starting: its list of models is not loaded yet.", wait_seconds=2)
+        return self._table
+
+    async def _refresh(self) -> None:
+        asked_at = time.monotonic()
+        async with self._loading:
+            # Whoever waited for another's loading has a table that is fresh enough.
+            if self._loaded_at >= asked_at:
+                return
+            try:
+                self._table = await in_thread(routing.load)
+                self._loaded_at = time.monotonic()
+            except DatabaseAwayError:
+                log.warning("routes_not_loaded")
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), REFRESH_SECONDS if self._table else RETRY_SECONDS)
+            self._changed.clear()
+            await self._refresh()
+
+    async def _listen(self) -> None:
+        client = servers.async_durable(connections=2)
+        try:
+            while True:
+                with contextlib.suppress(RedisError, OSError):
+                    await self._hear(client)
+                await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            await client.aclose()
+
+    async def _hear(self, client: "redis.asyncio.Redis") -> None:
+        async with client.pubsub(ignore_subscribe_messages=True) as pubsub:
+            await pubsub.subscribe(CHANNEL)
+            while True:
+                if await pubsub.get_message(timeout=REFRESH_SECONDS) is not None:
+                    self._changed.set()

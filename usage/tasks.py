@@ -1,0 +1,19 @@
+"""What the workers do for metering. Each task can run twice at the same time without harm."""
+
+from celery import shared_task
+
+from usage import admission, spool
+from usage import ingest as ingestion
+
+
+@shared_task
+def ingest() -> None:
+    """Write every waiting usage event into the ledger."""
+    ingestion.drain()
+
+
+@shared_task
+def reap() -> None:
+    """Settle calls whose process died, and what processes that died left on this machine's disk."""
+    admission.reap()
+    spool.replay(admission.settle_now)

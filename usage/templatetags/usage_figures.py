@@ -1,0 +1,79 @@
+"""How figures of usage read: rounded for the eye, the exact value for whoever points at it."""
+
+import json
+
+from django import template
+from django.utils import formats
+from django.utils.translation import gettext as _
+
+from common.money import display_dollars, dollars
+
+register = template.Library()
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+@register.filter
+def money(nano: int) -> str:
+    """Dollars, with more digits where there are only fractions of a cent."""
+    return display_dollars(nano)
+
+
+@register.filter
+def exact_money(nano: int) -> str:
+    """Dollars to the last digit that was charged."""
+    return f"${dollars(nano).normalize():f}"
+
+
+@register.filter
+def duration(milliseconds: float | None) -> str:
+    """A time a person can feel: 320 ms, 1.24 s, 2 min 5 s. A dash when nothing was measured."""
+    if milliseconds is None:
+        return "–"
+    return _duration(milliseconds).replace(" ", NO_BREAK)
+
+
+def _duration(milliseconds: float) -> str:
+    if milliseconds < 999.5:
+        return _("%(count)s ms") % {"count": _number(round(milliseconds))}
+    seconds = milliseconds / 1000
+    if seconds < 59.95:
+        return _("%(count)s s") % {"count": _number(seconds, 2 if seconds < 9.995 else 1)}
+    minutes, rest = divmod(round(seconds), 60)
+    return _("%(minutes)s min %(seconds)s s") % {"minutes": minutes, "seconds": rest}
+
+
+@register.filter
+def share(part: float | None) -> str:
+    """A share of one as a percentage. What is there never reads as 0 %, what is not all never as 100 %."""
+    if part is None:
+        return "–"
+    percent = part * 100
+    if 0 < percent < 0.1:
+        return "<0.1%"
+    if 99.9 < percent < 100:
+        return ">99.9%"
+    return f"{_number(percent, 0 if percent >= 10 or percent == 0 else 1)}%"
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """The value as JSON text, which the template then escapes like any other."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+@register.simple_tag
+def change(now: float | None, before: float | None) -> str:
+    """How a figure moved against the period before; empty where there is nothing to compare it with."""
+    if not before or now is None:
+        return ""
+    ratio = now / before - 1
+    if abs(ratio) < 0.005:
+        return _("unchanged")
+    if ratio >= 9.995:
+        return _("×%(factor)s") % {"factor": _number(now / before, 0)}
+    return f"{'+' if ratio > 0 else '−'}{_number(abs(ratio) * 100, 0)}%"
+
+
+def _number(value: float, places: int = 0) -> str:
+    # Rounded first: the format alone would cut digits off.
+    return formats.number_format(round(value, places), places)

@@ -1,0 +1,237 @@
+"""The usage page: the frame of it, the part that renews itself, and its table as a file."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from accounts.access import AuthedRequest, current_project
+from accounts.models import Project, User
+from catalog.models import HostedModel
+from common.money import dollars
+from usage.charts import charts_of, colors_of, legend_of
+from usage.reports import (
+    Group,
+    Name,
+    Narrowing,
+    Report,
+    Sums,
+    Window,
+    has_usage,
+    key_names,
+    last_change,
+    period_of,
+    recent_calls,
+    usage_report,
+)
+
+COMPARED_WITH = {
+    Window.HOUR: _("with the hour before"),
+    Window.TODAY: _("with yesterday until this time"),
+    Window.WEEK: _("with the 7 days before"),
+    Window.MONTH: _("with the 30 days before"),
+}
+
+FIGURES = (
+    "requests", "errors", "input_tokens", "output_tokens", "cost_usd", "mean_latency_ms", "mean_first_token_ms",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an address of the usage page asks for. Anything it does not understand is as if not there."""
+
+    window: Window
+    group: Group
+    narrowing: Narrowing
+    is_organization_wide: bool
+
+    @classmethod
+    def read(cls, query: QueryDict) -> "Asked":
+        window, group = query.get("window"), query.get("group")
+        return cls(
+            window=Window(window) if window in Window.values else Window.MONTH,
+            group=Group(group) if group in Group.values else Group.MODEL,
+            narrowing=Narrowing(model=_text(query, "model"), key=_text(query, "key")),
+            is_organization_wide=query.get("scope") == "organization",
+        )
+
+    def query(self, **changes: str | None) -> str:
+        """The query string of this page with `changes`; None takes a part out."""
+        parts = {
+            "window": self.window.value,
+            "group": self.group.value,
+            "model": self.narrowing.model,
+            "key": self.narrowing.key,
+            "scope": "organization" if self.is_organization_wide else None,
+            **changes,
+        }
+        return "?" + urlencode({name: value for name, value in parts.items() if value is not None})
+
+
+@never_cache
+@login_required
+@require_safe
+def overview(request: AuthedRequest) -> HttpResponse:
+    """What the project used, with the part that renews itself already in place."""
+    asked = Asked.read(request.GET)
+    project = current_project(request)
+    siblings = _siblings(request.user, project)
+    projects = siblings if asked.is_organization_wide else [project]
+    return render(
+        request,
+        "usage/overview.html",
+        {
+            **_report_context(asked, projects=projects, version=_version(asked, projects)),
+            "project": project,
+            "has_siblings": len(siblings) > 1,
+            "windows": [(window.label, asked.query(window=window), window is asked.window) for window in Window],
+            "scopes": [
+                (_("This project"), asked.query(scope=None), not asked.is_organization_wide),
+                (_("All projects"), asked.query(scope="organization"), asked.is_organization_wide),
+            ],
+            "live_url": reverse("usage:live") + asked.query(),
+        },
+    )
+
+
+@never_cache
+@login_required
+@require_safe
+def live(request: AuthedRequest) -> HttpResponse:
+    """The part that renews itself; 204 while it would say what the page that asks has already `seen`."""
+    asked = Asked.read(request.GET)
+    projects = _projects(request, asked)
+    version = _version(asked, projects)
+    if request.GET.get("seen") == version:
+        return HttpResponse(status=204)
+    return render(request, "usage/_report.html", _report_context(asked, projects=projects, version=version))
+
+
+@never_cache
+@login_required
+@require_safe
+def export(request: AuthedRequest) -> HttpResponse:
+    """The report as CSV: a line per slice of time and model or key, in the reader's time zone."""
+    asked = Asked.read(request.GET)
+    report = _report(asked, projects=_projects(request, asked))
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    name = f"usage-{asked.window}-by-{asked.group}-{timezone.localdate()}.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    writer = csv.writer(response)
+    writer.writerow(["from", asked.group.value, f"{asked.group.value}_id", *FIGURES])
+    names = {row.id: row.name for row in report.rows}
+    for piece in report.slices:
+        for id_, sums in sorted(piece.groups.items()):
+            start = piece.start.astimezone(report.zone).isoformat()
+            writer.writerow([start, *_safe_cells([names[id_].label, id_]), *_figures(sums)])
+    return response
+
+
+def _text(query: QueryDict, name: str) -> str | None:
+    value = query.get(name)
+    # PostgreSQL holds no NUL, so nothing is called by it.
+    return None if value is None or "\0" in value else value
+
+
+def _siblings(user: User, project: Project) -> list[Project]:
+    return list(Project.objects.for_member(user).filter(organization=project.organization))
+
+
+def _projects(request: AuthedRequest, asked: Asked) -> list[Project]:
+    project = current_project(request)
+    return _siblings(request.user, project) if asked.is_organization_wide else [project]
+
+
+def _report(asked: Asked, *, projects: list[Project]) -> Report:
+    return usage_report(
+        projects=projects,
+        window=asked.window,
+        group=asked.group,
+        narrowing=asked.narrowing,
+        zone=timezone.get_current_timezone(),
+        now=timezone.now(),
+    )
+
+
+def _version(asked: Asked, projects: list[Project]) -> str:
+    """Changes when the report would: when something was added, and when the clock moves the window on."""
+    now, zone = timezone.now(), timezone.get_current_timezone()
+    period = period_of(asked.window, zone=zone, now=now)
+    current_slice = max(start for start in period.starts if start <= now)
+    change = last_change(projects=projects, period=period)
+    return f"{zone}/{current_slice.timestamp():.0f}/{change.timestamp() if change else 0}"
+
+
+def _report_context(asked: Asked, *, projects: list[Project], version: str) -> dict[str, Any]:
+    """What the part that renews itself shows. `version` was read first: what came since is told again, not missed."""
+    report = _report(asked, projects=projects)
+    context: dict[str, Any] = {
+        "report": report,
+        "version": version,
+        "asked": asked,
+        "is_new_here": not report.totals.requests and not has_usage(projects=projects),
+        "compared_with": COMPARED_WITH[asked.window],
+    }
+    if context["is_new_here"]:
+        model = HostedModel.objects.offered().filter(chats=True).order_by("is_demonstration", "public_name").first()
+        return {**context, "model": model, "base_url": f"{settings.PUBLIC_URL}/v1"}
+    charts, colors = charts_of(report), colors_of(report.rows)
+    page = reverse("usage:overview")
+    inner = Group.KEY if asked.group is Group.MODEL else Group.MODEL
+    return {
+        **context,
+        "charts": charts,
+        "legend": legend_of(report),
+        "by_time": list(zip(charts["requests"]["titles"], (piece.sums for piece in report.slices), strict=True)),
+        "groups": [(group.label, page + asked.query(group=group), group is asked.group) for group in Group],
+        "export_url": reverse("usage:export") + asked.query(),
+        "rows": [(row, colors[row.id], asked.query(group=inner, **{asked.group.value: row.id})) for row in report.rows],
+        "filters": _filters(asked, projects),
+        "calls": recent_calls(projects=projects, narrowing=asked.narrowing),
+    }
+
+
+def _filters(asked: Asked, projects: list[Project]) -> list[tuple[str | Promise, Name, str]]:
+    """What the report is narrowed to, and the address that undoes it."""
+    filters: list[tuple[str | Promise, Name, str]] = []
+    page = reverse("usage:overview")
+    if asked.narrowing.model is not None:
+        filters.append((Group.MODEL.label, Name(asked.narrowing.model), page + asked.query(model=None)))
+    if asked.narrowing.key is not None:
+        name = key_names([asked.narrowing.key], projects=projects)[asked.narrowing.key]
+        filters.append((Group.KEY.label, name, page + asked.query(key=None)))
+    return filters
+
+
+def _figures(sums: Sums) -> list[object]:
+    return [
+        sums.requests,
+        sums.errors,
+        sums.prompt_tokens,
+        sums.completion_tokens,
+        f"{dollars(sums.cost_nano):f}",
+        _rounded(sums.mean_latency_ms),
+        _rounded(sums.mean_first_token_ms),
+    ]
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else str(round(value))
+
+
+def _safe_cells(cells: Iterable[str]) -> list[str]:
+    # A spreadsheet runs a cell that begins like a formula, and a caller chooses the names of models and keys.
+    return [f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in cells]
