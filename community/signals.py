@@ -1,0 +1,8 @@
+"""What community announces to the apps whose posts it keeps. Sent inside the transaction that made the change."""
+
+from django.dispatch import Signal
+
+# post: Post in its new state · was: PostState before
+post_state_changed = Signal()
+# post: Post with its new score
+post_score_changed = Signal()

@@ -1,0 +1,31 @@
+"""What the forum does when community changes one of its posts."""
+
+from typing import Any
+
+from django.db.models import F
+from django.db.models.signals import pre_delete
+from django.dispatch import receiver
+
+from community.models import Post, PostKind
+from community.signals import post_state_changed
+from forum.access import question_of
+from forum.models import Question
+from forum.services import SEARCH_KIND, recount
+from search import services as search
+
+KINDS = {PostKind.QUESTION, PostKind.ANSWER, PostKind.COMMENT}
+
+
+@receiver(post_state_changed)
+def keep_counts(post: Post, **kwargs: Any) -> None:
+    """What is hidden leaves the lists, the counts and the search index with it, and comes back with it."""
+    if post.kind in KINDS:
+        recount(question_of(post))
+
+
+@receiver(pre_delete, sender=Question)
+def forget_question(instance: Question, **kwargs: Any) -> None:
+    """A row that goes (sample data is removed so) leaves nothing behind where no foreign key reaches."""
+    if instance.is_listed:
+        instance.tags.update(question_count=F("question_count") - 1)
+    search.forget(kind=SEARCH_KIND, object_id=instance.public_id)

@@ -1,0 +1,276 @@
+"""The pages of the forum."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.access import AuthedRequest
+from accounts.models import User
+from common import markdown
+from common.paging import Page, keyset_page
+from community.errors import RefusedError
+from community.models import PostKind, Tag
+from community.registry import place_of
+from forum import services
+from forum.access import answer_for, member_for, question_for
+from forum.forms import (
+    AnswerForm,
+    CommentForm,
+    EditAnswerForm,
+    EditCommentForm,
+    EditQuestionForm,
+    QuestionForm,
+    new_submission,
+)
+from forum.history import compare
+from forum.models import Question
+from forum.thread import read
+from notifications.services import mark_read
+from search import services as search
+from search.models import SearchDocument
+
+BEST_SHOWN = 50
+POPULAR_TAGS = 16
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the list shows, as its address says."""
+
+    query: str
+    tag: str
+    sort: str
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> "Filters":
+        query, sort = request.GET.get("q", "").strip(), request.GET.get("sort", "")
+        sorts = ["relevant", "newest", "active", "unanswered"] if query else ["newest", "active", "unanswered"]
+        return cls(query, request.GET.get("tag", "").strip().lower(), sort if sort in sorts else sorts[0])
+
+    def address(self, **changes: str) -> str:
+        """The query string with some filters changed; a new order begins at its first page."""
+        values = {"q": self.query, "tag": self.tag, "sort": self.sort} | changes
+        return "?" + urlencode({name: value for name, value in values.items() if value})
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    filters = Filters.of(request)
+    context = {
+        "page": _listed(filters, request.GET.get("cursor")),
+        "filters": filters,
+        "sorts": _sorts(filters),
+        "tag": Tag.objects.filter(name=filters.tag).first() if filters.tag else None,
+        "popular": Tag.objects.filter(question_count__gt=0).order_by("-question_count", "name")[:POPULAR_TAGS],
+    }
+    return render(request, "forum/index.html", context)
+
+
+def _listed(filters: Filters, cursor: str | None) -> Page[Question]:
+    questions = Question.objects.for_list()
+    if filters.tag:
+        questions = questions.tagged(filters.tag)
+    if filters.sort == "relevant":
+        ids = list(
+            search.find(filters.query, kinds=[services.SEARCH_KIND]).values_list("object_id", flat=True)[:BEST_SHOWN]
+        )
+        found = {question.public_id: question for question in questions.filter(public_id__in=ids)}
+        return Page([found[one] for one in ids if one in found], newer=None, older=None)
+    if filters.query:
+        matching = SearchDocument.objects.public().filter(kind=services.SEARCH_KIND).matching(filters.query)
+        questions = questions.filter(public_id__in=matching.values("object_id"))
+    if filters.sort == "unanswered":
+        questions = questions.unanswered()
+    return keyset_page(questions, by="last_activity_at" if filters.sort == "active" else "created_at", cursor=cursor)
+
+
+def _sorts(filters: Filters) -> list[dict[str, Any]]:
+    labels = {"newest": _("Newest"), "active": _("Active"), "unanswered": _("Unanswered")}
+    if filters.query:
+        labels = {"relevant": _("Best match")} | labels
+    return [
+        {"label": label, "url": filters.address(sort=name), "current": name == filters.sort}
+        for name, label in labels.items()
+    ]
+
+
+@require_safe
+def tags(request: HttpRequest) -> HttpResponse:
+    query = request.GET.get("q", "").strip().lower()
+    found = Tag.objects.filter(question_count__gt=0)
+    if query:
+        found = found.filter(name__contains=query)
+    return render(request, "forum/tags.html", {"tags": found.order_by("-question_count", "name")[:200], "query": query})
+
+
+@login_required
+def ask(request: AuthedRequest) -> HttpResponse:
+    """The form may come filled in by its address: pages of the portal link here with what they know."""
+    filled = {name: request.GET.get(name, "") for name in ("title", "text", "tags")}
+    form = QuestionForm(request.POST or None, initial=filled | {"submission": new_submission()})
+    if request.method == "POST" and form.is_valid():
+        try:
+            question = services.ask(
+                author=request.user,
+                title=form.cleaned_data["title"],
+                source=form.cleaned_data["text"],
+                tags=form.cleaned_data["tags"],
+                submission=form.cleaned_data["submission"],
+            )
+        except RefusedError as error:
+            form.add_error(None, str(error))
+        else:
+            return redirect(question.get_absolute_url())
+    return render(request, "forum/ask.html", {"form": form})
+
+
+def question(request: HttpRequest, question_id: str, slug: str = "") -> HttpResponse:
+    """The thread. Posting to it gives an answer."""
+    user = request.user
+    asked = question_for(user, question_id)
+    if request.method != "POST" and slug != asked.slug:
+        return redirect(asked.get_absolute_url(), permanent=True)
+    form = AnswerForm(request.POST or None, initial={"submission": new_submission()})
+    if request.method == "POST":
+        if not isinstance(user, User):
+            return redirect_to_login(asked.get_absolute_url())
+        if form.is_valid():
+            try:
+                given = services.answer(
+                    question=asked,
+                    author=user,
+                    source=form.cleaned_data["text"],
+                    submission=form.cleaned_data["submission"],
+                )
+            except RefusedError as error:
+                form.add_error(None, str(error))
+            else:
+                return redirect(f"{asked.get_absolute_url()}#{given.public_id}")
+    elif isinstance(user, User):
+        mark_read(user=user, object_id=asked.post.public_id)
+    return _thread(request, asked, form)
+
+
+def _thread(request: HttpRequest, asked: Question, form: AnswerForm) -> HttpResponse:
+    start = request.GET.get("from", "0")
+    thread = read(asked, request.user, start=min(int(start), 10_000) if start.isascii() and start.isdigit() else 0)
+    return render(
+        request,
+        "forum/question.html",
+        {
+            "thread": thread,
+            "question": asked,
+            "form": form,
+            "canonical": settings.PUBLIC_URL + asked.get_absolute_url(),
+        },
+    )
+
+
+@login_required
+def comment(request: AuthedRequest, post_id: str) -> HttpResponse:
+    member = member_for(request.user, post_id)
+    form = CommentForm(request.POST or None, initial={"submission": new_submission()})
+    if request.method == "POST" and form.is_valid():
+        try:
+            made = services.comment(
+                question=member.question,
+                on=member.post,
+                author=request.user,
+                source=form.cleaned_data["text"],
+                submission=form.cleaned_data["submission"],
+            )
+        except RefusedError as error:
+            form.add_error(None, str(error))
+        else:
+            return redirect(f"{member.question.get_absolute_url()}#{made.public_id}")
+    return render(request, "forum/comment.html", {"form": form, "member": member})
+
+
+@require_POST
+@login_required
+def accept(request: AuthedRequest, answer_id: str) -> HttpResponse:
+    answer = answer_for(request.user, answer_id)
+    try:
+        services.accept(answer=answer, by=request.user)
+    except RefusedError as error:
+        messages.error(request, str(error))
+    return redirect(f"{answer.question.get_absolute_url()}#{answer.public_id}")
+
+
+EDIT_FORMS = {PostKind.QUESTION: EditQuestionForm, PostKind.ANSWER: EditAnswerForm, PostKind.COMMENT: EditCommentForm}
+
+
+@login_required
+def edit(request: AuthedRequest, post_id: str) -> HttpResponse:
+    member = member_for(request.user, post_id)
+    post, asked = member.post, member.question
+    initial: dict[str, Any] = {"text": post.source, "base": post.revision}
+    if post.kind == PostKind.QUESTION:
+        initial |= {"title": asked.title, "tags": " ".join(tag.name for tag in asked.tags.all())}
+    form = EDIT_FORMS[PostKind(post.kind)](request.POST or None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.edit(
+                post=post,
+                by=request.user,
+                source=form.cleaned_data["text"],
+                base=form.cleaned_data["base"],
+                title=form.cleaned_data.get("title", ""),
+                tags=form.cleaned_data.get("tags", ()),
+                summary=form.cleaned_data["summary"],
+            )
+        except RefusedError as error:
+            form.add_error(None, str(error))
+        else:
+            return redirect(place_of(post).url)
+    return render(request, "forum/edit.html", {"form": form, "post": post, "question": asked})
+
+
+@require_safe
+def history(request: HttpRequest, post_id: str) -> HttpResponse:
+    """Every version of a post; `?revision=` is compared with the one before it."""
+    member = member_for(request.user, post_id)
+    asked_for = request.GET.get("revision", "")
+    shown = (
+        int(asked_for) if asked_for.isascii() and asked_for.isdigit() and len(asked_for) < 8 else member.post.revision
+    )
+    revision = get_object_or_404(member.post.revisions, number=shown)
+    before = member.post.revisions.filter(number=shown - 1).first()
+    context = {
+        "post": member.post,
+        "question": member.question,
+        "revisions": member.post.revisions.select_related("editor").defer("source").order_by("-number")[:100],
+        "revision": revision,
+        "before": before,
+        "lines": compare(before.source if before else "", revision.source),
+    }
+    return render(request, "forum/history.html", context)
+
+
+@require_POST
+@login_required
+def delete(request: AuthedRequest, post_id: str) -> HttpResponse:
+    member = member_for(request.user, post_id)
+    try:
+        services.delete(post=member.post, by=request.user)
+    except RefusedError as error:
+        messages.error(request, str(error))
+        return redirect(place_of(member.post).url)
+    messages.success(request, _("Deleted. Others can no longer read it."))
+    return redirect("forum:index" if member.post.kind == PostKind.QUESTION else member.question.get_absolute_url())
+
+
+@require_POST
+@login_required
+def preview(request: AuthedRequest) -> HttpResponse:
+    """The posted Markdown as it will look: the same renderer that makes the page."""
+    return HttpResponse(markdown.render(request.POST.get("text", "")))

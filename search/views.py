@@ -1,0 +1,24 @@
+"""The results page over everything that can be searched."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from accounts.models import User
+from search import registry, services
+from search.excerpts import excerpt
+
+SHOWN = 30
+
+
+def results(request: HttpRequest) -> HttpResponse:
+    query = request.GET.get("q", "").strip()
+    kinds = registry.labels()
+    kind = request.GET.get("kind", "")
+    for_staff = isinstance(request.user, User) and request.user.is_staff
+    documents = services.find(query, kinds=[kind] if kind in kinds else (), for_staff=for_staff)[:SHOWN]
+    found = [
+        {"document": document, "kind": registry.label_of(document.kind), "excerpt": excerpt(document.body, query)}
+        for document in documents
+    ]
+    context = {"query": query, "found": found, "kinds": kinds.items(), "kind": kind if kind in kinds else ""}
+    return render(request, "search/results.html", context)
