@@ -1,0 +1,23 @@
+"""What samples name here and now: this portal's address, and models that it serves."""
+
+from django.conf import settings
+
+from catalog.models import HostedModel
+from docs_site.samples import Values
+
+
+def values() -> Values:
+    """This portal's address and the models its samples name: ones that are offered, a demonstration model last."""
+    offered = list(
+        HostedModel.objects.offered()
+        .order_by("is_demonstration", "public_name")
+        .values_list("public_name", "chats", "embeds")
+    )
+    chat = next((name for name, chats, _ in offered if chats), None)
+    embedding = next((name for name, _, embeds in offered if embeds), None)
+    return Values(
+        portal_url=settings.PUBLIC_URL.rstrip("/"),
+        chat_model=chat or "your-chat-model",
+        embedding_model=embedding or "your-embedding-model",
+        has_models=chat is not None,
+    )

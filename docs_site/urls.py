@@ -1,0 +1,12 @@
+"""Addresses of the docs, under /docs/. `/llms.txt` stands at the root, where programs look for it."""
+
+from django.urls import path
+
+from docs_site import views
+
+app_name = "docs_site"
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("<slug:slug>.md", views.twin, name="twin"),
+    path("<slug:slug>/", views.page, name="page"),
+]
