@@ -1,0 +1,61 @@
+import htmx from "htmx.org";
+import type { Behavior } from "../attach";
+
+/**
+ * Asks for news every `data-every` seconds while the page is looked at, and says when it last heard: the element itself
+ * carries the hx-get with `hx-trigger="live"`, its `[data-part="updated"]` holds the time. Nobody is interrupted: while
+ * something in it has the focus of a keyboard or is selected, the swap waits.
+ */
+const live: Behavior = (root) => {
+  const every = Number(root.dataset.every) * 1000;
+  const clock = new Intl.DateTimeFormat(document.documentElement.lang, {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    hourCycle: "h23",
+    timeZone: zone(root),
+  });
+  let waiting = false;
+  let heardAt = new Date();
+
+  const say = (late: boolean) => {
+    const line = root.querySelector<HTMLElement>('[data-part="updated"]');
+    const time = clock.format(heardAt);
+    if (line) line.textContent = (late ? root.dataset.late : root.dataset.fresh)?.replace("%s", time) ?? time;
+  };
+  const ask = () => {
+    if (document.hidden || waiting || isBusy(root)) return;
+    waiting = true;
+    htmx.trigger(root, "live");
+  };
+  const heard = (event: Event) => {
+    const { elt, successful } = (event as CustomEvent<{ elt: Element; successful?: boolean }>).detail;
+    if (elt !== root) return;
+    waiting = false;
+    if (successful) heardAt = new Date();
+    say(!successful);
+  };
+
+  root.addEventListener("htmx:afterRequest", heard);
+  document.addEventListener("visibilitychange", ask);
+  const timer = window.setInterval(ask, every);
+  say(false);
+  // The first page of a visit was made before the server knew whose days to count by.
+  if (root.dataset.zone !== Intl.DateTimeFormat().resolvedOptions().timeZone) ask();
+  return () => {
+    window.clearInterval(timer);
+    document.removeEventListener("visibilitychange", ask);
+  };
+};
+
+function zone(root: HTMLElement): string | undefined {
+  return Intl.supportedValuesOf("timeZone").includes(root.dataset.zone ?? "") ? root.dataset.zone : undefined;
+}
+
+function isBusy(root: HTMLElement): boolean {
+  const selection = document.getSelection();
+  const selects = selection !== null && !selection.isCollapsed && root.contains(selection.anchorNode);
+  return selects || root.querySelector(":focus-visible") !== null;
+}
+
+export default live;

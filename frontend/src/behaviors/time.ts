@@ -1,0 +1,37 @@
+import type { Behavior } from "../attach";
+
+const MINUTE = 60_000;
+const STEPS: [Intl.RelativeTimeFormatUnit, number, number][] = [
+  ["minute", MINUTE, 60 * MINUTE],
+  ["hour", 60 * MINUTE, 24 * 60 * MINUTE],
+  ["day", 24 * 60 * MINUTE, 7 * 24 * 60 * MINUTE],
+];
+
+/** Relative up to a week, the date after that; the full time, in the reader's zone, on hover. */
+const time: Behavior = (element) => {
+  if (!(element instanceof HTMLTimeElement)) return;
+  const at = new Date(element.dateTime);
+  if (Number.isNaN(at.getTime())) return;
+  const language = document.documentElement.lang;
+  element.title = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" }).format(at);
+
+  const show = () => (element.textContent = relative(at, language));
+  show();
+  const timer = window.setInterval(show, MINUTE);
+  return () => window.clearInterval(timer);
+};
+
+function relative(at: Date, language: string): string {
+  const away = at.getTime() - Date.now();
+  const distance = Math.abs(away);
+  const words = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  if (distance < MINUTE) return words.format(0, "second");
+  for (const [unit, size, limit] of STEPS) {
+    if (distance < limit) return words.format(Math.trunc(away / size), unit);
+  }
+  const sameYear = at.getFullYear() === new Date().getFullYear();
+  const form: Intl.DateTimeFormatOptions = { month: "short", day: "numeric", ...(sameYear ? {} : { year: "numeric" }) };
+  return new Intl.DateTimeFormat(language, form).format(at);
+}
+
+export default time;

@@ -1,0 +1,56 @@
+"""The REST API's addresses and its schema. Each app says in its own `api.py` what stands behind them."""
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import path, re_path
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.views import APIView
+
+from apikeys.api import KeysView
+from catalog.api import ModelsView
+from common.api import PROBLEM_TYPE
+from playground.api import RunStopView, RunsView, RunView
+from usage.api import CallsView, SummaryView
+
+
+@extend_schema(exclude=True)
+class RootView(APIView):
+    """What there is, by address."""
+
+    permission_classes = [AllowAny]
+
+    def get(self, request: Request) -> Response:
+        return Response({name: reverse(name, request=request) for place in places if (name := place.name)})
+
+
+def not_found(request: HttpRequest) -> JsonResponse:
+    """An unknown address under /api/, answered like every other refusal there."""
+    body = {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": f"There is nothing at {request.path}. {reverse('api-schema')} says what there is.",
+        "code": "not_found",
+    }
+    return JsonResponse(body, status=404, content_type=PROBLEM_TYPE)
+
+
+places = [
+    path("keys/", KeysView.as_view(), name="api-keys"),
+    path("models/", ModelsView.as_view(), name="api-models"),
+    path("runs/", RunsView.as_view(), name="api-runs"),
+    path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("usage/calls/", CallsView.as_view(), name="api-usage-calls"),
+    path("usage/summary/", SummaryView.as_view(), name="api-usage-summary"),
+]
+urlpatterns = [
+    path("", RootView.as_view(), name="api-root"),
+    *places,
+    path("runs/<str:run_id>/", RunView.as_view(), name="api-run"),
+    path("runs/<str:run_id>/stop/", RunStopView.as_view(), name="api-run-stop"),
+    re_path("", not_found),
+]

@@ -1,0 +1,212 @@
+"""Sample data: people, organizations, a month of usage, a forum worth reading; labelled, and removable at once."""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from accounts.models import Membership, Organization, Project, Role, User
+from apikeys.models import ApiKey
+from apikeys.services import mint_key
+from common.ids import new_id, uuid7
+from common.money import token_cost
+from community.models import FlagReason, Post, PostRevision, PostState, Tag
+from community.services import cast_vote, change_state, raise_flag
+from forum import services as forum
+from forum.models import Question
+from portal.sample.questions import SampleQuestion, sample_questions
+from usage.events import Event
+from usage.ingest import insert_all
+from usage.models import Source, UsageEvent, UsageRollup5Min, UsageRollup15Min
+
+PEOPLE = {
+    "mira": "Mira Novak", "tomas": "Tomás Rey", "ines": "Ines Carvalho", "noor": "Noor Haddad", "jonas": "Jonas Weber",
+    "sofia": "Sofia Lind", "piotr": "Piotr Zielinski", "lena": "Lena Fischer", "sam": "Sam Okafor", "haoran": "林浩然",
+    "yutong": "陈雨桐", "zihan": "王梓涵", "meilin": "周美琳", "jiayi": "何佳怡", "ruoxi": "许若曦", "yichen": "赵一辰",
+}  # fmt: skip
+TEAMS = {
+    "Aurora Research (sample)": ["mira", "jonas", "ines", "noor"],
+    "青禾科技（示例）": ["haoran", "yutong", "zihan", "meilin"],
+}
+DAYS = 30
+
+
+@dataclass(frozen=True)
+class SampleModel:
+    """A model that exists in the sample usage only; prices are nano-dollars per million tokens."""
+
+    name: str
+    share: float
+    input_price: int
+    output_price: int
+    milliseconds_per_token: float
+
+
+MODELS = [
+    SampleModel("sample/chat-8b", 0.6, 50_000_000, 150_000_000, 14),
+    SampleModel("sample/chat-70b", 0.25, 400_000_000, 900_000_000, 38),
+    SampleModel("sample/embeddings", 0.15, 10_000_000, 0, 0),
+]
+
+
+def has_sample_data() -> bool:
+    return User.objects.filter(is_sample=True).exists()
+
+
+@transaction.atomic
+def load_sample_data() -> None:
+    """Fill the portal; twice changes nothing. Staff join the sample organizations, so that they can look at them."""
+    if has_sample_data():
+        return
+    people = {name: _person(name, full_name) for name, full_name in PEOPLE.items()}
+    chance = random.Random(7)  # noqa: S311  the same month for everyone
+    for organization_name, team in TEAMS.items():
+        _load_usage(_organization(organization_name, [people[name] for name in team]), chance)
+    for sample in sample_questions():
+        _load_question(sample, people)
+    _load_flags(people)
+
+
+@transaction.atomic
+def remove_sample_data() -> int:
+    """Take the sample data away again; returns how many threads stay because real people wrote in them."""
+    sample = Organization.objects.filter(is_sample=True)
+    organization_ids = list(sample.values_list("public_id", flat=True))
+    for ledger in (UsageEvent, UsageRollup5Min, UsageRollup15Min):
+        ledger.objects.filter(organization_id__in=organization_ids).delete()
+    real = Post.objects.filter(is_sample=False).filter(
+        Q(answer__question=OuterRef("pk")) | Q(comment__question=OuterRef("pk"))
+    )
+    questions = Question.objects.filter(post__is_sample=True).annotate(has_real_posts=Exists(real))
+    for question in questions.filter(has_real_posts=False):
+        _remove_thread(question)
+    sample.delete()
+    wrote = Exists(Post.objects.filter(author=OuterRef("pk")))
+    revised = Exists(PostRevision.objects.filter(editor=OuterRef("pk")))
+    User.objects.filter(~wrote, ~revised, is_sample=True).delete()
+    # Whoever stays, for a thread that stays, is no longer sample data to remove.
+    User.objects.filter(is_sample=True).update(is_sample=False, is_active=False)
+    Tag.objects.filter(question_count=0).delete()
+    return Question.objects.filter(post__is_sample=True).count()
+
+
+def _person(name: str, full_name: str) -> User:
+    joined_at = timezone.now() - timedelta(days=DAYS + 10)
+    return User.objects.create_user(f"{name}@sample.invalid", name=full_name, is_sample=True, date_joined=joined_at)
+
+
+def _organization(name: str, members: list[User]) -> Project:
+    organization = Organization.objects.create(name=name, is_sample=True)
+    for index, user in enumerate(members):
+        role = Role.MEMBER if index else Role.OWNER
+        Membership.objects.create(organization=organization, user=user, role=role)
+    for user in User.objects.filter(is_staff=True):
+        Membership.objects.create(organization=organization, user=user, role=Role.VIEWER)
+    project = Project.objects.create(organization=organization, name=name)
+    for user in members:
+        mint_key(project=project, name=f"{user.name.split()[0]}", by=user)
+    return project
+
+
+def _load_usage(project: Project, chance: random.Random) -> None:
+    keys = list(ApiKey.objects.filter(project=project).select_related("created_by"))
+    now = timezone.now()
+    events = []
+    for day in range(DAYS):
+        # Working days are busy, and each week a little busier than the one before.
+        start = now - timedelta(days=DAYS - day)
+        calls = int((70 if start.weekday() < 5 else 15) * (1 + day / DAYS) * chance.uniform(0.8, 1.2))
+        for _call in range(calls):
+            at = start + timedelta(seconds=chance.triangular(0, 86_400, 50_000))
+            if at < now:
+                events.append(_event(project, chance.choices(keys, [4, 3, 2, 1])[0], at, chance))
+    insert_all(events)
+
+
+def _event(project: Project, key: ApiKey, at: datetime, chance: random.Random) -> Event:
+    model = chance.choices(MODELS, [model.share for model in MODELS])[0]
+    embeds = model.output_price == 0
+    failed = chance.random() < 0.015
+    prompt_tokens = 0 if failed else int(chance.lognormvariate(6.2, 0.9))
+    completion_tokens = 0 if failed or embeds else int(chance.lognormvariate(5.2, 0.7))
+    first_token_ms = int(chance.lognormvariate(5.3, 0.4))
+    return Event(
+        id=uuid7(milliseconds=int(at.timestamp() * 1000)).hex,
+        request_id=new_id("req"),
+        source=Source.KEY,
+        organization_id=project.organization.public_id,
+        project_id=project.public_id,
+        key_id=key.public_id,
+        user_id=key.created_by.public_id if key.created_by else "",
+        model=model.name,
+        backend="sample",
+        endpoint="embeddings" if embeds else "chat/completions",
+        status=429 if failed else 200,
+        error_code="rate_limit_exceeded" if failed else "",
+        is_streamed=not embeds,
+        is_estimated=False,
+        prompt_tokens=prompt_tokens,
+        cached_tokens=0,
+        completion_tokens=completion_tokens,
+        cost_nano=token_cost(prompt_tokens, model.input_price) + token_cost(completion_tokens, model.output_price),
+        latency_ms=3 if failed else first_token_ms + int(completion_tokens * model.milliseconds_per_token),
+        first_token_ms=None if failed or embeds else first_token_ms,
+    )
+
+
+def _load_question(sample: SampleQuestion, people: dict[str, User]) -> None:
+    asker, answerer = people[sample.by], people[sample.answer.by]
+    question = forum.ask(author=asker, title=sample.title, source=sample.text, tags=sample.tags, is_sample=True)
+    given = forum.answer(question=question, author=answerer, source=sample.answer.text, is_sample=True)
+    forum.accept(answer=given, by=asker)
+    _vote(question.post, sample.votes, people)
+    _vote(given.post, sample.answer.votes, people)
+    asked_at = timezone.now() - timedelta(days=sample.days, hours=len(sample.title) % 11)
+    answered_at = asked_at + timedelta(hours=1 + len(sample.answer.text) % 9)
+    Post.objects.filter(pk=question.post.pk).update(created_at=asked_at)
+    Post.objects.filter(pk=given.post.pk).update(created_at=answered_at)
+    PostRevision.objects.filter(post=question.post).update(created_at=asked_at)
+    PostRevision.objects.filter(post=given.post).update(created_at=answered_at)
+    Question.objects.filter(pk=question.pk).update(last_activity_at=answered_at)
+
+
+def _vote(post: Post, votes: int, people: dict[str, User]) -> None:
+    voters = [user for user in people.values() if user.pk != post.author_id]
+    for voter in voters[:votes]:
+        cast_vote(post=post, voter=voter, value=1)
+
+
+def _load_flags(people: dict[str, User]) -> None:
+    """Two posts that a moderator should look at, and one that was flagged without need."""
+    streaming = Question.objects.get(title__startswith="Streaming arrives in one lump")
+    privacy = Question.objects.get(title="Does the portal store my prompts?")
+    spam = forum.answer(
+        question=streaming,
+        author=people["ruoxi"],
+        source="Best cheap GPU hours, write me today! https://gpu-deals.example.com",
+        is_sample=True,
+    )
+    rude = forum.comment(
+        question=privacy,
+        on=privacy.post,
+        author=people["yichen"],
+        source="Anybody who has to ask this should not be let near customer data.",
+        is_sample=True,
+    )
+    raise_flag(post=spam.post, flagger=people["mira"], reason=FlagReason.SPAM)
+    raise_flag(post=spam.post, flagger=people["ines"], reason=FlagReason.SPAM, note="Third time this week.")
+    raise_flag(post=rude.post, flagger=people["sofia"], reason=FlagReason.ABUSE)
+    raise_flag(post=privacy.post, flagger=people["zihan"], reason=FlagReason.OFF_TOPIC)
+
+
+def _remove_thread(question: Question) -> None:
+    posts = Post.objects.filter(
+        Q(pk=question.post_id) | Q(answer__question=question) | Q(comment__question=question)
+    ).values_list("pk", flat=True)
+    doomed = list(posts)
+    # As its author would: the search index and the counts of its tags follow.
+    change_state(question.post, PostState.DELETED)
+    Post.objects.filter(pk__in=doomed).delete()

@@ -1,0 +1,56 @@
+"""Pages that belong to no app: the way in, and the look a visitor chose."""
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.access import AuthedRequest, current_project
+from apikeys.models import ApiKey
+from catalog.models import HostedModel
+from playground.models import Run
+from usage.models import Source, UsageEvent
+
+THEMES = {"light", "dark", "auto"}
+YEAR_SECONDS = 365 * 24 * 3600
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """What this portal is, for a visitor and for someone signed in alike."""
+    models = list(HostedModel.objects.for_models_page().order_by("-chats", "is_demonstration", "public_name")[:6])
+    return render(request, "portal/home.html", {"models": models, "portal_url": settings.PUBLIC_URL})
+
+
+@login_required
+@require_safe
+def quickstart(request: AuthedRequest) -> HttpResponse:
+    """First steps, each ticked by what really happened, and the snippets that lead to the first call."""
+    project = current_project(request)
+    steps = {
+        "key": ApiKey.objects.usable().filter(project=project).exists(),
+        "call": UsageEvent.objects.filter(project_id=project.public_id, source=Source.KEY).exists(),
+        "run": Run.objects.filter(user=request.user).exists(),
+    }
+    model = HostedModel.objects.offered().filter(chats=True).order_by("is_demonstration", "public_name").first()
+    context = {"project": project, "steps": steps, "model": model, "base_url": f"{settings.PUBLIC_URL}/v1"}
+    return render(request, "portal/quickstart.html", context)
+
+
+@require_POST
+def set_theme(request: HttpRequest) -> HttpResponse:
+    """Keep the chosen theme in a cookie and go back; a page without script switches this way too."""
+    theme = request.POST.get("theme", "auto")
+    target = request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(
+        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    ):
+        target = reverse("home")
+    response = redirect(target)
+    response.set_cookie(
+        "theme", theme if theme in THEMES else "auto", max_age=YEAR_SECONDS, samesite="Lax", secure=settings.PRODUCTION
+    )
+    return response

@@ -1,0 +1,138 @@
+"""Every address of the portal, once: who may open it and what it is. A URL that is missing here fails a test.
+
+Screenshots, accessibility, translations and permissions are all taken over this table.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from accounts.models import User
+from accounts.services import invite_operator
+from catalog.models import Backend, Deployment, HostedModel
+from community import moderation
+from community.models import FlagReason
+from community.services import raise_flag
+from forum import services as forum
+from playground.models import Run, RunStatus
+
+
+class Who(Enum):
+    """The least that a visitor must be."""
+
+    ANYONE = "anyone"
+    MEMBER = "member"
+    STAFF = "staff"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page people look at. `path` may hold names of the world below in braces."""
+
+    name: str
+    path: str
+    who: Who = Who.ANYONE
+
+
+PAGES = [
+    Page("home", "/"),
+    Page("quickstart", "/quickstart/", Who.MEMBER),
+    Page("account_login", "/accounts/login/"),
+    Page("account_signup", "/accounts/signup/"),
+    Page("account_logout", "/accounts/logout/", Who.MEMBER),
+    Page("account_inactive", "/accounts/inactive/"),
+    Page("account_email", "/accounts/email/", Who.MEMBER),
+    Page("account_change_password", "/accounts/password/change/", Who.MEMBER),
+    Page("account_reset_password", "/accounts/password/reset/"),
+    Page("account_reset_password_done", "/accounts/password/reset/done/"),
+    Page("account_reset_password_from_key_done", "/accounts/password/reset/key/done/"),
+    Page("mfa_index", "/accounts/2fa/", Who.MEMBER),
+    Page("mfa_list_webauthn", "/accounts/2fa/webauthn/", Who.MEMBER),
+    Page("socialaccount_login_cancelled", "/accounts/3rdparty/login/cancelled/"),
+    Page("socialaccount_connections", "/accounts/3rdparty/", Who.MEMBER),
+    Page("accounts:settings", "/settings/", Who.MEMBER),
+    Page("accounts:setup", "/setup/{setup_token}/"),
+    Page("accounts:mail", "/mail/", Who.MEMBER),
+    Page("apikeys:list", "/keys/", Who.MEMBER),
+    Page("catalog:models", "/models/"),
+    Page("catalog:model", "/models/{model}/"),
+    Page("catalog:backends", "/backends/", Who.STAFF),
+    Page("catalog:connect", "/backends/connect/", Who.STAFF),
+    Page("catalog:edit_model", "/backends/models/{model}/", Who.STAFF),
+    Page("catalog:backend", "/backends/{backend}/", Who.STAFF),
+    Page("usage:overview", "/usage/", Who.MEMBER),
+    Page("playground:index", "/playground/", Who.MEMBER),
+    Page("playground:history", "/playground/runs/", Who.MEMBER),
+    Page("playground:run", "/playground/runs/{run}/", Who.MEMBER),
+    Page("docs_site:index", "/docs/"),
+    Page("docs_site:page", "/docs/quickstart/"),
+    Page("forum:index", "/forum/"),
+    Page("forum:ask", "/forum/ask/", Who.MEMBER),
+    Page("forum:tags", "/forum/tags/"),
+    Page("forum:question", "/forum/questions/{question}/{slug}/"),
+    Page("forum:edit", "/forum/posts/{post}/edit/", Who.MEMBER),
+    Page("forum:history", "/forum/posts/{post}/history/"),
+    Page("forum:comment", "/forum/posts/{post}/comment/", Who.MEMBER),
+    Page("community:flag", "/community/posts/{others_post}/flag/", Who.MEMBER),
+    Page("community:moderation", "/moderation/", Who.STAFF),
+    Page("community:log", "/moderation/log/", Who.STAFF),
+    Page("community:case", "/moderation/posts/{others_post}/", Who.STAFF),
+    Page("notifications:list", "/notifications/", Who.MEMBER),
+    Page("search:results", "/search/?q=stream"),
+]
+
+ACTIONS = {
+    "accounts:choose_project", "apikeys:revoke", "catalog:check_now", "catalog:rediscover", "catalog:remove",
+    "catalog:set_deployment_enabled", "catalog:set_enabled", "community:undo", "community:vote", "forum:accept", "forum:delete",
+    "forum:preview", "notifications:follow", "notifications:mail", "notifications:read_all",
+    "notifications:unsubscribe", "playground:delete", "playground:stop", "set_language", "set_theme",
+}  # fmt: skip
+"""Addresses that change something, or hand on, and are no page of their own."""
+
+PARTS = {
+    "api-keys", "api-models", "api-root", "api-run", "api-run-stop", "api-runs", "api-schema", "api-usage-calls",
+    "api-usage-summary", "docs_site:twin",
+    "forum:feed", "forum:question_by_id", "llms", "playground:code", "playground:result", "playground:ticket",
+    "usage:export", "usage:live",
+}  # fmt: skip
+"""Addresses that answer with data, with a fragment of a page, or with a redirection."""
+
+STEPS = {
+    "account_confirm_email", "account_confirm_login_code", "account_email_verification_sent", "account_reauthenticate",
+    "account_reset_password_from_key", "account_set_password", "github_callback", "github_login", "google_callback",
+    "google_login", "google_login_by_token", "mfa_activate_totp", "mfa_add_webauthn", "mfa_authenticate", "mfa_deactivate_totp",
+    "mfa_download_recovery_codes", "mfa_edit_webauthn", "mfa_generate_recovery_codes", "mfa_login_webauthn",
+    "mfa_reauthenticate", "mfa_reauthenticate_webauthn", "mfa_remove_webauthn", "mfa_view_recovery_codes",
+    "openid_connect_callback", "openid_connect_login", "socialaccount_login_error", "socialaccount_signup",
+}  # fmt: skip
+"""Steps inside a sign-in that only make sense after the one before."""
+
+
+def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
+    """Something on every page, seen by Ada, and the names that paths above hold in braces."""
+    project = ada.organizations.get(is_personal=True).projects.get()
+    model = HostedModel.objects.create(public_name="qwen3-8b", description="A chat model.", context_window=32_768)
+    backend = Backend.objects.create(name="gpu-1", base_url="http://127.0.0.1:9/v1")
+    Deployment.objects.create(hosted_model=model, backend=backend, backend_name="qwen3-8b")
+    question = forum.ask(author=ada, title="Why does my stream stall?", source="It stops for seconds.", tags=["stream"])
+    answer = forum.answer(question=question, author=cyd, source="A proxy in between buffers what it gets.")
+    raise_flag(post=answer.post, flagger=ada, reason=FlagReason.OTHER)
+    moderation.lock_post(post=forum.answer(question=question, author=sam, source="The manual says how.").post, by=sam)
+    run = Run.objects.create(
+        user=ada,
+        project=project,
+        model_name=model.public_name,
+        title="Say hello.",
+        messages=[{"role": "user", "content": "Say hello."}],
+        status=RunStatus.SUCCEEDED,
+        output="Hello.",
+    )
+    return {
+        "setup_token": invite_operator(),
+        "model": model.public_name,
+        "backend": backend.name,
+        "question": question.public_id,
+        "slug": question.slug,
+        "post": question.post.public_id,
+        "others_post": answer.post.public_id,
+        "run": run.public_id,
+    }
