@@ -35,7 +35,7 @@ class UserAdmin(DjangoUserAdmin[User]):
 
     @admin.action(description=_("Suspend"))
     def suspend(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        for user in queryset.exclude(pk=request.user.pk):
+        for user in queryset.exclude(email=request.user.get_username()):
             suspend_user(user=user)
 
     @admin.action(description=_("Readmit"))

@@ -50,7 +50,7 @@ async def page(scope: Scope, receive: Receive, send: Send) -> None:
             message["headers"] = [*message.get("headers", []), (b"x-request-id", identifier.encode())]
         await send(message)
 
-    await pages(scope, receive, send_with_id)
+    await pages(dict(scope), receive, send_with_id)  # type: ignore[arg-type]  # Django types ASGI more narrowly
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

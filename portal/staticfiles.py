@@ -3,7 +3,7 @@
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
-class BundleStorage(CompressedManifestStaticFilesStorage):
+class BundleStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
     """Leaves the bundle's own names alone.
 
     The bundler has already hashed them. Hashed a second time, a module imported by the page and by a lazy chunk would

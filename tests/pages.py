@@ -6,6 +6,8 @@ Screenshots, accessibility, translations and permissions are all taken over this
 from dataclasses import dataclass
 from enum import Enum
 
+from django.utils import timezone
+
 from accounts.models import User
 from accounts.services import invite_operator
 from catalog.models import Backend, Deployment, HostedModel
@@ -14,6 +16,7 @@ from community.models import FlagReason
 from community.services import raise_flag
 from forum import services as forum
 from playground.models import Run, RunStatus
+from tests.usage.ledger import add_call, add_usage
 
 
 class Who(Enum):
@@ -82,27 +85,27 @@ PAGES = [
 
 ACTIONS = {
     "accounts:choose_project", "apikeys:revoke", "catalog:check_now", "catalog:rediscover", "catalog:remove",
-    "catalog:set_deployment_enabled", "catalog:set_enabled", "community:undo", "community:vote", "forum:accept", "forum:delete",
-    "forum:preview", "notifications:follow", "notifications:mail", "notifications:read_all",
+    "catalog:set_deployment_enabled", "catalog:set_enabled", "community:undo", "community:vote", "forum:accept",
+    "forum:delete", "forum:preview", "notifications:follow", "notifications:mail", "notifications:read_all",
     "notifications:unsubscribe", "playground:delete", "playground:stop", "set_language", "set_theme",
 }  # fmt: skip
 """Addresses that change something, or hand on, and are no page of their own."""
 
 PARTS = {
     "api-keys", "api-models", "api-root", "api-run", "api-run-stop", "api-runs", "api-schema", "api-usage-calls",
-    "api-usage-summary", "docs_site:twin",
-    "forum:feed", "forum:question_by_id", "llms", "playground:code", "playground:result", "playground:ticket",
-    "usage:export", "usage:live",
+    "api-usage-summary", "docs_site:twin", "forum:feed", "forum:question_by_id", "llms", "playground:code",
+    "playground:result", "playground:ticket", "usage:export", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 
 STEPS = {
-    "account_confirm_email", "account_confirm_login_code", "account_email_verification_sent", "account_reauthenticate",
-    "account_reset_password_from_key", "account_set_password", "github_callback", "github_login", "google_callback",
-    "google_login", "google_login_by_token", "mfa_activate_totp", "mfa_add_webauthn", "mfa_authenticate", "mfa_deactivate_totp",
-    "mfa_download_recovery_codes", "mfa_edit_webauthn", "mfa_generate_recovery_codes", "mfa_login_webauthn",
-    "mfa_reauthenticate", "mfa_reauthenticate_webauthn", "mfa_remove_webauthn", "mfa_view_recovery_codes",
-    "openid_connect_callback", "openid_connect_login", "socialaccount_login_error", "socialaccount_signup",
+    "account_confirm_email", "account_confirm_login_code", "account_email_verification_sent",
+    "account_reauthenticate", "account_reset_password_from_key", "account_set_password", "github_callback",
+    "github_login", "google_callback", "google_login", "google_login_by_token", "mfa_activate_totp",
+    "mfa_add_webauthn", "mfa_authenticate", "mfa_deactivate_totp", "mfa_download_recovery_codes",
+    "mfa_edit_webauthn", "mfa_generate_recovery_codes", "mfa_login_webauthn", "mfa_reauthenticate",
+    "mfa_reauthenticate_webauthn", "mfa_remove_webauthn", "mfa_view_recovery_codes", "openid_connect_callback",
+    "openid_connect_login", "socialaccount_login_error", "socialaccount_signup",
 }  # fmt: skip
 """Steps inside a sign-in that only make sense after the one before."""
 
@@ -117,6 +120,8 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
     answer = forum.answer(question=question, author=cyd, source="A proxy in between buffers what it gets.")
     raise_flag(post=answer.post, flagger=ada, reason=FlagReason.OTHER)
     moderation.lock_post(post=forum.answer(question=question, author=sam, source="The manual says how.").post, by=sam)
+    add_usage(project, timezone.now(), model=model.public_name, prompt_tokens=1200, completion_tokens=80, cost_nano=900)
+    add_call(project, timezone.now(), model=model.public_name, status=429, error_code="rate_limit_exceeded")
     run = Run.objects.create(
         user=ada,
         project=project,

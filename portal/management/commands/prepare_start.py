@@ -8,10 +8,11 @@ from django.core.management.base import BaseCommand
 
 
 class Command(BaseCommand):
-    help = "Brings the database up to date, offers the demonstration model and, in production, collects static files."
+    help = "Brings the database up to date, offers the demonstration model, indexes the tutorials and, in production, collects static files."
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
         call_command("connect_embedded", verbosity=0)
+        call_command("index_docs")
         if settings.PRODUCTION:
             call_command("collectstatic", interactive=False, verbosity=0)

@@ -7,6 +7,10 @@ from django.core.management.commands.runserver import Command as RunserverComman
 
 
 class Command(RunserverCommand):
+    # Set by Django's own `handle`; its type stubs do not say so.
+    addr: str
+    port: str
+
     help = "Serves pages, /v1 and streams for development, and reloads when a source file changes."
 
     def inner_run(self, *args: Any, **options: Any) -> None:
