@@ -13,8 +13,8 @@ from apikeys.models import ApiKey
 from apikeys.services import mint_key
 from common.ids import new_id, uuid7
 from common.money import token_cost
-from community.models import FlagReason, Post, PostRevision, PostState, Tag
-from community.services import cast_vote, change_state, raise_flag
+from community.models import FlagReason, Post, PostRevision, PostState, Tag, Vote
+from community.services import change_state, raise_flag
 from forum import services as forum
 from forum.models import Question
 from portal.sample.questions import SampleQuestion, sample_questions
@@ -174,9 +174,10 @@ def _load_question(sample: SampleQuestion, people: dict[str, User]) -> None:
 
 
 def _vote(post: Post, votes: int, people: dict[str, User]) -> None:
-    voters = [user for user in people.values() if user.pk != post.author_id]
-    for voter in voters[:votes]:
-        cast_vote(post=post, voter=voter, value=1)
+    voters = [user for user in people.values() if user.pk != post.author_id][:votes]
+    # Straight into the table: cast one by one, five hundred votes would index every thread five hundred times.
+    Vote.objects.bulk_create(Vote(post=post, voter=voter, value=Vote.UP) for voter in voters)
+    Post.objects.filter(pk=post.pk).update(score=len(voters))
 
 
 def _load_flags(people: dict[str, User]) -> None:
