@@ -4,7 +4,7 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers
 
-from accounts.access import current_project
+from accounts.api import PROJECT_PARAMETER, project_of
 from apikeys.models import ApiKey
 from common.api import KeysetPagination, ProblemSerializer
 
@@ -25,15 +25,23 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
 
 @extend_schema_view(
     get=extend_schema(
-        operation_id="keys_list", responses={200: KeySerializer(many=True), 401: ProblemSerializer}, tags=["keys"]
+        operation_id="keys_list",
+        parameters=[PROJECT_PARAMETER],
+        responses={
+            200: KeySerializer(many=True),
+            400: ProblemSerializer,
+            401: ProblemSerializer,
+            404: ProblemSerializer,
+        },
+        tags=["keys"],
     )
 )
 class KeysView(generics.ListAPIView[ApiKey]):
-    """The keys of the current project, newest first, revoked ones included."""
+    """The keys of a project, newest first, revoked ones included."""
 
     serializer_class = KeySerializer
     pagination_class = KeysetPagination
     keyset_by = "created_at"
 
     def get_queryset(self) -> "QuerySet[ApiKey]":
-        return ApiKey.objects.for_keys_page(current_project(self.request._request))  # type: ignore[arg-type]
+        return ApiKey.objects.for_keys_page(project_of(self.request))

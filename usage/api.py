@@ -11,8 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.access import current_project
-from accounts.models import Project
+from accounts.api import PROJECT_PARAMETER, project_of
 from common.api import KeysetPagination, ProblemSerializer
 from common.zones import zone_named
 from usage.models import UsageEvent
@@ -85,12 +84,12 @@ class SummarySerializer(serializers.Serializer[Report]):
 
 
 class SummaryView(APIView):
-    """The report of the usage page for the current project."""
+    """The report of the usage page for a project."""
 
     @extend_schema(
         operation_id="usage_summary",
-        parameters=[QuestionSerializer],
-        responses={200: SummarySerializer, 400: ProblemSerializer, 401: ProblemSerializer},
+        parameters=[PROJECT_PARAMETER, QuestionSerializer],
+        responses={200: SummarySerializer, 400: ProblemSerializer, 401: ProblemSerializer, 404: ProblemSerializer},
         tags=["usage"],
     )
     def get(self, request: Request) -> Response:
@@ -98,7 +97,7 @@ class SummaryView(APIView):
         question.is_valid(raise_exception=True)
         asked = question.validated_data
         report = usage_report(
-            projects=[_project(request)],
+            projects=[project_of(request)],
             window=Window(asked["window"]),
             group=Group(asked["group_by"]),
             narrowing=Narrowing(model=asked.get("model"), key=asked.get("key")),
@@ -131,20 +130,23 @@ class CallSerializer(serializers.ModelSerializer[UsageEvent]):
 
 @extend_schema_view(
     get=extend_schema(
-        operation_id="usage_calls", responses={200: CallSerializer(many=True), 401: ProblemSerializer}, tags=["usage"]
+        operation_id="usage_calls",
+        parameters=[PROJECT_PARAMETER],
+        responses={
+            200: CallSerializer(many=True),
+            400: ProblemSerializer,
+            401: ProblemSerializer,
+            404: ProblemSerializer,
+        },
+        tags=["usage"],
     )
 )
 class CallsView(generics.ListAPIView[UsageEvent]):
-    """The calls of the current project, newest first."""
+    """The calls of a project, newest first."""
 
     serializer_class = CallSerializer
     pagination_class = KeysetPagination
     keyset_by = "at"
 
     def get_queryset(self) -> "QuerySet[UsageEvent]":
-        return UsageEvent.objects.filter(project_id=_project(self.request).public_id)
-
-
-def _project(request: Request) -> Project:
-    # Signed in: the permission of every view under /api/ comes first.
-    return current_project(request._request)  # type: ignore[arg-type]
+        return UsageEvent.objects.filter(project_id=project_of(self.request).public_id)

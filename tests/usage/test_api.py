@@ -52,6 +52,18 @@ def test_a_stranger_gets_their_own_nothing(cyd_client: Client, project: Project)
     assert cyd_client.get(CALLS).json()["data"] == []
 
 
+def test_a_project_may_be_named(ada_client: Client, project: Project, cyd_client: Client) -> None:
+    second = Project.objects.create(organization=project.organization, name="Second")
+    add_usage(second, timezone.now())
+    call = add_call(second, timezone.now())
+    asked = {"project": second.public_id}
+    assert ada_client.get(SUMMARY, asked).json()["totals"]["requests"] == 1
+    assert ada_client.get(CALLS, asked).json()["data"][0]["request_id"] == call.request_id
+    for address in (SUMMARY, CALLS, "/api/keys/"):
+        assert cyd_client.get(address, asked).status_code == 404
+        assert cyd_client.get(address, {"project": "a\0b"}).status_code == 404
+
+
 def test_what_cannot_be_asked_is_named(ada_client: Client) -> None:
     refusal = ada_client.get(SUMMARY, {"window": "century", "time_zone": "Mars/Phobos"})
     assert refusal.status_code == 400

@@ -30,6 +30,7 @@ def test_a_duration_reads_in_units_a_person_feels(milliseconds: float | None, te
         (0.0004, "<0.1%"),
         (0.014, "1.4%"),
         (0.5, "50%"),
+        (0.996, "99.6%"),
         (0.99951, ">99.9%"),
         (1.0, "100%"),
     ],

@@ -52,7 +52,7 @@ def share(part: float | None) -> str:
         return "<0.1%"
     if 99.9 < percent < 100:
         return ">99.9%"
-    return f"{_number(percent, 0 if percent >= 10 or percent == 0 else 1)}%"
+    return f"{_number(percent, 0 if 10 <= percent <= 99 or percent in {0, 100} else 1)}%"
 
 
 @register.filter
@@ -70,8 +70,8 @@ def change(now: float | None, before: float | None) -> str:
     if abs(ratio) < 0.005:
         return _("unchanged")
     if ratio >= 9.995:
-        return _("×%(factor)s") % {"factor": _number(now / before, 0)}
-    return f"{'+' if ratio > 0 else '−'}{_number(abs(ratio) * 100, 0)}%"
+        return f"×{_number(now / before)}"
+    return f"{'+' if ratio > 0 else '−'}{_number(abs(ratio) * 100)}%"
 
 
 def _number(value: float, places: int = 0) -> str:
