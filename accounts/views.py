@@ -16,6 +16,7 @@ from accounts.forms import OperatorForm, ProfileForm
 from accounts.models import KeptMail
 from accounts.services import InvitationSpentError, accept_operator_invitation, operator_invitation_exists
 from accounts.signals import operator_arrived
+from common.redirects import next_address
 
 
 @login_required
@@ -33,8 +34,9 @@ def settings_page(request: AuthedRequest) -> HttpResponse:
 @login_required
 @require_POST
 def choose(request: AuthedRequest, project_id: str) -> HttpResponse:
+    """Work in another project from here on, and go on where one was."""
     choose_project(request, project_for(request.user, project_id))
-    return redirect("quickstart")
+    return redirect(next_address(request, default="quickstart"))
 
 
 @never_cache

@@ -4,13 +4,12 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import AuthedRequest, current_project
 from apikeys.models import ApiKey
 from catalog.models import HostedModel
+from common.redirects import next_address
 from playground.models import Run
 from usage.models import Source, UsageEvent
 
@@ -44,12 +43,7 @@ def quickstart(request: AuthedRequest) -> HttpResponse:
 def set_theme(request: HttpRequest) -> HttpResponse:
     """Keep the chosen theme in a cookie and go back; a page without script switches this way too."""
     theme = request.POST.get("theme", "auto")
-    target = request.POST.get("next", "")
-    if not url_has_allowed_host_and_scheme(
-        target, allowed_hosts={request.get_host()}, require_https=request.is_secure()
-    ):
-        target = reverse("home")
-    response = redirect(target)
+    response = redirect(next_address(request, default="home"))
     response.set_cookie(
         "theme", theme if theme in THEMES else "auto", max_age=YEAR_SECONDS, samesite="Lax", secure=settings.PRODUCTION
     )

@@ -62,8 +62,11 @@ def test_a_theme_is_kept(client: Client) -> None:
     assert 'data-theme="dark"' in client.get("/docs/").content.decode()
 
 
-def test_a_theme_leads_nowhere_else(client: Client) -> None:
-    assert client.post("/theme/", {"theme": "dark", "next": "https://evil.example"}).headers["Location"] == "/"
+@pytest.mark.parametrize(
+    "target", ["https://evil.example", "//evil.example", "javascript:alert(1)", "http://testserver/"]
+)
+def test_a_theme_leads_nowhere_else(client: Client, target: str) -> None:
+    assert client.post("/theme/", {"theme": "dark", "next": target}).headers["Location"] == "/"
 
 
 def test_every_page_has_a_strict_policy(client: Client) -> None:
