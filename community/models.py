@@ -253,10 +253,6 @@ class ModerationActQuerySet(models.QuerySet["ModerationAct"]):
             "by", "person", "post__author", "post__parent__parent", "reverses", "reversed_by__by"
         )
 
-    def in_force(self) -> Self:
-        """Acts that were not undone and undo nothing."""
-        return self.filter(reverses=None, reversed_by=None)
-
 
 class ModerationAct(models.Model):
     """What a moderator did, why, and whether it was undone. Rows are only ever added."""

@@ -13,7 +13,7 @@ from common import markdown
 from community import pace
 from community.errors import RefusedError
 from community.models import Flag, FlagReason, Post, PostKind, PostRevision, PostState, Vote
-from community.signals import post_score_changed, post_state_changed
+from community.signals import post_state_changed
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -166,7 +166,6 @@ def cast_vote(*, post: Post, voter: User, value: int) -> Post:
         Vote.objects.update_or_create(post=post, voter=voter, defaults={"value": value})
     Post.objects.filter(pk=post.pk).update(score=F("score") + value - before)
     post.score += value - before
-    post_score_changed.send(sender=Post, post=post)
     return post
 
 

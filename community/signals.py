@@ -4,5 +4,3 @@ from django.dispatch import Signal
 
 # post: Post in its new state · was: PostState before
 post_state_changed = Signal()
-# post: Post with its new score
-post_score_changed = Signal()

@@ -5,18 +5,19 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import AuthedRequest
 from accounts.models import User
 from common.paging import keyset_page
+from common.redirects import next_address
 from community import moderation, services
 from community.access import act_for, post_for, staff_only
 from community.errors import RefusedError
@@ -27,24 +28,29 @@ from community.registry import Place, place_of, places_of
 VALUES = {"up": 1, "down": -1, "none": 0}
 
 
-@require_POST
-@login_required
-def vote(request: AuthedRequest, post_id: str) -> HttpResponse:
+def vote(request: HttpRequest, post_id: str) -> HttpResponse:
     """Cast, change or take back a vote; answers with the vote buttons to htmx, with the post's page otherwise."""
-    post = post_for(request.user, post_id)
-    value = VALUES.get(request.POST.get("value", ""), 0)
+    post, user = post_for(request.user, post_id), request.user
+    place = place_of(post)
+    is_partial = bool(request.headers.get("HX-Request"))
+    if not isinstance(user, User):
+        response = redirect_to_login(place.url)
+        # A part of a page must not become the sign-in page: the browser goes there as a whole.
+        return HttpResponse(headers={"HX-Redirect": response.url}) if is_partial else response
+    if request.method != "POST":
+        return redirect(place.url)
     refusal = ""
     try:
-        post = services.cast_vote(post=post, voter=request.user, value=value)
+        post = services.cast_vote(post=post, voter=user, value=VALUES.get(request.POST.get("value", ""), 0))
     except RefusedError as error:
         refusal = str(error)
-    if request.htmx:
-        own = post.votes.filter(voter=request.user).first()
+    if is_partial:
+        own = post.votes.filter(voter=user).first()
         context = {"post": post, "my_vote": own.value if own else 0, "refusal": refusal}
         return render(request, "community/_vote.html", context)
     if refusal:
         messages.error(request, refusal)
-    return redirect(place_of(post).url)
+    return redirect(place.url)
 
 
 @login_required
@@ -114,9 +120,7 @@ def undo(request: AuthedRequest, act_id: str) -> HttpResponse:
         messages.error(request, str(error))
     else:
         messages.success(request, _("Undone: %(act)s.") % {"act": act.get_kind_display()})
-    back = request.POST.get("next", "")
-    allowed = url_has_allowed_host_and_scheme(back, allowed_hosts=None)
-    return redirect(back if allowed else reverse("community:log"))
+    return redirect(next_address(request, default="community:log"))
 
 
 @transaction.atomic

@@ -94,6 +94,7 @@ def _add_votes(entries: dict[int, Entry], user: User | AnonymousUser) -> None:
 def _add_reasons(entries: Iterable[Entry]) -> None:
     hidden = {entry.post.pk: entry for entry in entries if entry.post.state == PostState.HIDDEN}
     if hidden:
-        acts = ModerationAct.objects.filter(post__in=hidden, kind=ActKind.HIDE).order_by("pk")
+        # Putting a restored post back into hiding has no reason of its own: the one before it stands.
+        acts = ModerationAct.objects.filter(post__in=hidden, kind=ActKind.HIDE).exclude(reason="").order_by("pk")
         for act in acts:
             hidden[act.post_id or 0].hidden_because = act.reason

@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -170,6 +171,7 @@ def _thread(request: HttpRequest, asked: Question, form: AnswerForm) -> HttpResp
             "thread": thread,
             "question": asked,
             "form": form,
+            "description": Truncator(markdown.plain_text(asked.post.html)).chars(160),
             "canonical": settings.PUBLIC_URL + asked.get_absolute_url(),
         },
     )
@@ -195,14 +197,15 @@ def comment(request: AuthedRequest, post_id: str) -> HttpResponse:
     return render(request, "forum/comment.html", {"form": form, "member": member})
 
 
-@require_POST
 @login_required
 def accept(request: AuthedRequest, answer_id: str) -> HttpResponse:
+    """Accept an answer or take that back; whoever comes here by signing in again only sees the answer."""
     answer = answer_for(request.user, answer_id)
-    try:
-        services.accept(answer=answer, by=request.user)
-    except RefusedError as error:
-        messages.error(request, str(error))
+    if request.method == "POST":
+        try:
+            services.accept(answer=answer, by=request.user)
+        except RefusedError as error:
+            messages.error(request, str(error))
     return redirect(f"{answer.question.get_absolute_url()}#{answer.public_id}")
 
 
@@ -256,10 +259,12 @@ def history(request: HttpRequest, post_id: str) -> HttpResponse:
     return render(request, "forum/history.html", context)
 
 
-@require_POST
 @login_required
 def delete(request: AuthedRequest, post_id: str) -> HttpResponse:
+    """Take a post back; whoever comes here by signing in again only sees the post."""
     member = member_for(request.user, post_id)
+    if request.method != "POST":
+        return redirect(place_of(member.post).url)
     try:
         services.delete(post=member.post, by=request.user)
     except RefusedError as error:

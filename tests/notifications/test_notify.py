@@ -113,11 +113,12 @@ def test_signed_out_people_are_sent_to_sign_in(client: Client) -> None:
 
 def test_the_list_costs_the_same_however_long(ada: User, ada_client: Client, cyd: User) -> None:
     for number in range(12):
-        question = forum.ask(author=ada, title=f"A question with number {number}", source="Something to be answered.")
+        question = forum.ask(
+            author=ada, title=f"A question with number {number}", source="Something to be answered.", is_sample=True
+        )
         forum.answer(question=question, author=cyd, source="Something that answers it well.")
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         ada_client.get("/notifications/")
-    # Session, user, the page, its readable posts, the mail preference, the unread count.
-    assert len(queries) == 6
+    # Session, user, the page, its readable posts, the mail preference; the projects and the
+    # unread count of the frame.
+    assert len(queries) == 7
