@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.access import SESSION_KEY, AuthedRequest, current_project
 from accounts.models import Project
@@ -37,7 +38,9 @@ class NavSection:
     items: list[NavItem]
 
 
-SECTIONS: tuple[tuple[str | Promise, tuple[Place, ...]], ...] = (
+Section = tuple[str | Promise, tuple[Place, ...]]
+
+SECTIONS: tuple[Section, ...] = (
     (
         _("Build"),
         (
@@ -66,12 +69,12 @@ SECTIONS: tuple[tuple[str | Promise, tuple[Place, ...]], ...] = (
         (Place(_("Forum"), "forum:index", "chat-bubble-left-right"),),
     ),
 )
-STAFF_SECTION: tuple[str | Promise, tuple[Place, ...]] = (
+STAFF_SECTION: Section = (
     _("Operate"),
     (
         Place(_("Backends"), "catalog:backends", "server-stack"),
         Place(_("Moderation"), "community:moderation", "shield-check"),
-        Place(_("Admin"), "admin:index", "wrench-screwdriver"),
+        Place(pgettext_lazy("place", "Admin"), "admin:index", "wrench-screwdriver"),
     ),
 )
 PUBLIC_PLACES: tuple[Place, ...] = (
@@ -79,6 +82,7 @@ PUBLIC_PLACES: tuple[Place, ...] = (
     Place(_("Models"), "catalog:models", "cube"),
     Place(_("Forum"), "forum:index", "chat-bubble-left-right"),
 )
+KEPT_MAIL = Place(_("Mail"), "accounts:mail", "envelope")
 THEMES = ("light", "dark")
 
 
@@ -89,6 +93,8 @@ def frame(request: HttpRequest) -> dict[str, object]:
     if user is not None and user.is_staff:
         sections = (*SECTIONS, STAFF_SECTION)
     theme = request.COOKIES.get("theme", "auto")
+    if user is not None and user.is_authenticated and not settings.EMAIL_URL:
+        sections = (*sections[:1], _with(sections[1], KEPT_MAIL), *sections[2:])
     return {
         "portal_name": settings.PORTAL_NAME,
         "theme": theme if theme in THEMES else "auto",
@@ -116,7 +122,12 @@ def _switcher(request: HttpRequest) -> Switcher:
     return Switcher(projects, current or (projects[0] if projects else current_project(authed)))
 
 
-def _sections(sections: tuple[tuple[str | Promise, tuple[Place, ...]], ...], path: str) -> list[NavSection]:
+def _with(section: Section, place: Place) -> Section:
+    label, places = section
+    return label, (*places, place)
+
+
+def _sections(sections: tuple[Section, ...], path: str) -> list[NavSection]:
     found = [NavSection(label, _items(places, path)) for label, places in sections]
     return [section for section in found if section.items]
 

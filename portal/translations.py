@@ -9,10 +9,12 @@ from portal import env
 
 
 def compile_messages(folder: Path) -> None:
-    """Write the .mo file beside each .po file under `folder`. A message marked fuzzy stays untranslated."""
-    for source in sorted(folder.glob("*/LC_MESSAGES/*.po")):
+    """Write the .mo file beside each .po file under `folder`. A message that is fuzzy or broken stays untranslated."""
+    for source in sorted(folder.glob("**/LC_MESSAGES/*.po")):
         with source.open("rb") as file:
-            catalog = read_po(file, locale=source.parts[-3], abort_invalid=True)
+            catalog = read_po(file, locale=source.parts[-3])
+        # The tools mark a new file's header fuzzy; left out with it would be the encoding and the plural forms.
+        catalog.fuzzy = False
         compiled = source.with_suffix(".mo")
         partial = compiled.with_suffix(".partial")
         with partial.open("wb") as file:
