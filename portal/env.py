@@ -9,6 +9,8 @@ import os
 from functools import cache
 from pathlib import Path
 
+from portal.embedded.state import load_secrets
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEFAULTS: dict[str, str] = {}
@@ -34,6 +36,16 @@ def text(name: str, default: str = "") -> str:
     """The variable as it stands; an empty one counts as not set."""
     DEFAULTS[name] = default
     return os.environ.get(name) or _runtime().get(name) or default
+
+
+def secret(name: str, *, make: bool) -> str:
+    """A secret; with `make`, one that nobody set is made once and kept in the state folder, readable by its owner."""
+    value = text(name)
+    if value or not make:
+        return value
+    folder = var_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    return load_secrets(folder)[name]
 
 
 def integer(name: str, default: int) -> int:

@@ -8,6 +8,7 @@ import django_stubs_ext
 import environ
 from csp.constants import NONCE, NONE, SELF
 from django.utils.translation import gettext_lazy as _
+from kombu import Queue
 
 from portal import env
 from portal.logs import logging_config
@@ -32,20 +33,21 @@ if not PRODUCTION:
     ALLOWED_HOSTS += ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
 
-# Secrets. portal.checks refuses to start production with one missing
+# Secrets. portal.checks refuses to start production with one missing; elsewhere they are made with the first start
 
-SECRET_KEY = env.text("SECRET_KEY")
+DATABASE_URL = env.text("DATABASE_URL")
+_make = bool(DATABASE_URL) and not PRODUCTION
+SECRET_KEY = env.secret("SECRET_KEY", make=_make)
 SECRET_KEY_IS_SET = bool(SECRET_KEY)
 # A random key lets commands that need none (makemigrations, check) run on a machine that was never set up.
 SECRET_KEY = SECRET_KEY or secrets.token_urlsafe(50)
 SECRET_KEY_FALLBACKS = env.listing("SECRET_KEY_FALLBACKS")
-FIELD_ENCRYPTION_KEYS = env.listing("FIELD_ENCRYPTION_KEYS")
-KEY_PEPPERS = env.listing("KEY_PEPPERS")
+FIELD_ENCRYPTION_KEYS = [key for key in env.secret("FIELD_ENCRYPTION_KEYS", make=_make).split(",") if key]
+KEY_PEPPERS = [key for key in env.secret("KEY_PEPPERS", make=_make).split(",") if key]
 API_KEY_PREFIX = env.text("API_KEY_PREFIX", "lyc")
 
 # Stores
 
-DATABASE_URL = env.text("DATABASE_URL")
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8)
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
 REDIS_VOLATILE_URL = env.text("REDIS_VOLATILE_URL", REDIS_URL)
@@ -312,6 +314,9 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
+# All of them named, so that a worker started without -Q takes them all.
+CELERY_TASK_QUEUES = [Queue("default"), Queue("usage"), Queue("inference")]
+CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

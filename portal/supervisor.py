@@ -422,7 +422,8 @@ def run() -> int:
             portal.first_start()
         portal.stopping.wait()
     finally:
-        say("stopping")
+        if portal.stopping.is_set():
+            say("stopping")
         portal.stop()
     return 0
 

@@ -1,10 +1,14 @@
 """Every address of the pages. /v1, /stream, /livez and /readyz are portal.asgi's."""
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
 from docs_site.views import llms
 from portal import views
+
+# The portal's own sign-in, with its rate limits and second factors, instead of the admin's, which has neither.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 urlpatterns = [
     path("", views.home, name="home"),

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
@@ -57,3 +58,18 @@ def test_a_fault_stops_the_start_and_is_named(changes: dict[str, str], complaint
     outcome = start(**changes)
     assert outcome.returncode != 0
     assert complaint in outcome.stderr
+
+
+def test_outside_production_missing_secrets_are_made_once(tmp_path: Path) -> None:
+    nothing_set = dict.fromkeys(("PUBLIC_URL", "SECRET_KEY", "KEY_PEPPERS", "FIELD_ENCRYPTION_KEYS", "EMAIL_URL"), "")
+    assert start(**nothing_set, LYCEUM_VAR=str(tmp_path)).stdout == "fine\n"
+    kept = tmp_path / "secrets.json"
+    made = kept.read_text()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert start(**nothing_set, LYCEUM_VAR=str(tmp_path)).stdout == "fine\n"
+    assert kept.read_text() == made
+
+
+def test_production_never_makes_its_own(tmp_path: Path) -> None:
+    assert "KEY_PEPPERS is not set" in start(KEY_PEPPERS="", LYCEUM_VAR=str(tmp_path)).stderr
+    assert not (tmp_path / "secrets.json").exists()

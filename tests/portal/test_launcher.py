@@ -20,6 +20,7 @@ OUTPUTS = {
     "npm error code ENOSPC": "the disk is full",
     "error: Request failed after 3 retries\n  cause: error sending request for url (https://a/b/)": "network",
     "npm error code EAI_AGAIN\nnpm error request to https://registry.npmjs.org/vite failed": "network",
+    "NewConnectionError: Failed to establish a new connection\nERROR: No matching distribution found for uv": "network",
     "hint: You're on Linux (`musl`), but there are no wheels with a matching platform tag": "has no build for Python",
     "error: Hash mismatch for `x==1`": "not what its pinned hash says",
     "something\nthat nobody foresaw\n": "that nobody foresaw (all of it is in",

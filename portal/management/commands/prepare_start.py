@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand
 
 
 class Command(BaseCommand):
-    help = "Brings the database up to date, offers the demonstration model, indexes the tutorials and, in production, collects static files."
+    help = "Brings the database up to date, offers the demonstration model and, in production, collects static files."
 
     def handle(self, *args: Any, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
