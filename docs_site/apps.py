@@ -6,3 +6,9 @@ class DocsSiteConfig(AppConfig):
     name = "docs_site"
     verbose_name = _("Docs")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from docs_site.services import SEARCH_KIND
+        from search import registry
+
+        registry.register(SEARCH_KIND, _("Docs"))

@@ -5,6 +5,7 @@ From the command line, against any portal (the models default to the first that 
     python -m tests.docs_site.samples_runner http://localhost:8000 "$LYCEUM_API_KEY" [CHAT_MODEL [EMBEDDING_MODEL]]
 """
 
+import fcntl
 import json
 import os
 import re
@@ -57,15 +58,17 @@ def node_modules() -> Path:
     lock = (HERE / "package-lock.json").read_text()
     home = var_dir() / "samples"
     installed = home / "installed.json"
-    if not installed.is_file() or installed.read_text() != lock:
-        home.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, home)
-        npm, programs = find_npm()
-        command = [*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error"]
-        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-        subprocess.run(command, cwd=home, env={**os.environ, "PATH": path}, check=True)
-        installed.write_text(lock)
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # tests run in several processes, and one folder serves them all
+        if not installed.is_file() or installed.read_text() != lock:
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(HERE / name, home)
+            npm, programs = find_npm()
+            command = [*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error"]
+            path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+            subprocess.run(command, cwd=home, env={**os.environ, "PATH": path}, check=True)
+            installed.write_text(lock)
     return home / "node_modules"
 
 
