@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -43,7 +42,9 @@ def stopped_worker(stack: Stack) -> Iterator[list[int]]:
 
 
 def _is_of(stack: Stack, pid: int) -> bool:
-    environment = subprocess.run(["ps", "eww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    environment = subprocess.run(
+        ["ps", "eww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
     return stack.environment["LYCEUM_VAR"] in environment.stdout
 
 
@@ -59,14 +60,15 @@ def test_runs_wait_and_say_so_while_the_api_goes_on(stack: Stack, stopped_worker
     page.click("[data-run]")
     expect(page.get_by_text("No worker is free, so this run waits.")).to_be_visible(timeout=20_000)
 
-    client = OpenAI(base_url=f"{stack.url}/v1", api_key=stack.run("manage.py", "issue_key", "--email", "w@example.com").strip())
+    key = stack.run("manage.py", "issue_key", "--email", "wes@example.com").strip()
+    client = OpenAI(base_url=f"{stack.url}/v1", api_key=key)
     answer = client.embeddings.create(model="smollm2-135m-instruct", input="Still here?")
     assert answer.data[0].embedding
 
     status, body = stack.get("/readyz")
     assert status == 503
     assert not body["parts"]["worker_inference"]["ok"]
-    assert urllib.request.urlopen(f"{stack.url}/livez", timeout=5).status == 200
+    assert stack.get("/livez")[0] == 200
 
     for pid in stopped_worker:
         os.kill(pid, signal.SIGCONT)
