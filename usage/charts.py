@@ -28,12 +28,10 @@ class Series:
 class Chart:
     """Bars that stack. `unit` says how values read, `titles` are the labels in full; one legend serves all charts."""
 
-    kind: str
     unit: str
     labels: Sequence[str]
     titles: Sequence[str]
     series: Sequence[Series]
-    legend: bool = False
 
 
 def colors_of(rows: Sequence[Row]) -> dict[str, int]:
@@ -48,13 +46,13 @@ def charts_of(report: Report) -> dict[str, dict[str, Any]]:
     labels, titles = [short for short, _full in names], [full for _short, full in names]
 
     def bars(unit: str, measure: Callable[[Sums], float]) -> dict[str, Any]:
-        return asdict(Chart("bars", unit, labels, titles, _stack(report, measure)))
+        return asdict(Chart(unit, labels, titles, _stack(report, measure)))
 
     return {
         "requests": bars("count", lambda sums: sums.requests),
         "tokens": bars("count", lambda sums: sums.tokens),
         "cost": bars("dollars", lambda sums: float(dollars(sums.cost_nano))),
-        "speed": asdict(Chart("bars", "milliseconds", labels, titles, [_speed(report)])),
+        "speed": asdict(Chart("milliseconds", labels, titles, [_speed(report)])),
     }
 
 

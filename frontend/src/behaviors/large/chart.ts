@@ -3,50 +3,32 @@ import {
   BarElement,
   CategoryScale,
   Chart,
-  Legend,
   LinearScale,
-  LineController,
-  LineElement,
-  PointElement,
   Tooltip,
   type ChartDataset,
   type TooltipItem,
 } from "chart.js";
 import type { Behavior } from "../../attach";
 
-Chart.register(
-  BarController,
-  BarElement,
-  CategoryScale,
-  Legend,
-  LinearScale,
-  LineController,
-  LineElement,
-  PointElement,
-  Tooltip,
-);
+Chart.register(BarController, BarElement, CategoryScale, LinearScale, Tooltip);
 
-type Unit = "count" | "dollars" | "milliseconds" | "percent";
+type Unit = "count" | "dollars" | "milliseconds";
 type Drawing = {
-  /** Bars stack, lines do not. */
-  kind: "bars" | "lines";
   unit: Unit;
   labels: string[];
   /** The labels in full, for the tooltip. */
-  titles?: string[];
-  /** False where the page itself says which color is what. */
-  legend?: boolean;
+  titles: string[];
   /** `color` is one of the theme's eight, from 1; a null leaves a gap. */
   series: { name: string; color: number; values: (number | null)[] }[];
 };
 
-/** Draws what the JSON script named by `data-source` says; again when that script, the theme or the window changes. */
+/** Draws bars that stack, as the JSON script named by `data-source` says; again when that script, the theme or the window changes. */
 const chart: Behavior = (frame) => {
   const canvas = frame.querySelector("canvas");
   if (!canvas) return;
   let seen = "";
   let drawing: Drawing | undefined;
-  let drawn: Chart<"bar" | "line", (number | null)[], string> | undefined;
+  let drawn: Chart<"bar", (number | null)[], string> | undefined;
 
   const read = (): Drawing | undefined => {
     const text = document.getElementById(frame.dataset.source ?? "")?.textContent ?? "";
@@ -59,15 +41,11 @@ const chart: Behavior = (frame) => {
     const { colors, options, datasets } = describe(drawing);
     Chart.defaults.color = colors.muted;
     if (drawn) {
-      // Kept, not made anew: a legend entry someone switched off stays off while figures arrive.
-      const hidden = new Set(drawn.data.datasets.filter((_, i) => !drawn?.isDatasetVisible(i)).map(({ label }) => label));
       drawn.data = { labels: drawing.labels, datasets };
       drawn.options = options;
-      datasets.forEach(({ label }, i) => drawn?.setDatasetVisibility(i, !hidden.has(label)));
       drawn.update("none");
     } else {
-      const type = drawing.kind === "lines" ? "line" : "bar";
-      drawn = new Chart(canvas, { type, data: { labels: drawing.labels, datasets }, options });
+      drawn = new Chart(canvas, { type: "bar", data: { labels: drawing.labels, datasets }, options });
     }
   };
   const refresh = () => {
@@ -94,19 +72,23 @@ function describe(drawing: Drawing) {
   const styles = getComputedStyle(document.documentElement);
   const color = (name: string) => styles.getPropertyValue(name).trim();
   const colors = { muted: color("--muted"), line: color("--line"), ground: color("--raised") };
-  const lines = drawing.kind === "lines";
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const exact = formatter(drawing.unit, false);
   const short = formatter(drawing.unit, true);
   const font = { family: styles.fontFamily, size: 11 };
 
-  const datasets: ChartDataset<"bar" | "line", (number | null)[]>[] = drawing.series.map((series) => {
-    const tone = color(`--chart-${series.color}`);
-    return lines
-      ? { type: "line", label: series.name, data: series.values, borderColor: tone, backgroundColor: tone, borderWidth: 2, pointRadius: 0, pointHoverRadius: 4, cubicInterpolationMode: "monotone" }
-      : // A hairline of the ground between the parts of a bar tells neighbours apart without their colours.
-        { type: "bar", label: series.name, data: series.values, backgroundColor: tone, borderColor: colors.ground, borderWidth: { top: drawing.series.length > 1 ? 1 : 0 }, borderSkipped: false, maxBarThickness: 36, categoryPercentage: 0.82, barPercentage: 0.95 };
-  });
+  const datasets: ChartDataset<"bar", (number | null)[]>[] = drawing.series.map((series) => ({
+    label: series.name,
+    data: series.values,
+    backgroundColor: color(`--chart-${series.color}`),
+    // A hairline of the ground between the parts of a bar tells neighbours apart without their colours.
+    borderColor: colors.ground,
+    borderWidth: { top: drawing.series.length > 1 ? 1 : 0 },
+    borderSkipped: false,
+    maxBarThickness: 36,
+    categoryPercentage: 0.82,
+    barPercentage: 0.95,
+  }));
 
   const options = {
     responsive: true,
@@ -115,13 +97,13 @@ function describe(drawing: Drawing) {
     interaction: { mode: "index" as const, intersect: false },
     scales: {
       x: {
-        stacked: !lines,
+        stacked: true,
         grid: { display: false },
         border: { color: colors.line },
         ticks: { color: colors.muted, font, maxRotation: 0, autoSkipPadding: 16 },
       },
       y: {
-        stacked: !lines,
+        stacked: true,
         beginAtZero: true,
         grid: { color: colors.line },
         border: { display: false },
@@ -129,12 +111,6 @@ function describe(drawing: Drawing) {
       },
     },
     plugins: {
-      legend: {
-        display: drawing.legend !== false && drawing.series.length > 1,
-        position: "bottom" as const,
-        align: "start" as const,
-        labels: { color: colors.muted, font: { ...font, size: 12 }, boxWidth: 10, boxHeight: 10, padding: 12 },
-      },
       tooltip: {
         padding: 10,
         boxPadding: 4,
@@ -143,16 +119,13 @@ function describe(drawing: Drawing) {
         bodyFont: { ...font, size: 12 },
         footerFont: { ...font, size: 12 },
         // Zeros would bury what happened under what did not.
-        filter: (item: TooltipItem<"bar" | "line">) => Boolean(item.parsed.y) || drawing.series.length === 1,
-        itemSort: (a: TooltipItem<"bar" | "line">, b: TooltipItem<"bar" | "line">) => (b.parsed.y ?? 0) - (a.parsed.y ?? 0),
+        filter: (item: TooltipItem<"bar">) => Boolean(item.parsed.y) || drawing.series.length === 1,
+        itemSort: (a: TooltipItem<"bar">, b: TooltipItem<"bar">) => (b.parsed.y ?? 0) - (a.parsed.y ?? 0),
         callbacks: {
-          title: (items: TooltipItem<"bar" | "line">[]) => {
-            const index = items[0]?.dataIndex ?? 0;
-            return drawing.titles?.[index] ?? drawing.labels[index] ?? "";
-          },
-          label: (item: TooltipItem<"bar" | "line">) => `${item.dataset.label}: ${exact(item.parsed.y ?? 0)}`,
-          footer: (items: TooltipItem<"bar" | "line">[]) =>
-            lines || items.length < 2 ? "" : `Σ ${exact(items.reduce((sum, item) => sum + (item.parsed.y ?? 0), 0))}`,
+          title: (items: TooltipItem<"bar">[]) => drawing.titles[items[0]?.dataIndex ?? 0] ?? "",
+          label: (item: TooltipItem<"bar">) => `${item.dataset.label}: ${exact(item.parsed.y ?? 0)}`,
+          footer: (items: TooltipItem<"bar">[]) =>
+            items.length < 2 ? "" : `Σ ${exact(items.reduce((sum, item) => sum + (item.parsed.y ?? 0), 0))}`,
         },
       },
     },
@@ -171,7 +144,6 @@ function formatter(unit: Unit, short: boolean): (value: number) => string {
     ? { notation: "compact", maximumSignificantDigits: 3 }
     : { maximumFractionDigits: unit === "dollars" ? 6 : 2 };
   if (unit === "dollars") Object.assign(form, { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", minimumFractionDigits: short ? undefined : 2 });
-  if (unit === "percent") Object.assign(form, { style: "percent" });
   const number = new Intl.NumberFormat(language, form);
   return (value) => number.format(value);
 }
