@@ -2,7 +2,7 @@ import type { Behavior } from "../attach";
 
 /**
  * On a form: asks `data-confirm` before it is sent, in the dialog that every page carries. `data-confirm-title` names
- * the thing, `data-confirm-action` the act on the button; `data-confirm-type` asks to type that text first (for what cannot be undone).
+ * the thing, `data-confirm-action` the act on the button.
  */
 const confirm: Behavior = (form) => {
   const dialog = document.getElementById("confirm-dialog");
@@ -31,20 +31,11 @@ const confirm: Behavior = (form) => {
 function ask(dialog: HTMLDialogElement, words: DOMStringMap, proceed: () => void): void {
   const part = <T extends HTMLElement>(name: string) => dialog.querySelector<T>(`[data-part="${name}"]`)!;
   const yes = part<HTMLButtonElement>("yes");
-  const typing = part("typing");
-  const typed = part<HTMLInputElement>("typed");
-  const expected = words.confirmType ?? "";
-
   const title = dialog.querySelector<HTMLElement>("h2")!;
   title.dataset.default ??= title.textContent ?? "";
   title.textContent = words.confirmTitle ?? title.dataset.default;
   part("text").textContent = words.confirm ?? "";
   yes.textContent = words.confirmAction ?? yes.dataset.default ?? "";
-  typing.hidden = !expected;
-  part("expected").textContent = expected;
-  typed.value = "";
-  yes.disabled = Boolean(expected);
-  typed.oninput = () => (yes.disabled = typed.value.trim() !== expected);
   dialog.onclose = () => {
     if (dialog.returnValue === "yes") proceed();
   };
