@@ -1,8 +1,8 @@
 """A portal started as its operator starts it, from nothing, on the embedded parts; and a browser to look at it with."""
 
-import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,12 +51,13 @@ class Stack:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def get(self, path: str) -> tuple[int, Any]:
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of an address of the portal."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=5) as response:  # noqa: S310  our own address
-                return response.status, json.load(response)
+                return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
+            return error.code, error.read().decode()
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +79,8 @@ def stack() -> Iterator[Stack]:
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
+            # Started by root, the cluster lives elsewhere and this is a link to it.
+            shutil.rmtree((Path(folder) / "postgres").resolve())
 
 
 def _wait_until_ready(stack: Stack, process: "subprocess.Popen[bytes]") -> None:
