@@ -5,7 +5,8 @@ its answer, where the results are in it and how a body is checked. The model's n
 `usage` at all of them.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -17,6 +18,7 @@ Body = dict[str, Any]
 # Each of these reaches into the server: reads files or addresses, loads weights or code, changes how others are served.
 DENIED_FIELDS = frozenset(
     {
+        "best_of",
         "bootstrap_host",
         "bootstrap_port",
         "bootstrap_room",
@@ -45,6 +47,19 @@ DENIED_FIELDS = frozenset(
 )
 # Serialized tensors: inference servers unpack them with code that has run what was in them.
 DENIED_PARTS = frozenset({"image_embeds", "audio_embeds", "video_embeds", "prompt_embeds"})
+# Arguments of the tokenizer's own method: a template given here runs in the server as one given openly would.
+DENIED_TEMPLATE_ARGUMENTS = frozenset(
+    {"chat_template", "conversation", "max_length", "padding", "return_tensors", "tokenize", "tokenizer_kwargs"}
+)
+# Texts may speak of any address; elsewhere in a message an address is there to be fetched.
+TEXT_FIELDS = frozenset({"content", "refusal", "text", "thinking"})
+REMOTE = re.compile(r"\s*(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
+# Every message and every value in one is looked at before other calls get their turn.
+MOST_MESSAGES = 10_000
+MOST_VALUES = 20_000
+MOST_INPUTS = 200_000
+MOST_DEPTH = 8
+MOST_STOPS = 16
 MOST_CHOICES = 16
 MOST_OUTPUT_TOKENS = 10_000_000
 
@@ -99,6 +114,9 @@ def _check_chat(body: Body) -> None:
     for name in ("max_tokens", "max_completion_tokens"):
         _check_whole(body, name, least=1, most=MOST_OUTPUT_TOKENS)
     _check_whole(body, "n", least=1, most=MOST_CHOICES)
+    stops = body.get("stop")
+    if isinstance(stops, list) and len(stops) > MOST_STOPS:
+        raise InvalidValueError("stop", f"at most {MOST_STOPS} texts")
     _check_flag(body, "stream")
     options = body.get("stream_options")
     if options is not None:
@@ -116,6 +134,12 @@ def _check_embeddings(body: Body) -> None:
         raise MissingParameterError("input")
     if not isinstance(given, str | list) or not given:
         raise InvalidValueError("input", "a text that is not empty, or a list of texts or of token lists")
+    if isinstance(given, list):
+        if len(given) > MOST_INPUTS:
+            raise InvalidValueError("input", f"at most {MOST_INPUTS} texts or tokens")
+        # Some servers take objects with the address of an image in them, and fetch it.
+        if not all(isinstance(item, str | int | list) for item in given):
+            raise InvalidValueError("input", "a text that is not empty, or a list of texts or of token lists")
     if body.get("encoding_format") not in (None, "float", "base64"):
         raise InvalidValueError("encoding_format", "'float' or 'base64'")
     if body.get("stream"):
@@ -129,9 +153,15 @@ def _refuse_denied(body: Body) -> None:
     denied = DENIED_FIELDS.intersection(body)
     if denied:
         raise UnsupportedParameterError(min(denied))
+    arguments = body.get("chat_template_kwargs")
+    if isinstance(arguments, dict) and (denied := DENIED_TEMPLATE_ARGUMENTS.intersection(arguments)):
+        raise UnsupportedParameterError(f"chat_template_kwargs.{min(denied)}")
 
 
 def _check_messages(messages: list[Any]) -> None:
+    if len(messages) > MOST_MESSAGES:
+        raise InvalidValueError("messages", f"at most {MOST_MESSAGES} messages")
+    values = iter(range(MOST_VALUES))
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise InvalidValueError(f"messages[{index}]", "an object")
@@ -141,31 +171,31 @@ def _check_messages(messages: list[Any]) -> None:
         if not isinstance(role, str):
             raise InvalidValueError(f"messages[{index}].role", "a text")
         content = message.get("content")
-        if isinstance(content, list):
-            for part_index, part in enumerate(content):
-                _check_part(part, f"messages[{index}].content[{part_index}]", depth=0)
+        if isinstance(content, list | dict):
+            _check_value(content, f"messages[{index}].content", name="content", depth=0, values=values)
 
 
-def _check_part(part: Any, where: str, *, depth: int) -> None:
+def _check_value(value: Any, where: str, *, name: str, depth: int, values: Iterator[int]) -> None:
     """Refuse what makes an inference server fetch an address: it would reach internal ones, too."""
-    if depth > 8:
-        raise InvalidValueError(where, "fewer levels of nesting")
-    if isinstance(part, list):
-        for index, item in enumerate(part):
-            _check_part(item, f"{where}[{index}]", depth=depth + 1)
-    if not isinstance(part, dict):
-        return
-    if part.get("type") in DENIED_PARTS:
-        raise UnsupportedParameterError(f"{where}.type")
-    for name, value in part.items():
-        place = f"{where}.{name}"
-        if name in DENIED_PARTS:
-            raise UnsupportedParameterError(place)
-        if isinstance(value, str):
-            if (name == "url" or name.endswith("_url")) and value[:5].lower() != "data:":
-                raise InvalidValueError(place, "a data: URL; remote addresses are not fetched here")
-        else:
-            _check_part(value, place, depth=depth + 1)
+    if next(values, None) is None:
+        raise InvalidValueError("messages", f"at most {MOST_VALUES} values in their parts")
+    if isinstance(value, str):
+        is_address = name == "url" or name.endswith("_url")
+        if (is_address and value[:5].lower() != "data:") or (name not in TEXT_FIELDS and REMOTE.match(value)):
+            raise InvalidValueError(where, "a data: URL; remote addresses are not fetched here")
+    elif isinstance(value, list | dict):
+        if depth > MOST_DEPTH:
+            raise InvalidValueError(where, "fewer levels of nesting")
+        if isinstance(value, list):
+            for index, item in enumerate(value):
+                _check_value(item, f"{where}[{index}]", name=name, depth=depth + 1, values=values)
+            return
+        if value.get("type") in DENIED_PARTS:
+            raise UnsupportedParameterError(f"{where}.type")
+        for field, item in value.items():
+            if field in DENIED_PARTS:
+                raise UnsupportedParameterError(f"{where}.{field}")
+            _check_value(item, f"{where}.{field}", name=field, depth=depth + 1, values=values)
 
 
 def _check_whole(body: Body, name: str, *, least: int, most: int) -> None:
