@@ -1,12 +1,9 @@
 """Who may fetch what: views reach posts and moderation acts through here only."""
 
-from collections.abc import Callable, Collection
-from functools import wraps
+from collections.abc import Collection
 
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404
 
 from accounts.models import User
 from community.models import ModerationAct, Post
@@ -27,20 +24,6 @@ def act_for(user: User, public_id: str) -> ModerationAct:
     if act is None:
         raise Http404
     return act
-
-
-def staff_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """The view for staff; others are sent to sign in, or refused when they are signed in."""
-
-    @wraps(view)
-    def guarded(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-        if not isinstance(request.user, User):
-            return redirect_to_login(request.get_full_path())
-        if not request.user.is_staff:
-            raise PermissionDenied
-        return view(request, *args, **kwargs)
-
-    return guarded
 
 
 def readable_posts(user: User, ids: Collection[str]) -> set[str]:

@@ -14,12 +14,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import AuthedRequest
+from accounts.access import AuthedRequest, staff_required
 from accounts.models import User
 from common.paging import keyset_page
 from common.redirects import next_address
 from community import moderation, services
-from community.access import act_for, post_for, staff_only
+from community.access import act_for, post_for
 from community.errors import RefusedError
 from community.forms import DecisionForm, FlagForm
 from community.models import Flag, FlagReason, FlagState, ModerationAct, Post, PostState
@@ -74,13 +74,13 @@ def flag(request: AuthedRequest, post_id: str) -> HttpResponse:
 
 
 @require_safe
-@staff_only
+@staff_required
 def queue(request: AuthedRequest) -> HttpResponse:
     page = keyset_page(Post.objects.for_queue(), by="open_flags", cursor=request.GET.get("cursor"), size=20)
     return render(request, "community/queue.html", {"page": page, "cases": _cases(page.items), "done": _done(request)})
 
 
-@staff_only
+@staff_required
 def case(request: AuthedRequest, post_id: str) -> HttpResponse:
     """One post with everything about it. What is decided in the queue comes here too: a refusal loses nothing."""
     post = post_for(request.user, post_id)
@@ -102,7 +102,7 @@ def case(request: AuthedRequest, post_id: str) -> HttpResponse:
 
 
 @require_safe
-@staff_only
+@staff_required
 def log(request: AuthedRequest) -> HttpResponse:
     page = keyset_page(ModerationAct.objects.for_log(), by="created_at", cursor=request.GET.get("cursor"), size=50)
     places = places_of({act.post.pk: act.post for act in page.items if act.post}.values())
@@ -111,7 +111,7 @@ def log(request: AuthedRequest) -> HttpResponse:
 
 
 @require_POST
-@staff_only
+@staff_required
 def undo(request: AuthedRequest, act_id: str) -> HttpResponse:
     act = act_for(request.user, act_id)
     try:
