@@ -9,7 +9,6 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import Membership, OperatorInvitation, Organization, Project, Role, User
-from accounts.signals import user_signed_up, user_suspension_changed
 
 
 class InvitationSpentError(Exception):
@@ -18,16 +17,14 @@ class InvitationSpentError(Exception):
 
 @transaction.atomic
 def open_workspace(*, user: User) -> Project:
-    """The first project of a user, made with a personal organization when they have neither; a new one is announced."""
+    """The first project of a user, made with a personal organization when they have neither."""
     # Two first requests at once would make two workspaces; the row of the user lets one through at a time.
     User.objects.select_for_update().get(pk=user.pk)
     if project := Project.objects.for_member(user).first():
         return project
     organization = Organization.objects.create(name=_("Personal"), is_personal=True, is_sample=user.is_sample)
     Membership.objects.create(organization=organization, user=user, role=Role.OWNER)
-    project = Project.objects.create(organization=organization, name=_("First project"))
-    user_signed_up.send(sender=User, user=user)
-    return project
+    return Project.objects.create(organization=organization, name=_("First project"))
 
 
 @transaction.atomic
@@ -75,7 +72,6 @@ def suspend_user(*, user: User) -> None:
     """Take from a user the right to write; reading and existing keys go on."""
     user.suspended_at = timezone.now()
     user.save(update_fields=["suspended_at"])
-    user_suspension_changed.send(sender=User, user=user)
 
 
 @transaction.atomic
@@ -83,7 +79,6 @@ def readmit_user(*, user: User) -> None:
     """Give a suspended user the right to write back."""
     user.suspended_at = None
     user.save(update_fields=["suspended_at"])
-    user_suspension_changed.send(sender=User, user=user)
 
 
 def _hash(token: str) -> str:
