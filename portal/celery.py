@@ -12,21 +12,21 @@ from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
+QUEUES = ("inference", "usage", "default")
+
 app = Celery("lyceum")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.task_routes = {
     "playground.*": {"queue": "inference"},
     "usage.*": {"queue": "usage"},
-    "portal.tasks.heartbeat_inference": {"queue": "inference"},
-    "portal.tasks.heartbeat_usage": {"queue": "usage"},
     "*": {"queue": "default"},
 }
 
 
-def every(seconds: float, task: str) -> dict[str, Any]:
+def every(seconds: float, task: str, **options: str) -> dict[str, Any]:
     """A beat entry that is thrown away when no worker took it before the next one."""
-    return {"task": task, "schedule": seconds, "options": {"expires": max(seconds, 5)}}
+    return {"task": task, "schedule": seconds, "options": {"expires": max(seconds, 5), **options}}
 
 
 app.conf.beat_schedule = {
@@ -35,9 +35,7 @@ app.conf.beat_schedule = {
     "catalog-check-backends": every(10, "catalog.tasks.check_backends"),
     "playground-sweep": every(10, "playground.tasks.sweep"),
     "notifications-send-waiting": every(30, "notifications.tasks.send_waiting"),
-    "heartbeat-inference": every(2, "portal.tasks.heartbeat_inference"),
-    "heartbeat-usage": every(2, "portal.tasks.heartbeat_usage"),
-    "heartbeat-default": every(2, "portal.tasks.heartbeat_default"),
+    **{f"heartbeat-{queue}": every(2, "portal.tasks.heartbeat", queue=queue) for queue in QUEUES},
 }
 
 

@@ -22,8 +22,8 @@ from starlette.routing import Route
 
 from common.fields import UndecryptableError, decrypt
 from common.redis import async_durable, async_volatile, durable
+from portal.celery import QUEUES
 
-QUEUES = ("inference", "usage", "default")
 LOOK_SECONDS = 1.5
 # Heartbeats come every 2 s; a worker under a burst of work may be late with one, and is dead after missing three.
 STALE_SECONDS = 8.0

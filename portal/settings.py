@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from kombu import Queue
 
 from portal import env
+from portal.celery import QUEUES
 from portal.logs import logging_config
 
 # ModelAdmin[User], ModelForm[User] and their like are written for the type checker and must also run.
@@ -315,7 +316,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 # All of them named, so that a worker started without -Q takes them all.
-CELERY_TASK_QUEUES = [Queue("default"), Queue("usage"), Queue("inference")]
+CELERY_TASK_QUEUES = [Queue(name) for name in QUEUES]
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celerybeat-schedule")
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -375,4 +376,3 @@ SPECTACULAR_SETTINGS = {
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO")
 LOG_FORMAT = env.text("LOG_FORMAT", "json" if PRODUCTION else "plain")
 LOGGING = logging_config(level=LOG_LEVEL, style=LOG_FORMAT)
-SILENCED_SYSTEM_CHECKS: list[str] = []

@@ -22,17 +22,7 @@ def note_queue(task: "Task[Any, Any] | None" = None, **kwargs: Any) -> None:
 
 
 @shared_task
-def heartbeat_inference() -> None:
-    """Finishing is the message: see note_queue."""
-
-
-@shared_task
-def heartbeat_usage() -> None:
-    """Finishing is the message: see note_queue."""
-
-
-@shared_task
-def heartbeat_default() -> None:
+def heartbeat() -> None:
     """Finishing is the message: see note_queue."""
 
 

@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 
 from catalog.models import Backend
 from common.redis import durable
-from portal.health import QUEUES, STALE_SECONDS, application, note_consumed
+from portal.celery import QUEUES
+from portal.health import STALE_SECONDS, application, note_consumed
 from tests import services
 
 pytestmark = pytest.mark.django_db(transaction=True)
