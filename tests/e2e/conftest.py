@@ -20,7 +20,8 @@ import pytest
 from portal.embedded.program import free_port
 from portal.env import BASE_DIR
 
-START_SECONDS = 120
+# Long enough for a machine that does much else meanwhile.
+START_SECONDS = 300
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def test_runs_wait_and_say_so_while_the_api_goes_on(stack: Stack, stopped_worker
     status, body = stack.get("/readyz")
     assert status == 503
     assert not json.loads(body)["parts"]["worker_inference"]["ok"]
-    assert stack.get("/livez") == (200, "ok")
+    assert stack.get("/livez") == (200, "ok\n")
 
     for pid in stopped_worker:
         os.kill(pid, signal.SIGCONT)
