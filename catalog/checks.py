@@ -7,8 +7,6 @@ from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
-from django.db.models import TextField
-from django.db.models.functions import Cast
 
 from catalog.models import Backend
 from common.fields import UndecryptableError, decrypt
@@ -40,19 +38,19 @@ def credentials_decrypt(*, databases: Sequence[str] | None = None, **kwargs: Any
     """Asked for by `manage.py check --database default` and before every `migrate`."""
     if not databases:
         return []
-    sealed = Backend.objects.annotate(sealed=Cast("credential", TextField()))
     try:
-        rows = list(sealed.values_list("name", "sealed"))
+        backends = list(Backend.objects.with_sealed_credential())
     except DatabaseError:  # `migrate` asks too, before there is a table
         return []
     return [
         checks.Warning(
-            f"The credential of backend {name} was encrypted with a key that FIELD_ENCRYPTION_KEYS no longer holds.",
+            f"The credential of backend {backend.name} was encrypted with a key that is no longer in "
+            "FIELD_ENCRYPTION_KEYS.",
             hint="Put the old key back at the end of FIELD_ENCRYPTION_KEYS, or enter the credential again.",
             id="catalog.W001",
         )
-        for name, sealed_credential in rows
-        if sealed_credential and not _decrypts(sealed_credential)
+        for backend in backends
+        if backend.sealed and not _decrypts(backend.sealed)
     ]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Self
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -59,6 +60,10 @@ class BackendQuerySet(models.QuerySet["Backend"]):
     def enabled(self) -> Self:
         return self.filter(is_enabled=True)
 
+    def with_sealed_credential(self) -> Self:
+        """Each with its credential as it is stored, in `sealed`: one that no longer decrypts breaks no query."""
+        return self.annotate(sealed=Cast("credential", models.TextField()))
+
     def for_backends_page(self) -> Self:
         deployments = Deployment.objects.select_related("hosted_model").order_by("hosted_model__public_name")
         return self.prefetch_related(Prefetch("deployments", queryset=deployments)).order_by("name")
@@ -94,6 +99,9 @@ class Backend(models.Model):
 
     objects = BackendManager()
 
+    if TYPE_CHECKING:
+        sealed: str  # set by with_sealed_credential
+
     class Meta:
         verbose_name = _("backend")
         verbose_name_plural = _("backends")
@@ -128,6 +136,10 @@ class HostedModelQuerySet(models.QuerySet["HostedModel"]):
     def offered(self) -> Self:
         """Models a caller may name: visible, and with a deployment on an enabled backend."""
         return self.filter(Exists(Deployment.objects.serving().filter(hosted_model=OuterRef("pk"))), is_visible=True)
+
+    def for_chat(self) -> Self:
+        """Offered models that chat, by name, the demonstration model last."""
+        return self.offered().filter(chats=True).order_by("is_demonstration", "public_name")
 
     def for_models_page(self) -> Self:
         """Offered models with what serves them in `serving`, by name, the demonstration model last."""

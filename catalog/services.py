@@ -8,8 +8,6 @@ from datetime import timedelta
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.db.models import TextField
-from django.db.models.functions import Cast
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_noop
@@ -208,9 +206,8 @@ def check_backends(*, only: BackendQuerySet | None = None, deadline_seconds: flo
     A change of health is announced to who routes calls; the time of the answer is written once a minute.
     """
     chosen = Backend.objects.enabled() if only is None else only
-    sealed = dict(chosen.values_list("pk", Cast("credential", TextField())))
-    backends = [backend for backend in chosen if backend.pk in sealed]
-    places = [(backend.base_url, sealed[backend.pk]) for backend in backends]
+    backends = list(chosen.with_sealed_credential())
+    places = [(backend.base_url, backend.sealed) for backend in backends]
     results = run(_check_all(places, deadline_seconds))
     for backend, result in zip(backends, results, strict=True):
         _write_health(backend, result)

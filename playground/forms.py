@@ -20,7 +20,7 @@ PARAMETERS = ["temperature", "top_p", "max_tokens", "seed", "stop"]
 
 def offered_models() -> QuerySet[HostedModel]:
     """Models that chat, the demonstration model last."""
-    return HostedModel.objects.offered().filter(chats=True).order_by("is_demonstration", "public_name")
+    return HostedModel.objects.for_chat()
 
 
 def model_choices(models: Iterable[HostedModel]) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ def quickstart(request: AuthedRequest) -> HttpResponse:
         "call": UsageEvent.objects.filter(project_id=project.public_id, source=Source.KEY).exists(),
         "run": Run.objects.filter(user=request.user).exists(),
     }
-    model = HostedModel.objects.offered().filter(chats=True).order_by("is_demonstration", "public_name").first()
+    model = HostedModel.objects.for_chat().first()
     context = {"project": project, "steps": steps, "model": model, "base_url": f"{settings.PUBLIC_URL}/v1"}
     return render(request, "portal/quickstart.html", context)
 

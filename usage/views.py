@@ -186,7 +186,7 @@ def _report_context(asked: Asked, *, projects: list[Project], version: str) -> d
         "compared_with": COMPARED_WITH[asked.window],
     }
     if context["is_new_here"]:
-        model = HostedModel.objects.offered().filter(chats=True).order_by("is_demonstration", "public_name").first()
+        model = HostedModel.objects.for_chat().first()
         return {**context, "model": model, "base_url": f"{settings.PUBLIC_URL}/v1"}
     charts, colors = charts_of(report), colors_of(report.rows)
     page = reverse("usage:overview")
