@@ -70,8 +70,9 @@ class BackendAdmin(admin.ModelAdmin[Backend]):
         self.message_user(request, _("Checked."), messages.SUCCESS)
 
     def _set_enabled(self, request: HttpRequest, queryset: BackendQuerySet, *, is_enabled: bool) -> None:
-        count = queryset.update(is_enabled=is_enabled)
-        catalog_changed()
+        count = len(queryset)
+        for backend in queryset:
+            services.set_backend_enabled(backend=backend, is_enabled=is_enabled)
         self.message_user(
             request, ngettext("%d backend changed.", "%d backends changed.", count) % count, messages.SUCCESS
         )
@@ -118,12 +119,11 @@ class DeploymentAdmin(admin.ModelAdmin[Deployment]):
     list_display = ["hosted_model", "backend", "backend_name", "context_window", "is_enabled", "vanished_at"]
     list_filter = ["is_enabled", "backend", ("vanished_at", admin.EmptyFieldListFilter)]
     search_fields = ["backend_name", "hosted_model__public_name", "backend__name"]
-    # Not the backend by the same join: that would read, and need to decrypt, its credential.
-    list_select_related = ["hosted_model"]
     readonly_fields = ["hosted_model", "backend", "backend_name", "context_window", "vanished_at"]
     actions = ["enable", "disable"]
 
     def get_queryset(self, request: HttpRequest) -> DeploymentQuerySet:
+        # Not the backend by the same join: that would read, and need to decrypt, its credential.
         deployments: DeploymentQuerySet = Deployment.objects.select_related("hosted_model").prefetch_related("backend")
         return deployments.order_by("hosted_model__public_name", "pk")
 
@@ -139,8 +139,9 @@ class DeploymentAdmin(admin.ModelAdmin[Deployment]):
         self._set_enabled(request, queryset, is_enabled=False)
 
     def _set_enabled(self, request: HttpRequest, queryset: DeploymentQuerySet, *, is_enabled: bool) -> None:
-        count = queryset.update(is_enabled=is_enabled, vanished_at=None)
-        catalog_changed()
+        count = len(queryset)
+        for deployment in queryset:
+            services.set_deployment_enabled(deployment=deployment, is_enabled=is_enabled)
         self.message_user(
             request, ngettext("%d deployment changed.", "%d deployments changed.", count) % count, messages.SUCCESS
         )
