@@ -13,7 +13,6 @@ def open_workspace_at_sign_up(sender: object, user: Any, **kwargs: object) -> No
 class AccountsConfig(AppConfig):
     name = "accounts"
     verbose_name = _("Accounts")
-    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from allauth.account.signals import user_signed_up

@@ -5,4 +5,3 @@ from django.utils.translation import gettext_lazy as _
 class ApiKeysConfig(AppConfig):
     name = "apikeys"
     verbose_name = _("API keys")
-    default_auto_field = "django.db.models.BigAutoField"

@@ -5,4 +5,3 @@ from django.utils.translation import gettext_lazy as _
 class CommonConfig(AppConfig):
     name = "common"
     verbose_name = _("Common")
-    default_auto_field = "django.db.models.BigAutoField"

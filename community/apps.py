@@ -5,7 +5,6 @@ from django.utils.translation import gettext_lazy as _
 class CommunityConfig(AppConfig):
     name = "community"
     verbose_name = _("Community")
-    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from community.access import readable_posts

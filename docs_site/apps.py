@@ -5,7 +5,6 @@ from django.utils.translation import gettext_lazy as _
 class DocsSiteConfig(AppConfig):
     name = "docs_site"
     verbose_name = _("Docs")
-    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from docs_site.services import SEARCH_KIND

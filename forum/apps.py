@@ -5,7 +5,6 @@ from django.utils.translation import gettext_lazy as _
 class ForumConfig(AppConfig):
     name = "forum"
     verbose_name = _("Forum")
-    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from community import registry as places

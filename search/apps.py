@@ -5,4 +5,3 @@ from django.utils.translation import gettext_lazy as _
 class SearchConfig(AppConfig):
     name = "search"
     verbose_name = _("Search")
-    default_auto_field = "django.db.models.BigAutoField"

@@ -7,7 +7,6 @@ from django.utils.translation import gettext_lazy as _
 class UsageConfig(AppConfig):
     name = "usage"
     verbose_name = _("Usage")
-    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         from apikeys.signals import key_changed
