@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from common import ids
 from common.errors import ApiError
 from common.redis import async_volatile
+from inference.streams import EventSplitter
 from playground import outcomes, services, streams
 from playground.models import Run, RunStatus
 from playground.outcomes import Outcome
@@ -250,20 +251,13 @@ def _save(run: Run, outcome: Outcome) -> None:
 
 
 async def _events(frames: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    """The JSON objects in server-sent events, however the bytes are cut."""
-    rest = b""
+    """The JSON objects in the frames of a metered call, which ends them with `[DONE]` or an error."""
+    splitter = EventSplitter()
     async for piece in frames:
-        *events, rest = (rest + piece).split(b"\n\n")
-        for event in events:
-            for line in event.split(b"\n"):
-                if line.startswith(b"data:"):
-                    data = line[5:].strip()
-                    if data == b"[DONE]":
-                        return
-                    with suppress(orjson.JSONDecodeError):
-                        parsed = orjson.loads(data)
-                        if isinstance(parsed, dict):
-                            yield parsed
+        for data in splitter.feed(piece):
+            if data == b"[DONE]":
+                return
+            yield orjson.loads(data)
 
 
 _making = threading.Lock()
