@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from html.parser import HTMLParser
 
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString, mark_safe
@@ -14,6 +13,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pymdownx.slugs import slugify
 
+from common.markdown import plain_text
 from docs_site import samples
 from docs_site.samples import Fence, Values
 from docs_site.tutorials import Tutorial
@@ -113,26 +113,14 @@ def _highlighted(fence: Fence) -> SafeString:
     return mark_safe(highlight(fence.code, get_lexer_by_name(fence.language), FORMATTER).rstrip("\n"))  # noqa: S308
 
 
-class _Text(HTMLParser):
-    """Collects the text of an HTML fragment."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pieces: list[str] = []
-
-    def handle_data(self, data: str) -> None:
-        self.pieces.append(data)
-
-
 def _contents(converter: Markdown) -> list[Heading]:
     found: list[Heading] = []
 
     def walk(tokens: list[dict[str, object]]) -> None:
         for token in tokens:
-            text = _Text()
-            text.feed(str(token["name"]))
-            text.close()
-            found.append(Heading(level=int(str(token["level"])), id=str(token["id"]), text="".join(text.pieces)))
+            found.append(
+                Heading(level=int(str(token["level"])), id=str(token["id"]), text=plain_text(str(token["name"])))
+            )
             children = token["children"]
             if isinstance(children, list):
                 walk(children)
