@@ -7,6 +7,8 @@ from io import BytesIO
 from itertools import chain
 from pathlib import Path
 
+import allauth
+import django
 import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract
@@ -24,6 +26,7 @@ from tests.pages import PAGES, Page, Who, build_world
 ROOT = Path(settings.BASE_DIR)
 OURS = ROOT / "locale/zh_Hans/LC_MESSAGES/django.po"
 PACKAGES = ROOT / "locale/packages/zh_Hans/LC_MESSAGES/django.po"
+PACKAGES_IN_ENGLISH = ROOT / "locale/packages/en/LC_MESSAGES/django.po"
 APPS = sorted({path.parent for path in ROOT.glob("*/__init__.py")} - {ROOT / "tests", ROOT / "benchmarks"})
 
 SAME_IN_CHINESE = {"CSV", "HTML", "Markdown", "Shell", "Top P"}
@@ -104,7 +107,20 @@ def test_no_translation_equals_its_original(path: Path) -> None:
     assert same <= SAME_IN_CHINESE
 
 
-@pytest.mark.parametrize("path", [OURS, PACKAGES], ids=["ours", "packages"])
+def said_by_packages() -> set[Key]:
+    modules = (django, allauth)
+    catalogs = chain.from_iterable(
+        Path(module.__path__[0]).rglob("zh_Hans/LC_MESSAGES/django.po") for module in modules
+    )
+    return {key(message) for catalog in catalogs for message in entries(catalog)}
+
+
+@pytest.mark.parametrize("path", [PACKAGES, PACKAGES_IN_ENGLISH], ids=["chinese", "english"])
+def test_packages_still_say_what_is_said_better_here(path: Path) -> None:
+    assert not {key(message) for message in entries(path)} - said_by_packages()
+
+
+@pytest.mark.parametrize("path", [OURS, PACKAGES, PACKAGES_IN_ENGLISH], ids=["ours", "packages", "packages in English"])
 @pytest.mark.parametrize(
     "pattern", [r"%\(\w+\)[sd]|%%|%[sd]", r"\{\w*\}", r"<[^>]+>", r"https?://"], ids=lambda pattern: pattern
 )
