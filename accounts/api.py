@@ -1,4 +1,4 @@
-"""Which project a request to the REST API is about."""
+"""Who asks the REST API, and about which project."""
 
 from typing import cast
 
@@ -7,11 +7,16 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from accounts.access import AuthedRequest, current_project, project_for
-from accounts.models import Project
+from accounts.models import Project, User
 
 PROJECT_PARAMETER = OpenApiParameter(
     "project", str, description="The id of a project; the one chosen in this session by default."
 )
+
+
+def user_of(request: Request) -> User:
+    """Who is asking, in a view that demands that they are signed in."""
+    return cast(User, request.user)
 
 
 def project_of(request: Request) -> Project:

@@ -6,7 +6,7 @@ from rest_framework import generics, serializers
 
 from accounts.api import PROJECT_PARAMETER, project_of
 from apikeys.models import ApiKey
-from common.api import KeysetPagination, ProblemSerializer
+from common.api import REFUSALS, KeysetPagination
 
 
 class KeySerializer(serializers.ModelSerializer[ApiKey]):
@@ -27,12 +27,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
     get=extend_schema(
         operation_id="keys_list",
         parameters=[PROJECT_PARAMETER],
-        responses={
-            200: KeySerializer(many=True),
-            400: ProblemSerializer,
-            401: ProblemSerializer,
-            404: ProblemSerializer,
-        },
+        responses={200: KeySerializer(many=True), **REFUSALS},
         tags=["keys"],
     )
 )

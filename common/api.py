@@ -66,6 +66,10 @@ class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
     request_id = serializers.CharField(allow_blank=True)
 
 
+REFUSALS = {400: ProblemSerializer, 401: ProblemSerializer, 404: ProblemSerializer}
+"""How an endpoint for people who are signed in can refuse, for its schema."""
+
+
 class KeysetPagination(BasePagination):
     """Pages by keyset. A view says in `keyset_by` which column orders it, greatest first.
 

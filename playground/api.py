@@ -11,14 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.access import current_project
-from accounts.models import User
-from common.api import KeysetPagination, ProblemSerializer
+from accounts.api import PROJECT_PARAMETER, project_of, user_of
+from common.api import REFUSALS, KeysetPagination, ProblemSerializer
 from playground import services, tickets
 from playground.forms import MOST_CHARACTERS, MOST_MESSAGES, MOST_STOPS, offered_models
 from playground.models import Run
 
-REFUSALS = {401: ProblemSerializer, 404: ProblemSerializer}
+NOT_FOUND = {401: ProblemSerializer, 404: ProblemSerializer}
 
 
 class MessageSerializer(serializers.Serializer[dict[str, str]]):
@@ -70,9 +69,9 @@ class RunSerializer(RunSummarySerializer):
     def get_stream(self, run: Run) -> str | None:
         if run.is_finished:
             return None
-        user: User = self.context["request"].user
-        path = tickets.stream_path(run_id=run.public_id, user_id=user.public_id)
-        return str(self.context["request"].build_absolute_uri(path))
+        request: Request = self.context["request"]
+        path = tickets.stream_path(run_id=run.public_id, user_id=user_of(request).public_id)
+        return str(request.build_absolute_uri(path))
 
 
 class NewRunSerializer(serializers.Serializer[dict[str, Any]]):
@@ -95,9 +94,8 @@ class NewRunSerializer(serializers.Serializer[dict[str, Any]]):
         return value
 
 
-def _runs_of(request: Request) -> "QuerySet[Run]":
-    user: User = request.user  # type: ignore[assignment]
-    return Run.objects.of(user)
+def _run_of(request: Request, run_id: str) -> Run:
+    return get_object_or_404(Run.objects.of(user_of(request)), public_id=run_id)
 
 
 @extend_schema_view(
@@ -115,12 +113,13 @@ class RunsView(generics.ListAPIView[Run]):
     keyset_by = "created_at"
 
     def get_queryset(self) -> "QuerySet[Run]":
-        return Run.objects.for_history(self.request.user)  # type: ignore[arg-type]
+        return Run.objects.for_history(user_of(self.request))
 
     @extend_schema(
         operation_id="runs_start",
+        parameters=[PROJECT_PARAMETER],
         request=NewRunSerializer,
-        responses={201: RunSerializer, 400: ProblemSerializer, 401: ProblemSerializer, 429: ProblemSerializer},
+        responses={201: RunSerializer, **REFUSALS, 429: ProblemSerializer},
         tags=["playground"],
     )
     def post(self, request: Request) -> Response:
@@ -129,8 +128,8 @@ class RunsView(generics.ListAPIView[Run]):
         asked.is_valid(raise_exception=True)
         try:
             run = services.start_run(
-                user=request.user,  # type: ignore[arg-type]
-                project=current_project(request._request),  # type: ignore[arg-type]
+                user=user_of(request),
+                project=project_of(request),
                 model=asked.validated_data["model"],
                 messages=[dict(message) for message in asked.validated_data["messages"]],
                 parameters=dict(asked.validated_data["parameters"]),
@@ -145,24 +144,23 @@ class RunsView(generics.ListAPIView[Run]):
 class RunView(APIView):
     """One run."""
 
-    @extend_schema(operation_id="runs_read", responses={200: RunSerializer, **REFUSALS}, tags=["playground"])
+    @extend_schema(operation_id="runs_read", responses={200: RunSerializer, **NOT_FOUND}, tags=["playground"])
     def get(self, request: Request, run_id: str) -> Response:
         """A run as it stands."""
-        run = get_object_or_404(_runs_of(request), public_id=run_id)
-        return Response(RunSerializer(run, context={"request": request}).data)
+        return Response(RunSerializer(_run_of(request, run_id), context={"request": request}).data)
 
-    @extend_schema(operation_id="runs_delete", responses={204: None, **REFUSALS}, tags=["playground"])
+    @extend_schema(operation_id="runs_delete", responses={204: None, **NOT_FOUND}, tags=["playground"])
     def delete(self, request: Request, run_id: str) -> Response:
         """Remove a run and its texts for good. What it used stays counted."""
-        services.delete_run(run=get_object_or_404(_runs_of(request), public_id=run_id))
+        services.delete_run(run=_run_of(request, run_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class RunStopView(APIView):
     """The end of a run before its end."""
 
-    @extend_schema(operation_id="runs_stop", request=None, responses={202: None, **REFUSALS}, tags=["playground"])
+    @extend_schema(operation_id="runs_stop", request=None, responses={202: None, **NOT_FOUND}, tags=["playground"])
     def post(self, request: Request, run_id: str) -> Response:
         """Ask a run to stop. The text written so far is kept; a finished run stays as it is."""
-        services.request_stop(run=get_object_or_404(_runs_of(request), public_id=run_id))
+        services.request_stop(run=_run_of(request, run_id))
         return Response(status=status.HTTP_202_ACCEPTED)

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api import PROJECT_PARAMETER, project_of
-from common.api import KeysetPagination, ProblemSerializer
+from common.api import REFUSALS, KeysetPagination
 from common.zones import zone_named
 from usage.models import UsageEvent
 from usage.reports import Group, KeyState, Narrowing, Report, Sums, Window, problem_in_words, usage_report
@@ -89,7 +89,7 @@ class SummaryView(APIView):
     @extend_schema(
         operation_id="usage_summary",
         parameters=[PROJECT_PARAMETER, QuestionSerializer],
-        responses={200: SummarySerializer, 400: ProblemSerializer, 401: ProblemSerializer, 404: ProblemSerializer},
+        responses={200: SummarySerializer, **REFUSALS},
         tags=["usage"],
     )
     def get(self, request: Request) -> Response:
@@ -132,12 +132,7 @@ class CallSerializer(serializers.ModelSerializer[UsageEvent]):
     get=extend_schema(
         operation_id="usage_calls",
         parameters=[PROJECT_PARAMETER],
-        responses={
-            200: CallSerializer(many=True),
-            400: ProblemSerializer,
-            401: ProblemSerializer,
-            404: ProblemSerializer,
-        },
+        responses={200: CallSerializer(many=True), **REFUSALS},
         tags=["usage"],
     )
 )

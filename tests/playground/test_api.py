@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import Project, User
 from catalog.models import HostedModel
 from playground import services
 from playground.models import Run, RunStatus
@@ -31,6 +31,16 @@ def test_it_works(ada_client: Client, model: HostedModel) -> None:
     assert ada_client.get(f"/api/runs/{started['id']}/").json()["messages"] == HELLO
     assert ada_client.get("/api/runs/").json()["data"][0]["id"] == started["id"]
     assert Run.objects.get().parameters == {"temperature": 0, "stop": ["END"]}
+
+
+def test_a_project_may_be_named(ada_client: Client, cyd_client: Client, project: Project, model: HostedModel) -> None:
+    second = Project.objects.create(organization=project.organization, name="Second")
+    body = {"model": "qwen3-32b", "messages": HELLO}
+    address = f"/api/runs/?project={second.public_id}"
+
+    assert ada_client.post(address, body, content_type="application/json").status_code == 201
+    assert Run.objects.get().project == second
+    assert cyd_client.post(address, body, content_type="application/json").status_code == 404
 
 
 def test_a_finished_run_has_its_output_and_no_stream(ada_client: Client, ada: User, run_of: MakeRun) -> None:
