@@ -316,5 +316,9 @@ def _positive(value: object) -> int | None:
 
 def normalize(url: str) -> str:
     """`url` with its scheme and host in lower case and no slash at its end."""
-    parts = urlsplit(url.strip())
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        # No address at all: `validate_base_url` says so in words.
+        return url.strip()
     return urlunsplit((parts.scheme.lower(), parts.netloc.lower(), parts.path.rstrip("/"), parts.query, parts.fragment))

@@ -120,7 +120,9 @@ def set_enabled(request: AuthedRequest, name: str) -> HttpResponse:
 @staff_required
 @require_POST
 def set_deployment_enabled(request: AuthedRequest, name: str) -> HttpResponse:
-    deployment = get_object_or_404(Deployment, backend__name=name, backend_name=request.POST.get("backend_name", ""))
+    deployment = get_object_or_404(
+        Deployment, backend__name=name, backend_name=request.POST.get("backend_name", "").replace("\0", "")
+    )
     services.set_deployment_enabled(deployment=deployment, is_enabled=request.POST.get("enabled") == "yes")
     return redirect("catalog:backend", name)
 

@@ -8,8 +8,9 @@ from structlog.typing import EventDict, Processor
 
 from common.context import current_request_id
 
-# Any key of ours, whatever prefix the installation chose: a prefix, an underscore, 36 base-62 characters.
-API_KEY = re.compile(r"\b([A-Za-z]{2,12}_)[0-9A-Za-z]{32}([0-9A-Za-z]{4})\b")
+# Any key of ours, whatever prefix the installation chose: a prefix, an underscore, 36 base-62 characters. Whatever
+# stands around it: a name such as `my_` before it makes it no other key.
+API_KEY = re.compile(r"([0-9A-Za-z]{1,20}_)[0-9A-Za-z]{32}([0-9A-Za-z]{4})(?![0-9A-Za-z])")
 
 
 def mask_keys(text: str) -> str:

@@ -105,6 +105,7 @@ def test_connecting_without_leaving_the_page(sam_client: Client, serve: Serve) -
         ({"name": "embedded"}, "kept for the portal itself"),
         ({"name": "gpu-1"}, "connected already"),
         ({"base_url": "gpu:8000"}, "must begin with http"),
+        ({"base_url": "http://[::1"}, "This is not an address."),
         ({"base_url": "http://me:secret@gpu/v1"}, "Leave the user name and password out"),
         ({"base_url": "http://127.0.0.1:9"}, "Nothing listens at this address."),
         ({"kind": "mystery"}, "Select a valid choice."),
@@ -186,6 +187,10 @@ def test_turning_one_model_off(sam_client: Client, hosted_model: HostedModel) ->
     sam_client.post("/backends/gpu-1/model/", {"backend_name": "Qwen/Qwen3-8B", "enabled": "no"})
     assert not Deployment.objects.get().is_enabled
     assert sam_client.post("/backends/gpu-1/model/", {"backend_name": "other"}).status_code == 404
+
+
+def test_a_model_whose_name_holds_a_nul(sam_client: Client, hosted_model: HostedModel) -> None:
+    assert sam_client.post("/backends/gpu-1/model/", {"backend_name": "\0", "enabled": "no"}).status_code == 404
 
 
 def test_looking_for_models_again(sam_client: Client, serve: Serve, hosted_model: HostedModel) -> None:

@@ -59,3 +59,8 @@ def test_models_are_for_anybody_and_say_nothing_of_servers(client: Client) -> No
     answer = client.get("/api/models/")
     assert [row["id"] for row in answer.json()["data"]] == ["small"]
     assert "10.0.0.7" not in answer.content.decode()
+
+
+def test_json_in_too_many_brackets_is_a_problem(ada_client: Client) -> None:
+    refusal = ada_client.post("/api/runs/", b"[" * 50_000 + b"]" * 50_000, content_type="application/json")
+    assert (refusal.status_code, refusal.json()["code"]) == (400, "parse_error")

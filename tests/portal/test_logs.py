@@ -30,3 +30,9 @@ def test_a_key_never_stands_in_a_log(capsys: pytest.CaptureFixture[str]) -> None
     printed = capsys.readouterr().err
     assert secret not in printed
     assert mask_keys(secret) in printed
+
+
+def test_a_key_inside_a_longer_word_is_masked_too() -> None:
+    secret = new_secret()
+    for text in (f"my_{secret}", f"key={secret}_old", f"/{secret}/", f'"{secret}"'):
+        assert secret not in mask_keys(text)

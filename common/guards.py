@@ -1,0 +1,32 @@
+"""What every page refuses before anything reads the request, and what it forbids the browser."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+
+# Nothing here uses them, so that a script which should not be here cannot either. Passkeys are not in the list.
+PERMISSIONS_POLICY = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"
+
+
+class GuardsMiddleware:
+    """Answers 400 where an address or a cookie holds a NUL, which no page means and PostgreSQL refuses with an error.
+
+    Fields of forms and of JSON refuse it by themselves, in words.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if _has_nul(request):
+            response: HttpResponse = HttpResponseBadRequest("This address is malformed.", content_type="text/plain")
+        else:
+            response = self.get_response(request)
+        response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
+        return response
+
+
+def _has_nul(request: HttpRequest) -> bool:
+    if "\0" in request.path or "%00" in request.META.get("QUERY_STRING", ""):
+        return True
+    return any("\0" in value for value in request.COOKIES.values())
