@@ -50,7 +50,7 @@ def _worker_lost(run: Run) -> Explanation:
 def _too_long(run: Run) -> Explanation:
     return Explanation(
         title=_("The answer took longer than ten minutes."),
-        advice=_("What was written is kept above. Set a number of most tokens, or choose a faster model."),
+        advice=_("What was written is kept above. Lower Max tokens, or choose a faster model."),
     )
 
 
@@ -84,7 +84,7 @@ def _no_model(run: Run) -> Explanation:
 def _context(run: Run) -> Explanation:
     return Explanation(
         title=_("The conversation is too long for this model."),
-        advice=_("Remove earlier messages, lower the number of most tokens, or choose a model with a larger context."),
+        advice=_("Remove earlier messages, lower Max tokens, or choose a model with a larger context."),
         detail=run.error_message,
     )
 

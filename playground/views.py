@@ -120,8 +120,11 @@ def history(request: AuthedRequest) -> HttpResponse:
 @login_required
 @require_POST
 def code(request: AuthedRequest) -> HttpResponse:
-    """The request that the form would make, as code."""
-    form = RunForm(request.POST, models=offered_models())
+    """The request that the form would make, as code; with nothing new to send, the one it made last."""
+    data = request.POST.copy()
+    if not data.get("prompt", "").strip():
+        data["again"] = "1"
+    form = RunForm(data, models=offered_models())
     context: dict[str, Any] = {"form": form}
     if form.is_valid():
         body = request_body(
@@ -160,7 +163,7 @@ def _workbench(
     }
     if run is not None:
         context |= _about(run, request)
-    return render(request, "playground/_workbench.html" if _wants_part(request) else "playground/index.html", context)
+    return render(request, "playground/_part.html" if _wants_part(request) else "playground/index.html", context)
 
 
 def _about(run: Run, request: AuthedRequest) -> dict[str, Any]:

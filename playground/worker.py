@@ -175,7 +175,12 @@ class InferenceWorker:
                     outcome.fail_with_frame(error if isinstance(error, dict) else {})
                     return
                 for choice in data.get("choices") or []:
-                    delta = choice.get("delta") or {}
+                    # What a server sends need not make sense: a run has to end whatever it is.
+                    if not isinstance(choice, dict):
+                        continue
+                    delta = choice.get("delta")
+                    if not isinstance(delta, dict):
+                        delta = {}
                     pieces: tuple[tuple[streams.Channel, list[str], Any], ...] = (
                         ("reasoning", reasoning, delta.get("reasoning_content") or delta.get("reasoning")),
                         ("text", text, delta.get("content")),
@@ -188,7 +193,9 @@ class InferenceWorker:
                             kept.append(clean)
                             writer.write(channel, clean)
                             characters += len(clean)
-                    outcome.finish_reason = choice.get("finish_reason") or outcome.finish_reason
+                    reason = choice.get("finish_reason")
+                    if isinstance(reason, str) and reason:
+                        outcome.finish_reason = reason.replace("\x00", "")
                 if characters > MOST_CHARACTERS:
                     outcome.finish_reason = "length"
                     return

@@ -27,6 +27,7 @@ def serving(application: object) -> Iterator[str]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server could not start"
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{port}"

@@ -55,7 +55,10 @@ def write(*pieces: str) -> None:
         await writer.close()
         await client.aclose()
 
-    asyncio.run(go())
+    # In a thread: where a browser was used before, this one has a loop already.
+    writing = threading.Thread(target=lambda: asyncio.run(go()))
+    writing.start()
+    writing.join()
 
 
 def text_of(received: list[Received]) -> str:
@@ -139,6 +142,19 @@ def test_reading_a_stream_takes_no_cache_and_no_buffer(server: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_waiting_run_is_followed_before_it_has_a_stream(server: str, ada: User, run_of: Callable[..., Run]) -> None:
+    run = run_of(ada, status=RunStatus.PENDING, output="")
+    reader = _Reader(address(server, run_id=run.public_id, user_id=ada.public_id))
+    time.sleep(0.2)
+
+    streams.end_stream(run.public_id, status="stopped", text="")
+
+    reader.wait_for(1, within=2)
+    reader.join()
+    assert [event.event for event in reader.received] == ["end"]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_run_whose_stream_is_gone_is_told_from_its_row(server: str, ada: User, run_of: Callable[..., Run]) -> None:
     run = run_of(ada, output="Hello 😀", status=RunStatus.STOPPED)
 
@@ -212,8 +228,8 @@ class _Reader:
             for event in events(response):
                 self.received.append(event)
 
-    def wait_for(self, count: int) -> None:
-        deadline = time.monotonic() + 10
+    def wait_for(self, count: int, *, within: float = 10) -> None:
+        deadline = time.monotonic() + within
         while len(self.received) < count:
             assert time.monotonic() < deadline, f"only {len(self.received)} of {count} events came"
             time.sleep(0.005)

@@ -225,6 +225,15 @@ def test_the_code_is_of_the_request_the_form_would_make(ada_client: Client, mode
     assert not Run.objects.exists()
 
 
+def test_with_nothing_new_the_code_is_of_the_last_request(ada_client: Client, model: HostedModel) -> None:
+    turns = {"role": ["user", "assistant"], "content": ["Why?", "Because"]}
+
+    page = unescape(ada_client.post("/playground/code/", form(prompt="", **turns)).content.decode())
+
+    assert '"content": "Why?"' in page
+    assert '"content": "Because"' not in page
+
+
 def test_the_page_asks_once_for_the_run_the_recent_ones_and_the_models(
     ada_client: Client, ada: User, run_of: MakeRun, model: HostedModel
 ) -> None:

@@ -1,4 +1,5 @@
 import { attachAll } from "../attach";
+import { isAtEnd, scrollerOf } from "../scrolling";
 import type { Behavior } from "../attach";
 
 /**
@@ -7,7 +8,6 @@ import type { Behavior } from "../attach";
  */
 const playground: Behavior = (bench) => {
   const form = bench.querySelector("form")!;
-  const scroll = part(bench, "scroll")!;
   const prompt = form.querySelector<HTMLTextAreaElement>("[name=prompt]")!;
   const isMac = navigator.platform.startsWith("Mac");
 
@@ -42,13 +42,22 @@ const playground: Behavior = (bench) => {
     }
   });
 
-  // Parts of the workbench are exchanged when a run ends.
-  bench.addEventListener("htmx:oobAfterSwap", nameKey);
+  bench.addEventListener("toggle", (event) => showEdited(event.target as HTMLElement), { capture: true });
+
+  // When a run ends, parts of the workbench are exchanged: whoever read its end goes on seeing it.
+  let wasAtEnd = false;
+  bench.addEventListener("run-ended", () => (wasAtEnd = isAtEnd(scrollerOf(bench))));
+  bench.addEventListener("htmx:afterSettle", () => {
+    nameKey();
+    const box = scrollerOf(bench);
+    if (wasAtEnd) box.scrollTop = box.scrollHeight;
+    wasAtEnd = false;
+  });
   nameKey();
 
   const answer = bench.querySelector<HTMLElement>("#answer");
   if (answer?.ariaBusy) {
-    const box = scroll.scrollHeight > scroll.clientHeight ? scroll : document.scrollingElement!;
+    const box = scrollerOf(bench);
     box.scrollTop = box.scrollHeight;
   } else {
     answer?.previousElementSibling?.scrollIntoView({ block: "start" });
@@ -74,6 +83,16 @@ function addTurn(bench: HTMLElement): void {
   role.value = before === "user" ? "assistant" : "user";
   part(bench, "start")?.remove();
   turn.querySelector("textarea")!.focus();
+}
+
+/** An answer that was edited is shown as it will be sent: plainly, since only the server renders it. */
+function showEdited(details: HTMLElement): void {
+  const text = details.matches(".turn-edit:not([open])") && details.querySelector("textarea");
+  if (!text || text.value === text.defaultValue) return;
+  const shown = details.parentElement!.querySelector(":scope > .prose, :scope > .turn-plain");
+  if (!shown) return;
+  shown.className = "turn-plain";
+  shown.textContent = text.value;
 }
 
 function removeTurn(turn: HTMLElement, prompt: HTMLElement): void {

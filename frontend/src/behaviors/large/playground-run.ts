@@ -1,5 +1,6 @@
 import * as smd from "streaming-markdown";
 import type { Behavior } from "../../attach";
+import { isAtEnd, scrollerOf } from "../../scrolling";
 
 /**
  * An answer that is being written: follows `data-stream` and shows each piece where it belongs. After a lost connection
@@ -32,7 +33,7 @@ const playgroundRun: Behavior = (answer) => {
   const finish = () => {
     begun();
     source?.close();
-    answer.dispatchEvent(new CustomEvent("run-ended"));
+    answer.dispatchEvent(new CustomEvent("run-ended", { bubbles: true }));
   };
 
   const open = (address: string) => {
@@ -104,11 +105,17 @@ class Received {
 function markdownInto(element: HTMLElement): (piece: string) => void {
   const renderer = smd.default_renderer(element);
   const headings: readonly number[] = [smd.HEADING_1, smd.HEADING_2, smd.HEADING_3, smd.HEADING_4, smd.HEADING_5, smd.HEADING_6];
+  const open: number[] = [];
   renderer.add_token = (data, token) => {
-    // As on the server: an answer's headings begin below the page's own, and an image becomes a link to it.
+    // As on the server: an answer's headings begin below the page's own without gaps, and an image becomes a link.
     const level = headings.indexOf(token);
-    if (level >= 0) token = headings[Math.min(level + 2, 5)] as smd.Token;
+    if (level >= 0) {
+      while (open.length && open[open.length - 1]! >= level) open.pop();
+      open.push(level);
+      token = headings[Math.min(1 + open.length, 5)] as smd.Token;
+    }
     smd.default_add_token(data, token === smd.IMAGE ? smd.LINK : token);
+    if (token === smd.CODE_FENCE || token === smd.CODE_BLOCK) data.nodes[data.index]!.parentElement!.tabIndex = 0;
   };
   renderer.set_attr = (data, attribute, value) => {
     if (attribute === smd.HREF || attribute === smd.SRC) {
@@ -134,9 +141,8 @@ function isHarmless(address: string): boolean {
 
 /** Follows the end of the text for a reader who is there, and leaves one who has scrolled away in peace. */
 function keepingPlace(answer: HTMLElement, change: () => void): void {
-  const pane = answer.closest<HTMLElement>('[data-part="scroll"]');
-  const box = pane && pane.scrollHeight > pane.clientHeight ? pane : document.scrollingElement!;
-  const wasAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 64;
+  const box = scrollerOf(answer.closest(".bench")!);
+  const wasAtEnd = isAtEnd(box);
   change();
   if (wasAtEnd) box.scrollTop = box.scrollHeight;
 }
