@@ -8,6 +8,8 @@ from inference.endpoints import Body
 BYTES_PER_TOKEN = 4
 IMAGE_TOKENS = 1_000
 MESSAGE_OVERHEAD_TOKENS = 16
+# More than any body holds or any answer has. A server that counts more must not use up its caller's minute, or money.
+MOST_REPORTED_TOKENS = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,11 @@ def prompt_size(body: Body, *, payload_bytes: int, context_window: int | None) -
     if not isinstance(messages, list):
         messages = []
     images, image_bytes = _data_urls(messages)
-    most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + 1)
+    most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + 1) + IMAGE_TOKENS * images
     if context_window is not None:
-        most = min(most, context_window)
+        # Texts to embed are read one by one: the window bounds each of them, not all together.
+        inputs = body.get("input")
+        most = min(most, context_window * (len(inputs) if isinstance(inputs, list) else 1))
     likely = (payload_bytes - image_bytes) // BYTES_PER_TOKEN + IMAGE_TOKENS * images + 1
     return PromptSize(likely_tokens=min(likely, most), most_tokens=most)
 
@@ -95,4 +99,4 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # A server that reports nonsense must not overflow a column or pay anybody back.
-    return int(min(max(value, 0), 2_000_000_000)) if value == value else None  # NaN is not equal to itself
+    return int(min(max(value, 0), MOST_REPORTED_TOKENS)) if value == value else None  # NaN is not equal to itself

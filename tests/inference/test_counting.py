@@ -1,0 +1,37 @@
+"""What a server counts is believed within bounds; what a prompt may come to is never too little."""
+
+from typing import Any
+
+import pytest
+
+from inference.counting import MOST_REPORTED_TOKENS, TokenCount, prompt_size, reported
+
+
+def test_it_works() -> None:
+    assert reported({"prompt_tokens": 3, "completion_tokens": 4}) == TokenCount(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("said", "believed"),
+    [(-5, 0), (10**30, MOST_REPORTED_TOKENS), (1e308, MOST_REPORTED_TOKENS), (float("inf"), MOST_REPORTED_TOKENS)],
+)
+def test_a_count_that_cannot_be(said: float, believed: int) -> None:
+    assert reported({"prompt_tokens": said, "completion_tokens": said}) == TokenCount(believed, believed)
+
+
+@pytest.mark.parametrize("said", ["12", None, True, [1], {"a": 1}, float("nan")])
+def test_a_count_that_is_none(said: object) -> None:
+    assert reported({"prompt_tokens": said, "completion_tokens": 4}) is None
+
+
+def test_many_texts_to_embed_may_come_to_more_than_one_window() -> None:
+    body: dict[str, Any] = {"model": "m", "input": ["word " * 4000] * 10}
+    size = prompt_size(body, payload_bytes=200_000, context_window=8192)
+    assert size.most_tokens == 10 * 8192
+    assert size.likely_tokens > 8192
+
+
+def test_a_small_picture_may_be_many_tokens() -> None:
+    part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": [part]}]}
+    assert prompt_size(body, payload_bytes=120, context_window=None).most_tokens > 1000
