@@ -128,6 +128,7 @@ def accept(*, answer: Answer, by: User) -> bool:
     )
     if question.post.author_id != by.pk:
         raise RefusedError(_("Only who asked can accept an answer."))
+    answer.post.refresh_from_db(fields=["state"])
     if not answer.post.is_visible or question.post.is_frozen:
         raise RefusedError(_("This answer cannot be accepted."))
     is_accepted = question.accepted_answer_id != answer.pk
@@ -146,6 +147,9 @@ def delete(*, post: Post, by: User) -> None:
     Raises RefusedError when others have built on it: a question with answers, an accepted answer.
     """
     question = question_of(post)
+    # Whoever answers or accepts at this moment goes first or finds it gone. Locked as everywhere: posts, then question.
+    list(Post.objects.select_for_update().filter(pk__in=[question.post_id, post.pk]).order_by("pk"))
+    question = Question.objects.select_for_update().get(pk=question.pk)
     if post.kind == PostKind.QUESTION and question.answer_count:
         raise RefusedError(_("Others have answered this question, so it stays. Edit it if something in it must go."))
     if post.kind == PostKind.ANSWER and question.accepted_answer_id == post.answer.pk:

@@ -5,6 +5,7 @@ from django.test import Client
 
 from accounts.models import User
 from community import moderation
+from community.errors import RefusedError
 from community.models import Post
 from forum import services
 from forum.models import Answer, Comment, Question
@@ -107,6 +108,12 @@ def test_a_hidden_accepted_answer_solves_nothing(ada: User, sam: User, question:
     moderation.undo(act=act, by=sam)
     question.refresh_from_db()
     assert (question.is_solved, question.answer_count) == (True, 1)
+
+
+def test_an_answer_deleted_meanwhile_is_not_accepted(ada: User, ben: User, answer: Answer) -> None:
+    services.delete(post=Post.objects.get(pk=answer.post_id), by=ben)
+    with pytest.raises(RefusedError):
+        services.accept(answer=answer, by=ada)
 
 
 def test_an_accepted_answer_is_not_deleted(ada: User, ben_client: Client, answer: Answer) -> None:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts.models import User
 from apikeys.verification import new_secret
 from community import moderation
+from community.errors import RefusedError
 from community.models import Post, PostState, Tag
 from forum import services
 from forum.models import Question
@@ -152,6 +153,13 @@ def test_deleting_ones_question(ada_client: Client, client: Client, question: Qu
 def test_a_question_with_answers_is_not_deleted(ada_client: Client, question: Question, answer: object) -> None:
     response = ada_client.post(f"/forum/posts/{question.post.public_id}/delete/", follow=True)
     assert "so it stays" in response.content.decode()
+
+
+def test_an_answer_that_comes_while_it_is_deleted_keeps_it(ada: User, ben: User, question: Question) -> None:
+    read_before = Post.objects.select_related("question").get(pk=question.post_id)
+    services.answer(question=question, author=ben, source="A proxy in between buffers what it gets.")
+    with pytest.raises(RefusedError):
+        services.delete(post=read_before, by=ada)
 
 
 def test_others_do_not_delete_it(cyd_client: Client, question: Question) -> None:
