@@ -59,10 +59,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     (
         _("Learn"),
-        (
-            Place(_("Docs"), "docs_site:index", "book-open"),
-            Place(_("API reference"), "api-schema", "code-bracket"),
-        ),
+        (Place(_("Docs"), "docs_site:index", "book-open"),),
     ),
     (
         _("Community"),
