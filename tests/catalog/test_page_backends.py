@@ -101,7 +101,7 @@ def test_connecting_without_leaving_the_page(sam_client: Client, serve: Serve) -
     ("fields", "words"),
     [
         ({"name": ""}, "This field is required."),
-        ({"name": "gpu 9"}, "valid “slug”"),
+        ({"name": "gpu 9"}, "only letters, digits"),
         ({"name": "embedded"}, "kept for the portal itself"),
         ({"name": "gpu-1"}, "connected already"),
         ({"base_url": "gpu:8000"}, "must begin with http"),
