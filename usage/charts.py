@@ -13,11 +13,13 @@ from common.money import dollars
 from usage.reports import NOTHING, Report, Row, Sums
 
 COLORS = 8
+PLAIN = 0
+"""The color of what stands for no model and no key."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A name, one of the eight colors of the theme (from 1), and a value per slice; None leaves a gap."""
+    """A name, one of the eight colors of the theme (from 1) or PLAIN, and a value per slice; None leaves a gap."""
 
     name: str
     color: int
@@ -62,8 +64,8 @@ def _speed(report: Report) -> Series:
     Means are not stacked by model, and a slice without calls has none: a gap rather than a dive to zero.
     """
     if report.totals.first_token_count:
-        return Series(_("First token"), COLORS, [piece.sums.mean_first_token_ms for piece in report.slices])
-    return Series(_("Whole answer"), COLORS, [piece.sums.mean_latency_ms for piece in report.slices])
+        return Series(_("First token"), PLAIN, [piece.sums.mean_first_token_ms for piece in report.slices])
+    return Series(_("Whole answer"), PLAIN, [piece.sums.mean_latency_ms for piece in report.slices])
 
 
 def legend_of(report: Report) -> list[Series]:

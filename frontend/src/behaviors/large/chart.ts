@@ -18,7 +18,7 @@ type Drawing = {
   labels: string[];
   /** The labels in full, for the tooltip. */
   titles: string[];
-  /** `color` is one of the theme's eight, from 1; a null leaves a gap. */
+  /** `color` is one of the theme's eight, from 1, or 0 for what has none; a null leaves a gap. */
   series: { name: string; color: number; values: (number | null)[] }[];
 };
 
