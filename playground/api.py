@@ -12,9 +12,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.api import PROJECT_PARAMETER, project_of, user_of
+from catalog.models import HostedModel
 from common.api import REFUSALS, KeysetPagination, ProblemSerializer
 from playground import services, tickets
-from playground.forms import MOST_CHARACTERS, MOST_MESSAGES, MOST_STOPS, offered_models
+from playground.forms import MOST_CHARACTERS, MOST_MESSAGES, MOST_STOPS
 from playground.models import Run
 
 NOT_FOUND = {401: ProblemSerializer, 404: ProblemSerializer}
@@ -82,7 +83,7 @@ class NewRunSerializer(serializers.Serializer[dict[str, Any]]):
     parameters = ParametersSerializer(required=False, default=dict)
 
     def validate_model(self, value: str) -> str:
-        if not offered_models().filter(public_name=value).exists():
+        if not HostedModel.objects.for_chat().filter(public_name=value).exists():
             raise serializers.ValidationError(f"{value} is not offered here.")
         return value
 

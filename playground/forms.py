@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.db.models import QuerySet
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
@@ -16,11 +15,6 @@ MOST_CHARACTERS = 400_000
 MOST_STOPS = 4
 ROLES = {"user", "assistant"}
 PARAMETERS = ["temperature", "top_p", "max_tokens", "seed", "stop"]
-
-
-def offered_models() -> QuerySet[HostedModel]:
-    """Models that chat, the demonstration model last."""
-    return HostedModel.objects.for_chat()
 
 
 def model_choices(models: Iterable[HostedModel]) -> list[tuple[str, str]]:

@@ -20,8 +20,8 @@ from accounts.models import User
 from catalog.models import HostedModel
 from common.paging import keyset_page
 from playground import services, tickets
-from playground.explanations import explain
-from playground.forms import RunForm, initial_of, offered_models
+from playground.explanations import explanation_of
+from playground.forms import RunForm, initial_of
 from playground.models import Run, request_body
 from playground.rendering import render_answer
 from playground.snippets import snippets
@@ -38,7 +38,7 @@ UNHEARD_OF_AFTER = timedelta(seconds=10)
 @require_http_methods(["GET", "POST"])
 def index(request: AuthedRequest) -> HttpResponse:
     """An empty workbench, filled from the address when it says so; posting it starts a run."""
-    offered = list(offered_models())
+    offered = list(HostedModel.objects.for_chat())
     if request.method == "GET":
         return _workbench(request, form=_prefilled(request, offered), offered=offered)
     form = RunForm(request.POST, models=offered)
@@ -69,7 +69,7 @@ def index(request: AuthedRequest) -> HttpResponse:
 def run(request: AuthedRequest, run_id: str) -> HttpResponse:
     """A run: as it stands, followed live while it is under way, and the place to go on from."""
     shown = get_object_or_404(Run.objects.of(request.user), public_id=run_id)
-    offered = list(offered_models())
+    offered = list(HostedModel.objects.for_chat())
     form = RunForm(models=offered, initial=initial_of(shown))
     return _workbench(request, form=form, offered=offered, run=shown)
 
@@ -124,7 +124,7 @@ def code(request: AuthedRequest) -> HttpResponse:
     data = request.POST.copy()
     if not data.get("prompt", "").strip():
         data["again"] = "1"
-    form = RunForm(data, models=offered_models())
+    form = RunForm(data, models=HostedModel.objects.for_chat())
     context: dict[str, Any] = {"form": form}
     if form.is_valid():
         body = request_body(
@@ -171,7 +171,7 @@ def _about(run: Run, request: AuthedRequest) -> dict[str, Any]:
     return {
         "run": run,
         "answer": render_answer(run.output),
-        "explanation": explain(run) if run.error_code else None,
+        "explanation": explanation_of(run.error_code) if run.error_code else None,
         "stream_address": "" if run.is_finished else _stream_address(run, request),
         "unheard_of_ms": max(0, int((unheard_of_at - timezone.now()).total_seconds() * 1000)),
     }
