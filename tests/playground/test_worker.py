@@ -1,5 +1,6 @@
 """Runs as a worker makes them: a real loop, a real metered client, and an inference server that does as it is told."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import connection
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from accounts.models import User
 from catalog.models import Backend
@@ -21,6 +26,7 @@ from playground.models import Run, RunStatus
 from playground.worker import InferenceWorker
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.playground.conftest import hosted
+from tests.playground.servers import serving
 from usage.admission import reap
 from usage.ingest import drain
 from usage.models import UsageEvent
@@ -267,3 +273,27 @@ def test_a_run_of_a_killed_worker_is_failed_and_metered(waiting: MakeRun, fake: 
     assert event.completion_tokens > 0
     services.sweep()
     assert fake.ledger.requests == 1
+
+
+ODD = [
+    {"choices": [5, None]},
+    {"choices": [{"delta": 5}]},
+    {"choices": [{"delta": {"content": "word\0", "tool_calls": 7}, "finish_reason": {"x": 1}}]},
+    {"choices": [{"delta": {"content": ["x"]}, "finish_reason": "st\0op"}]},
+]
+
+
+def test_a_server_that_sends_nonsense_ends_like_another(waiting: MakeRun) -> None:
+    async def answer(request: Request) -> Response:
+        frames = [f"data: {json.dumps(chunk)}\n\n" for chunk in ODD]
+        return Response("".join([*frames, "data: [DONE]\n\n"]), media_type="text/event-stream")
+
+    run = waiting()
+    with serving(Starlette(routes=[Route("/v1/chat/completions", answer, methods=["POST"])])) as url:
+        Backend.objects.update(base_url=f"{url}/v1")
+        odd = InferenceWorker()
+        odd.execute(run.public_id)
+        odd.close()
+
+    run.refresh_from_db()
+    assert (run.status, run.output, run.finish_reason) == (RunStatus.SUCCEEDED, "word", "stop")
