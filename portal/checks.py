@@ -1,6 +1,8 @@
 """Wrong configuration stops the start, with a hint; web and workers call `refuse_wrong_configuration` first."""
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from django.conf import settings
@@ -57,6 +59,26 @@ def secrets_are_set(**kwargs: Any) -> list[CheckMessage]:
 FERNET_HINT = (
     "Make one with `python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`."
 )
+
+
+@register(TAG)
+def names_can_be(**kwargs: Any) -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    public = urlsplit(settings.PUBLIC_URL)
+    if public.scheme not in {"http", "https"} or not public.hostname:
+        errors.append(
+            Error(
+                "PUBLIC_URL is no address of a site.",
+                hint="Set the whole of it, such as https://ai.example.com.",
+                id="portal.E007",
+            )
+        )
+    # Longer ones do not fit the column, and logs would not recognize others to mask them.
+    if not re.fullmatch(r"[0-9A-Za-z]{2,12}", settings.API_KEY_PREFIX):
+        errors.append(
+            Error("API_KEY_PREFIX must be 2 to 12 letters or digits.", hint="The default is lyc.", id="portal.E008")
+        )
+    return errors
 
 
 @register(TAG)

@@ -24,7 +24,8 @@ VAR_DIR = env.var_dir()
 
 PORT = env.integer("PORT", 8000)
 PUBLIC_URL = env.text("PUBLIC_URL", f"http://localhost:{PORT}").rstrip("/")
-PRODUCTION = PUBLIC_URL.startswith("https://")
+# Read as a browser would: HTTPS:// written in capitals must not turn protection off.
+PRODUCTION = urlsplit(PUBLIC_URL).scheme == "https"
 PORTAL_NAME = env.text("PORTAL_NAME", "Lyceum")
 DEBUG = env.flag("DEBUG", False)
 
@@ -32,7 +33,7 @@ _public = urlsplit(PUBLIC_URL)
 ALLOWED_HOSTS = [_public.hostname or "localhost"]
 if not PRODUCTION:
     ALLOWED_HOSTS += ["localhost", "127.0.0.1", "[::1]"]
-CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"]
+CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc.lower()}"]
 
 # Secrets. portal.checks refuses to start production with one missing; elsewhere they are made with the first start
 
