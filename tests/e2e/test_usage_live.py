@@ -1,0 +1,76 @@
+"""The usage page in a browser: a call appears within five seconds, and nothing is lost or interrupted meanwhile."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, expect
+
+from accounts.models import Project
+from tests.usage.ledger import add_call, add_usage
+
+pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
+
+FRESH_MS = 6_000  # five seconds, and one to answer and draw
+
+
+@pytest.fixture
+def page_of_ada(browser: Browser, live_server: Any, ada_client: Client) -> Iterator[Page]:
+    context = browser.new_context(timezone_id="Asia/Kathmandu")
+    name = settings.SESSION_COOKIE_NAME
+    context.add_cookies([{"name": name, "value": ada_client.cookies[name].value, "url": live_server.url}])
+    page = context.new_page()
+    page.goto(f"{live_server.url}/usage/?window=today")
+    yield page
+    context.close()
+
+
+def drawn(page: Page) -> list[str]:
+    """The names of what the first chart was told to draw."""
+    return [
+        series["name"] for series in json.loads(page.locator("#usage-requests-data").text_content() or "")["series"]
+    ]
+
+
+def test_it_works(page_of_ada: Page, project: Project) -> None:
+    expect(page_of_ada.get_by_text("No call has been made yet")).to_be_visible()
+    add_usage(project, timezone.now(), prompt_tokens=30, completion_tokens=12)
+    add_call(project, timezone.now(), request_id="req_first", prompt_tokens=30, completion_tokens=12)
+    expect(page_of_ada.get_by_text("req_first").locator("visible=true")).to_be_visible(timeout=FRESH_MS)
+    kept = page_of_ada.locator("#usage-requests canvas").element_handle()
+    page_of_ada.wait_for_timeout(500)  # the first bar grows
+    picture = kept.evaluate("canvas => canvas.toDataURL()")
+    add_usage(project, timezone.now(), model="large")
+    expect(page_of_ada.get_by_role("link", name="large")).to_be_visible(timeout=FRESH_MS)
+    assert drawn(page_of_ada) == ["small", "large"]
+    assert kept.evaluate("canvas => canvas.isConnected")
+    assert kept.evaluate("canvas => canvas.toDataURL()") != picture
+
+
+def test_days_are_the_browsers(page_of_ada: Page, project: Project) -> None:
+    expect(page_of_ada.get_by_text("Days and hours are those of Asia/Kat")).to_be_visible(timeout=FRESH_MS)
+
+
+def test_it_says_when_it_no_longer_hears(page_of_ada: Page) -> None:
+    expect(page_of_ada.get_by_text("Updated at")).to_be_visible()
+    page_of_ada.context.set_offline(True)
+    expect(page_of_ada.get_by_text("Not updated since")).to_be_visible(timeout=FRESH_MS)
+    page_of_ada.context.set_offline(False)
+    expect(page_of_ada.get_by_text("Updated at")).to_be_visible(timeout=FRESH_MS)
+
+
+def test_a_reader_with_the_keyboard_is_not_interrupted(page_of_ada: Page, project: Project) -> None:
+    add_usage(project, timezone.now())
+    link = page_of_ada.get_by_role("link", name="small")
+    expect(link).to_be_visible(timeout=FRESH_MS)
+    page_of_ada.keyboard.press("Tab")
+    link.focus()
+    add_usage(project, timezone.now(), model="large")
+    page_of_ada.wait_for_timeout(FRESH_MS)
+    expect(link).to_be_focused()
+    link.blur()
+    expect(page_of_ada.get_by_role("link", name="large")).to_be_visible(timeout=FRESH_MS)
