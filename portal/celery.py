@@ -32,6 +32,7 @@ def every(seconds: float, task: str, **options: str) -> dict[str, Any]:
 app.conf.beat_schedule = {
     "usage-ingest": every(1, "usage.tasks.ingest"),
     "usage-reap": every(10, "usage.tasks.reap"),
+    "usage-forget": every(24 * 3600, "usage.tasks.forget"),
     "catalog-check-backends": every(10, "catalog.tasks.check_backends"),
     "playground-sweep": every(10, "playground.tasks.sweep"),
     "notifications-send-waiting": every(30, "notifications.tasks.send_waiting"),

@@ -18,6 +18,7 @@ from portal.embedded.program import CannotStart, Program, free_port
 from portal.embedded.redis import address, redis_program
 
 START_SECONDS = 30.0
+BROWSER_TESTS = "tests/e2e"
 _PASSWORD = "of-a-store-that-lives-for-one-test-run"
 
 
@@ -77,8 +78,10 @@ def redis(*, durable: bool) -> Iterator[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run pytest over the stores; its exit status."""
-    command = [sys.executable, "-m", "pytest", "-p", "tests.skips", *(arguments or ["-n", "2", "--dist", "loadgroup"])]
+    """Run pytest over the stores; the exit status of the first run that failed, or 0."""
+    # The browser's tests run after the others, by themselves: they load the machine with a whole portal, and the
+    # browser's driver leaves an event loop running in its process, in which no other test could start one.
+    runs = [arguments] if arguments else [["-n", "2", "--dist", "loadfile", "--ignore", BROWSER_TESTS], [BROWSER_TESTS]]
     with ExitStack() as parts:
         # A state folder of its own: beside a running portal, its runtime.json would name that portal's stores.
         environment = {
@@ -95,10 +98,16 @@ def main(arguments: list[str]) -> int:
         except CannotStart as reason:
             print(reason, file=sys.stderr)  # noqa: T201
             return 1
-        process = subprocess.Popen(command, cwd=env.BASE_DIR, env=environment)
-        while True:
-            with suppress(KeyboardInterrupt):  # pytest hears Ctrl-C too, and says which tests had run
-                return process.wait()
+        statuses = [_pytest(run, environment) for run in runs]
+    return next((status for status in statuses if status), 0)
+
+
+def _pytest(arguments: list[str], environment: dict[str, str]) -> int:
+    command = [sys.executable, "-m", "pytest", "-p", "tests.skips", *arguments]
+    process = subprocess.Popen(command, cwd=env.BASE_DIR, env=environment)
+    while True:
+        with suppress(KeyboardInterrupt):  # pytest hears Ctrl-C too, and says which tests had run
+            return process.wait()
 
 
 if __name__ == "__main__":
