@@ -37,6 +37,8 @@ class ApiKey(Limited):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("created by")
     )
+    # One per opened form, so that a second click or a reload makes no second key.
+    submission = models.CharField(max_length=40, blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
@@ -55,6 +57,11 @@ class ApiKey(Limited):
     class Meta:
         verbose_name = _("API key")
         verbose_name_plural = _("API keys")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["created_by", "submission"], condition=~models.Q(submission=""), name="a_form_makes_one_key"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.hint})"

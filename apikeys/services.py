@@ -1,6 +1,6 @@
 """What people do with keys."""
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.models import Project, User
@@ -9,12 +9,19 @@ from apikeys.signals import key_changed
 from apikeys.verification import current_pepper_version, digest_of, new_secret
 
 
+class MintedAlreadyError(Exception):
+    """A form was sent twice; the first time made the key, and showed its secret."""
+
+
 @transaction.atomic
-def mint_key(*, project: Project, name: str, by: User) -> tuple[ApiKey, str]:
-    """A new key of `project` and its secret, which is kept nowhere: whoever asked must be shown it now."""
+def mint_key(*, project: Project, name: str, by: User, submission: str = "") -> tuple[ApiKey, str]:
+    """A new key of `project` and its secret, which is kept nowhere: whoever asked must be shown it now.
+
+    Raises MintedAlreadyError when a form with this `submission` has made its key.
+    """
     secret = new_secret()
     prefix, _underscore, payload = secret.partition("_")
-    key = ApiKey.objects.create(
+    key = ApiKey(
         project=project,
         name=name,
         prefix=f"{prefix}_{payload[:4]}",
@@ -22,7 +29,13 @@ def mint_key(*, project: Project, name: str, by: User) -> tuple[ApiKey, str]:
         digest=digest_of(secret) or "",
         pepper_version=current_pepper_version(),
         created_by=by,
+        submission=submission,
     )
+    try:
+        with transaction.atomic():
+            key.save()
+    except IntegrityError as error:
+        raise MintedAlreadyError from error
     _announce(key)
     return key, secret
 

@@ -10,7 +10,7 @@ from accounts.access import AuthedRequest, current_project
 from apikeys.access import key_for
 from apikeys.forms import KeyForm
 from apikeys.models import ApiKey
-from apikeys.services import mint_key, revoke_key
+from apikeys.services import MintedAlreadyError, mint_key, revoke_key
 from common.paging import keyset_page
 
 
@@ -23,7 +23,11 @@ def index(request: AuthedRequest) -> HttpResponse:
     form = KeyForm(request.POST or None)
     secret = minted = None
     if request.method == "POST" and form.is_valid():
-        minted, secret = mint_key(project=project, name=form.cleaned_data["name"], by=request.user)
+        try:
+            minted, secret = mint_key(project=project, by=request.user, **form.cleaned_data)
+        except MintedAlreadyError:
+            messages.info(request, _("This form has made its key already. Make another if you have not copied it."))
+            return redirect("apikeys:list")
         form = KeyForm()
     page = keyset_page(ApiKey.objects.for_keys_page(project), by="created_at", cursor=request.GET.get("cursor"))
     status = 400 if form.errors else 200

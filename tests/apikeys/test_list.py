@@ -24,6 +24,15 @@ def test_a_key_is_shown_once(ada_client: Client) -> None:
     assert find_keys(ada_client.get(URL).content.decode()) == []
 
 
+def test_a_reload_makes_no_second_key(ada_client: Client) -> None:
+    form = {"name": "laptop", "submission": "one-opened-form"}
+    ada_client.post(URL, form)
+    again = ada_client.post(URL, form, follow=True)
+    assert ApiKey.objects.count() == 1
+    assert "has made its key already" in again.content.decode()
+    assert find_keys(again.content.decode()) == []
+
+
 def test_a_key_needs_a_name(ada_client: Client) -> None:
     response = ada_client.post(URL, {"name": " "})
     assert response.status_code == 400
