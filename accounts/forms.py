@@ -1,4 +1,5 @@
 from django import forms
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.utils.translation import gettext_lazy as _
 
@@ -10,8 +11,9 @@ class ProfileForm(forms.ModelForm[User]):
 
     class Meta:
         model = User
-        fields = ["name"]
+        fields = ["name", "language"]
         labels = {"name": _("Name")}
+        widgets = {"language": forms.Select(choices=settings.LANGUAGES)}
         help_texts = {"name": _("Shown beside what you write. Your e-mail address is never shown.")}
 
 

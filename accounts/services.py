@@ -6,6 +6,7 @@ import secrets
 from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from accounts.models import Membership, OperatorInvitation, Organization, Project, Role, User
@@ -22,6 +23,9 @@ def open_workspace(*, user: User) -> Project:
     User.objects.select_for_update().get(pk=user.pk)
     if project := Project.objects.for_member(user).first():
         return project
+    # Mail is written in the language somebody signed up in, until they choose another.
+    user.language = user.language or get_language() or ""
+    user.save(update_fields=["language"])
     organization = Organization.objects.create(name=_("Personal"), is_personal=True, is_sample=user.is_sample)
     Membership.objects.create(organization=organization, user=user, role=Role.OWNER)
     return Project.objects.create(organization=organization, name=_("First project"))

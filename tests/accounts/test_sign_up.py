@@ -52,3 +52,10 @@ def test_production_asks_for_the_code_in_the_mail_first(client: Client, settings
     client.post("/accounts/confirm-email/", {"code": code[0]})
     assert EmailAddress.objects.get().verified
     assert client.get("/keys/").status_code == 200
+
+
+def test_mail_comes_in_the_language_one_signed_up_in_until_another_is_chosen(client: Client) -> None:
+    client.post(URL, FORM, headers={"Accept-Language": "zh-CN"})
+    assert User.objects.get().language == "zh-hans"
+    client.post("/settings/", {"name": "Grace", "language": "en"})
+    assert User.objects.get().language == "en"
