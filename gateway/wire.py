@@ -11,7 +11,7 @@ from django.conf import settings
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from common.errors import ApiError, BadJsonError, BodyTooLargeError
+from common.errors import ApiError, BadJsonError, BodyTooLargeError, InvalidValueError
 from common.ids import request_id
 from inference.endpoints import Body
 
@@ -23,6 +23,8 @@ EVENTS: RawHeaders = [
     # nginx would hold the words back until it has a buffer full.
     (b"x-accel-buffering", b"no"),
 ]
+# A body is parsed in one go: a million objects in it would keep every other call waiting for seconds.
+MOST_BRACKETS = 300_000
 API_VERSION = (b"openai-version", b"2020-10-01")
 
 
@@ -47,10 +49,14 @@ class Exchange:
     async def json(self) -> Body:
         """The JSON object in the body.
 
-        Raises BadJsonError, BodyTooLargeError, or ClientGoneError when the client leaves before its end.
+        Raises BadJsonError, InvalidValueError or BodyTooLargeError, and ClientGoneError when the client leaves before
+        its end.
         """
+        raw = await self._body()
+        if raw.count(b"{") + raw.count(b"[") > MOST_BRACKETS:
+            raise InvalidValueError("body", f"at most {MOST_BRACKETS} objects and lists")
         try:
-            body = orjson.loads(await self._body())
+            body = orjson.loads(raw)
         except orjson.JSONDecodeError:
             raise BadJsonError from None
         if not isinstance(body, dict):

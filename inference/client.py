@@ -108,6 +108,8 @@ class InferenceClient:
             headers={"Accept-Encoding": "identity", "User-Agent": "Lyceum"},
             read_bufsize=READ_BUFFER_BYTES,
             raise_for_status=False,
+            # Nobody asked for compression: what came so anyway could unpack to far more than it is.
+            auto_decompress=False,
             trust_env=False,
         )
         return self

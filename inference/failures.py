@@ -106,6 +106,8 @@ def _error_object(body: bytes) -> dict[str, Any]:
 
 def _seconds(retry_after: str | None) -> float:
     try:
-        return min(max(float(retry_after or 1), 1.0), 3600.0)
+        seconds = float(retry_after or 1)
     except ValueError:
         return 1.0
+    # "nan" is a number to Python, and smaller than none.
+    return min(seconds, 3600.0) if seconds >= 1.0 else 1.0

@@ -163,6 +163,12 @@ def test_a_picture_in_the_message_itself_is_passed_on(url: str, secret: str) -> 
     assert complete(url, secret, messages=[{"role": "user", "content": [part]}]).status == 200
 
 
+def test_a_body_of_a_million_objects_is_not_parsed(url: str, secret: str) -> None:
+    body = b'{"model": "fake-chat", "messages": [' + b"{}," * 1_000_000 + b"{}]}"
+    reply = ask(url, "/chat/completions", secret=secret, body=body)
+    assert (reply.status, reply.error["param"]) == (400, "body")
+
+
 def test_a_body_over_the_limit_can_be_read_by_who_sends_it(url: str, secret: str) -> None:
     big = b'{"model": "fake-chat", "messages": [{"role": "user", "content": "' + b"a" * (33 * 1024 * 1024) + b'"}]}'
     reply = ask(url, "/chat/completions", secret=secret, body=big)
