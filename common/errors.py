@@ -10,6 +10,7 @@
     │   └── BodyTooLargeError        413
     ├── AuthenticationError          401
     │   ├── MissingKeyError
+    │   ├── RevokedKeyError                while a call was running
     │   └── IncorrectKeyError              malformed, unknown or revoked: told alike
     ├── NotFoundError                404
     │   ├── UnknownRouteError
@@ -130,6 +131,13 @@ class IncorrectKeyError(AuthenticationError):
         super().__init__(
             f"Incorrect API key provided: {masked(presented)}. You find your keys on the portal's Keys page."
         )
+
+
+class RevokedKeyError(AuthenticationError):
+    default_code = "invalid_api_key"
+
+    def __init__(self) -> None:
+        super().__init__("The API key of this request was revoked while it was being answered.")
 
 
 class NotFoundError(ApiError):

@@ -44,21 +44,15 @@ class Reply:
 
         Raises AttemptFailedError when it breaks off, and when it is larger than any answer can be.
         """
-        response = self._response
+        received = bytearray()
         try:
-            async with asyncio.timeout_at(self._deadline):
-                if response.content_length is not None and response.content_length <= LARGEST_ANSWER_BYTES:
-                    return await response.read()
-                received = bytearray()
-                async for piece in response.content.iter_any():
-                    received += piece
-                    if len(received) > LARGEST_ANSWER_BYTES:
-                        raise AttemptFailedError(UpstreamError(), elsewhere=False)
-                return bytes(received)
-        except TimeoutError as error:
-            raise AttemptFailedError(UpstreamTimeoutError(), elsewhere=False) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise AttemptFailedError(UpstreamError(), elsewhere=False) from error
+            async for piece in self.pieces():
+                received += piece
+                if len(received) > LARGEST_ANSWER_BYTES:
+                    raise UpstreamError()
+        except UpstreamError as error:
+            raise AttemptFailedError(error, elsewhere=False) from error
+        return bytes(received)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it arrives.
@@ -104,7 +98,7 @@ class InferenceClient:
                 limit=0, keepalive_timeout=25, ttl_dns_cache=30, enable_cleanup_closed=False
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
             headers={"Accept-Encoding": "identity", "User-Agent": "Lyceum"},
             read_bufsize=READ_BUFFER_BYTES,
             raise_for_status=False,

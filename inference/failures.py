@@ -14,10 +14,21 @@ from common.errors import (
     UpstreamError,
 )
 
-PARAM = re.compile(r"[A-Za-z_][\w.\[\]-]{0,80}")
+# Fields a client sends and a server may name back. Any other word of a server's could be one from inside it.
+FIELDS = (
+    "messages|model|tools|tool_choice|functions|function_call|response_format|stop|seed|n|user|stream|stream_options"
+)
+FIELDS += "|temperature|top_p|top_k|min_p|logprobs|top_logprobs|logit_bias|max_tokens|max_completion_tokens|modalities"
+FIELDS += "|frequency_penalty|presence_penalty|repetition_penalty|parallel_tool_calls|reasoning_effort|input|dimensions"
+FIELDS += (
+    "|encoding_format|guided_json|guided_regex|guided_choice|guided_grammar|structured_outputs|chat_template_kwargs"
+)
+PARAM = re.compile(
+    rf"(?:{FIELDS})(?:\[\d{{1,4}}\]|\.\d{{1,4}}|\.(?:role|content|name|type|function|parameters|json_schema))*"
+)
 TOO_LONG = re.compile(
     r"context.{0,20}(length|size|window)|context_length_exceeded|exceed_context_size|maximum (input|sequence) length"
-    r"|inputs? tokens? (\+|must)|too many tokens|longer than the (model|maximum)",
+    r"|inputs?\W+tokens?\W+(\+|max_new_tokens|must)|too many tokens|longer than the (model|maximum)",
     re.IGNORECASE,
 )
 NUMBER = re.compile(r"\b\d{2,9}\b")

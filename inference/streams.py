@@ -22,21 +22,23 @@ class EventSplitter:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
+        self._ends_in_cr = False
 
     def feed(self, received: bytes) -> Iterator[bytes]:
         """The data of every event that `received` completes.
 
         Raises UpstreamError for an event past any sense, and for llama.cpp's `error:` lines.
         """
-        buffer = self._buffer
-        buffer += received
+        if self._ends_in_cr:
+            received = b"\r" + received
+        self._ends_in_cr = received.endswith(b"\r")
+        if self._ends_in_cr:
+            received = received[:-1]
         if b"\r" in received:
             # No JSON has a bare carriage return in it, so line ends are all that this can change.
-            trailing = buffer.endswith(b"\r")
-            buffer[:] = buffer.replace(b"\r\n", b"\n")
-            self._searched = 0
-            if trailing and not buffer.endswith(b"\r"):
-                buffer += b"\r"
+            received = received.replace(b"\r\n", b"\n")
+        buffer = self._buffer
+        buffer += received
         start = 0
         while (end := buffer.find(b"\n\n", max(start, self._searched))) >= 0:
             data = _data(bytes(buffer[start:end]))
