@@ -18,7 +18,7 @@ if not apps.ready:
     django.setup(set_prefix=False)
 
 from common.context import current_request_id
-from common.errors import ApiError, InternalError, MethodNotAllowedError, UnknownRouteError
+from common.errors import ApiError, InternalError, MethodNotAllowedError, RevokedKeyError, UnknownRouteError
 from gateway.authentication import authenticate
 from gateway.models import described, listing
 from gateway.relay import relay
@@ -28,6 +28,9 @@ from usage.calls import MeteredCalls
 from usage.policies import Policies
 
 log = structlog.get_logger(__name__)
+
+# A key's running streams end this long after it was revoked, and a look-up later.
+REVOCATION_SECONDS = 2.0
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
@@ -45,11 +48,21 @@ class Gateway:
         await self.calls.start()
         self.policies = Policies(self.calls.link)
         self.policies.start()
+        watch = asyncio.create_task(self._end_calls_of_revoked_keys(), name="revocations")
         try:
             yield
         finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
             await self.policies.close()
             await self.calls.close()
+
+    async def _end_calls_of_revoked_keys(self) -> None:
+        while True:
+            await asyncio.sleep(REVOCATION_SECONDS)
+            for key_id in self.calls.keys_in_use():
+                if not await self.policies.is_usable(key_id):
+                    self.calls.end_calls_of(key_id, RevokedKeyError())
 
     def relayed(self, endpoint: Endpoint) -> Handler:
         """The handler of an endpoint that an inference server answers."""
@@ -120,4 +133,6 @@ routes = [
 ]
 application = Starlette(routes=routes, lifespan=gateway.lifespan)
 application.router.redirect_slashes = False
+# Every handler turns its own exceptions into answers: Starlette's layers for that would find nothing to do.
+application.middleware_stack = application.router
 application.router.default = unknown

@@ -23,6 +23,8 @@ EVENTS: RawHeaders = [
     # nginx would hold the words back until it has a buffer full.
     (b"x-accel-buffering", b"no"),
 ]
+# A client that takes nothing for this long holds a slot, a connection and the server's work for nobody.
+SLOWEST_READER_SECONDS = 60.0
 # A body is parsed in one go: a million objects in it would keep every other call waiting for seconds.
 MOST_BRACKETS = 300_000
 API_VERSION = (b"openai-version", b"2020-10-01")
@@ -97,8 +99,15 @@ class Exchange:
         await self._begin(200, [*EVENTS, *self._headers(headers, upstream)])
 
     async def send_frames(self, frames: bytes) -> None:
-        """Send some of the stream."""
-        await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+        """Send some of the stream.
+
+        Raises ClientGoneError when the client has taken nothing for a minute.
+        """
+        try:
+            async with asyncio.timeout(SLOWEST_READER_SECONDS):
+                await self._send({"type": "http.response.body", "body": frames, "more_body": True})
+        except TimeoutError:
+            raise ClientGoneError from None
 
     async def end_events(self) -> None:
         """End the stream."""

@@ -92,6 +92,8 @@ class _Call:
         self.upstream_seconds = 0.0
         self.most_nano = 0
         self.admission: Admission | None = None
+        self.reply: Reply | None = None
+        self.ended_by: ApiError | None = None
         self.settled: asyncio.Future[Any] | None = None
         self.usage: CallUsage | None = None
 
@@ -100,7 +102,11 @@ class _Call:
         """The most tokens each answer may have, where a budget needs a bound."""
         if self.asked_output is not None:
             return self.asked_output
-        return self.model.max_output_tokens or BOUND_OUTPUT_TOKENS
+        bound, window = self.model.max_output_tokens or BOUND_OUTPUT_TOKENS, self.model.context_window
+        if window is None:
+            return bound
+        # A server refuses a bound that does not fit beside the prompt.
+        return max(1, min(bound, max(window - self.prompt.most_tokens, window // 4)))
 
     @property
     def assumed_output(self) -> int:
@@ -279,6 +285,7 @@ class Frames(AsyncIterator[bytes]):
         self._reply.release()
 
     async def _fail(self, error: ApiError) -> bytes:
+        error = self._call.ended_by or error
         self._is_over = True
         self._reply.close()
         self._settle(error.status, error.code or error.kind)
@@ -384,12 +391,13 @@ class MeteredCalls:
         bound = call.bound_output if caller.has_budget and demand.most_nano and entry.output_limits else None
         try:
             return await self._relay(call, body, routes, bound=bound, payload=payload)
-        except ApiError as error:
+        except ApiError as failure:
+            error = call.ended_by or failure
             error.headers = {**call.admission.headers, **error.headers}
             self.finish(
                 call, status=error.status, error_code=error.code or error.kind, count=TokenCount(), is_estimated=False
             )
-            raise
+            raise error from failure
         except asyncio.CancelledError:
             self.finish(
                 call, status=CLIENT_CLOSED, error_code="client_closed", count=call.count_so_far(), is_estimated=True
@@ -398,6 +406,17 @@ class MeteredCalls:
         except Exception:
             self.finish(call, status=500, error_code="internal_error", count=call.count_so_far(), is_estimated=True)
             raise
+
+    def keys_in_use(self) -> set[str]:
+        """The keys whose calls are running."""
+        return {call.caller.key_id for call in self._running.values() if call.caller.key_id}
+
+    def end_calls_of(self, key_id: str, error: ApiError) -> None:
+        """End the running calls of a key: their servers stop, their clients read `error`."""
+        for call in list(self._running.values()):
+            if call.caller.key_id == key_id and call.reply is not None:
+                call.ended_by = error
+                call.reply.close()
 
     def finish(self, call: _Call, *, status: int, error_code: str, count: TokenCount, is_estimated: bool) -> None:
         """Settle a call, the first time this is called for it."""
@@ -451,6 +470,7 @@ class MeteredCalls:
             reply = await self._client.post(
                 f"{route.base_url}/{call.endpoint.path}", credential=route.credential, payload=payload
             )
+            call.reply = reply
             if call.stream is not None:
                 opening = await _begin(reply, call.stream)
                 is_streaming = True

@@ -1,8 +1,9 @@
 """The usage event between the gateway and the ledger: a JSON array, so that a million of them stay small in Redis."""
 
-import uuid
-from dataclasses import astuple, dataclass, fields
+import re
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Self, cast
 
 import orjson
@@ -14,6 +15,7 @@ STREAM = "ly:usage"
 GROUP = "ingest"
 DEAD_LETTERS = "ly:usage:dead"
 VERSION = 1
+UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 SOURCES = frozenset(Source.values)
 LARGEST_COUNT = 2_147_483_647
 LARGEST_MONEY = 9_000_000_000_000_000_000
@@ -50,11 +52,11 @@ class Event:
 
     @property
     def at(self) -> datetime:
-        return datetime.fromtimestamp((uuid.UUID(self.id).int >> 80) / 1000, tz=UTC)
+        return datetime.fromtimestamp(int(self.id[:12], 16) / 1000, tz=UTC)
 
     def encode(self) -> bytes:
         """The event as it stands in the stream."""
-        return orjson.dumps((VERSION, *astuple(self)))
+        return orjson.dumps((VERSION, *_VALUES(self)))
 
     @classmethod
     def decode(cls, text: str | bytes) -> Self:
@@ -74,6 +76,10 @@ class Event:
         return cls(*values)
 
 
+# `dataclasses.astuple` copies deeply, at a tenth of the price of the whole call.
+_VALUES = attrgetter(*(field.name for field in fields(Event)))
+
+
 def _is_text(longest: int) -> Any:
     return lambda value: isinstance(value, str) and len(value) <= longest and "\x00" not in value
 
@@ -83,10 +89,7 @@ def _is_whole(largest: int) -> Any:
 
 
 def _is_uuid7(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and uuid.UUID(value).version == 7
-    except ValueError:
-        return False
+    return isinstance(value, str) and UUID7.fullmatch(value) is not None
 
 
 def _checks() -> list[tuple[str, Any]]:

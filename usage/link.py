@@ -20,10 +20,12 @@ from usage.scripts import Script
 log = structlog.get_logger(__name__)
 
 # A batch that takes longer means a frozen server: its calls fail, and later ones fail at once until it answers again.
-BATCH_SECONDS = 1.0
+# Counted in looks of the watcher, not by the clock: a loop that was itself held up has not yet read what has arrived.
+LOOK_SECONDS = 0.25
+LOOKS_OF_PATIENCE = 6
+LOOKS_BETWEEN_PINGS = 4
 CONNECT_SECONDS = 1.0
 RETRY_SECONDS = 0.25
-PING_SECONDS = 1.0
 
 
 class LinkDownError(Exception):
@@ -31,12 +33,13 @@ class LinkDownError(Exception):
 
 
 class _Ask:
-    __slots__ = ("again", "future", "packed")
+    __slots__ = ("again", "future", "is_sent", "packed")
 
     def __init__(self, packed: bytes, again: tuple[Any, ...], future: "asyncio.Future[Any]") -> None:
         self.packed = packed
         self.again = again
         self.future = future
+        self.is_sent = False
 
 
 class RedisLink:
@@ -50,6 +53,7 @@ class RedisLink:
         self._waiting: list[_Ask] = []
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._patience: asyncio.Timeout | None = None
         self._up = asyncio.Event()
         self._down = asyncio.Event()
 
@@ -62,7 +66,7 @@ class RedisLink:
         """Connect. Returns when Redis answers, or after a moment without it."""
         self._tasks = [
             asyncio.create_task(self._work(), name="redis-link"),
-            asyncio.create_task(self._ping(), name="redis-ping"),
+            asyncio.create_task(self._watch(), name="redis-watch"),
         ]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._up.wait(), CONNECT_SECONDS)
@@ -135,11 +139,17 @@ class RedisLink:
             finally:
                 await connection.disconnect(nowait=True)
 
-    async def _ping(self) -> None:
-        """Find out that Redis is gone or frozen before a call does."""
+    async def _watch(self) -> None:
+        """End a batch that takes too long, and find out that Redis is gone or frozen before a call does."""
+        watched: asyncio.Timeout | None = None
+        looks = 0
         while True:
-            await asyncio.sleep(PING_SECONDS)
-            if self.is_up:
+            await asyncio.sleep(LOOK_SECONDS)
+            looks = looks + 1 if self._patience is watched else 0
+            watched = self._patience
+            if watched is not None and looks >= LOOKS_OF_PATIENCE:
+                watched.reschedule(asyncio.get_running_loop().time())
+            elif watched is None and looks and looks % LOOKS_BETWEEN_PINGS == 0 and self.is_up:
                 self.execute("PING")
 
     async def _serve(self, connection: Any) -> None:
@@ -149,20 +159,25 @@ class RedisLink:
             batch, self._waiting = self._waiting, []
             if not batch:
                 continue
+            for ask in batch:
+                ask.is_sent = True
             try:
-                async with asyncio.timeout(BATCH_SECONDS):
+                async with asyncio.timeout(None) as self._patience:
                     await connection.send_packed_command(b"".join([ask.packed for ask in batch]), check_health=False)
                     for ask in batch:
                         await self._answer(connection, ask)
             finally:
-                self._fail(batch)
+                self._patience = None
+                # Of these only what waits to be sent anew may still be answered.
+                self._fail([ask for ask in batch if ask.is_sent])
 
     async def _answer(self, connection: Any, ask: _Ask) -> None:
         try:
             result = await connection.read_response()
         except NoScriptError:
-            self._waiting.append(_Ask(self._pack(ask.again), ask.again, ask.future))
-            ask.future = asyncio.get_running_loop().create_future()
+            ask.packed = self._pack(ask.again)
+            ask.is_sent = False
+            self._waiting.append(ask)
             self._wake.set()
         except ResponseError as error:
             if not ask.future.done():

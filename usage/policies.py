@@ -150,6 +150,7 @@ class Policies:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._digests: dict[str, str] = {}
         self._changes = 0
         self._is_hearing = False
         self._listener: asyncio.Task[None] | None = None
@@ -174,6 +175,16 @@ class Policies:
             if caller is not None:
                 return caller
         return None
+
+    async def is_usable(self, key_id: str) -> bool:
+        """Whether a key that a call began with may still be used; True while nothing can tell."""
+        digest = self._digests.get(key_id)
+        if digest is None:
+            return True
+        try:
+            return await self._find(digest) is not None
+        except OverloadedError:
+            return True
 
     async def _find(self, digest: str) -> Caller | None:
         held = self._held.get(digest)
@@ -208,8 +219,12 @@ class Policies:
     def _hold(self, digest: str, caller: Caller | None) -> None:
         self._held[digest] = _Held(caller, time.monotonic())
         self._held.move_to_end(digest)
+        if caller is not None:
+            self._digests[caller.key_id] = digest
         if len(self._held) > MOST_HELD:
-            self._held.popitem(last=False)
+            _oldest, dropped = self._held.popitem(last=False)
+            if dropped.caller is not None:
+                self._digests.pop(dropped.caller.key_id, None)
 
     async def _from_redis(self, digest: str) -> tuple[Caller, float] | None:
         try:

@@ -2,14 +2,20 @@
 
 from celery import shared_task
 
-from usage import admission, spool
+from usage import admission, services, spool
 from usage import ingest as ingestion
 
 
 @shared_task
 def ingest() -> None:
     """Write every waiting usage event into the ledger."""
-    ingestion.drain()
+    ingestion.ingest()
+
+
+@shared_task
+def forget() -> None:
+    """Drop five-minute sums that no chart shows any more."""
+    services.forget_old_sums()
 
 
 @shared_task

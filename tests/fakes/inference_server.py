@@ -120,6 +120,9 @@ class Connection(asyncio.Protocol):
             self._send(200, orjson.dumps({name: totals[name] for name in ("requests", "prompt_tokens", "sent_tokens")}))
             return
         body = orjson.loads(self._body)
+        if ("embed" in body["model"]) is not self._path.endswith("/embeddings"):
+            self._send(400, orjson.dumps({"error": {"message": "This model does not do that.", "code": 400}}))
+            return
         fake: dict[str, Any] = body.get("fake") or {}
         entry = Entry(
             self._path, body, self._authorization, prompt_tokens=fake.get("prompt_tokens", _prompt_tokens(body))

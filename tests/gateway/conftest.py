@@ -23,7 +23,7 @@ from apikeys.services import change_key, mint_key
 from catalog.models import Backend, Deployment, HostedModel
 from tests.fakes.inference_server import FakeInferenceServer
 from usage.ingest import drain
-from usage.models import UsageEvent
+from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
 
 MILLION = 1_000_000
 
@@ -43,7 +43,7 @@ def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[No
         yield
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def fake() -> Iterator[FakeInferenceServer]:
     with FakeInferenceServer() as server:
         yield server
@@ -54,7 +54,7 @@ def unused_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Stage]:
     """Ada's project, and models on backends that live, and on one that does not."""
     with django_db_blocker.unblock():
@@ -77,7 +77,8 @@ def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: D
         Backend.objects.all().delete()
         Organization.objects.filter(projects=project).delete()
         ada.delete()
-        UsageEvent.objects.all().delete()
+        for table in (UsageEvent, UsageRollup5Min, UsageRollup15Min):
+            table.objects.all().delete()
 
 
 def _host(name: str, backend: Backend, *, backend_name: str = "", **fields: Any) -> HostedModel:
@@ -112,7 +113,7 @@ def serving(application: Any) -> Iterator[str]:
         thread.join(10)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def url(stage: Stage) -> Iterator[str]:
     """The base URL of a running gateway."""
     from gateway.asgi import application

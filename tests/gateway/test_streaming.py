@@ -4,14 +4,18 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 import openai
 import pytest
 
+from apikeys.models import ApiKey
+from apikeys.services import revoke_key
+from apikeys.verification import digest_of
 from tests.fakes.inference_server import FakeInferenceServer
-from tests.gateway.conftest import Reply, ask, chat, wait_for
+from tests.gateway.conftest import Reply, Stage, ask, chat, wait_for
 from usage.ingest import drain
 from usage.models import UsageEvent
 
@@ -126,6 +130,20 @@ def test_a_failure_before_the_first_word_is_an_ordinary_error(url: str, secret: 
     assert reply.status == 502
     assert reply.error["type"] == "server_error"
     assert b"10.0.0.7" not in reply.body
+
+
+def test_a_revoked_keys_running_stream_ends_within_five_seconds(
+    url: str, mint: Callable[..., str], stage: Stage, fake: FakeInferenceServer
+) -> None:
+    secret = mint()
+    before = fake.ledger.requests
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(stream, url, secret, {"tokens": 10_000, "rate": 20})
+        wait_for(lambda: fake.ledger.requests > before and fake.last().sent_tokens > 2)
+        revoke_key(key=ApiKey.objects.get(digest=digest_of(secret)), by=stage.ada)
+        *_chunks, last = events(running.result(timeout=5).body)
+    assert last["error"]["code"] == "invalid_api_key"
+    assert wait_for(lambda: fake.last().closed_by == "client") < 1
 
 
 def hang_up(url: str, secret: str, fake: dict[str, Any], *, after_bytes: int, **fields: Any) -> None:

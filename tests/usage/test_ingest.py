@@ -1,0 +1,227 @@
+"""From the stream into the ledger: every event once, whatever is repeated, broken or killed on the way."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from django.db.models import Sum
+from django.utils import timezone
+
+from accounts.models import Project, User
+from apikeys.services import mint_key
+from common import redis as servers
+from common.ids import new_id, uuid7
+from usage.events import DEAD_LETTERS, GROUP, STREAM, Event, PoisonError
+from usage.ingest import drain
+from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
+
+ROOT = Path(__file__).parents[2]
+FEW = Event(
+    id="",
+    request_id="",
+    source="key",
+    organization_id="org_1",
+    project_id="proj_1",
+    key_id="key_1",
+    user_id="",
+    model="m",
+    backend="b",
+    endpoint="chat/completions",
+    status=200,
+    error_code="",
+    is_streamed=False,
+    is_estimated=False,
+    prompt_tokens=3,
+    cached_tokens=1,
+    completion_tokens=5,
+    cost_nano=7,
+    latency_ms=20,
+    first_token_ms=None,
+)
+
+
+def uuid7_at(moment: datetime) -> str:
+    value = uuid7().int & (1 << 80) - 1 | int(moment.timestamp() * 1000) << 80
+    return f"{value:032x}"
+
+
+def event(**fields: Any) -> Event:
+    return replace(FEW, **{"id": uuid7().hex, "request_id": new_id("req"), **fields})
+
+
+def emit(*events: Event) -> None:
+    pipeline = servers.durable().pipeline(transaction=False)
+    for one in events:
+        pipeline.xadd(STREAM, {"e": one.encode().decode()})
+    pipeline.execute()
+
+
+def waiting() -> int:
+    """Entries in the stream that are not yet in the ledger."""
+    return int(servers.durable().xlen(STREAM))  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def empty_stream() -> Iterator[None]:
+    servers.durable().delete(STREAM, DEAD_LETTERS)
+    yield
+    servers.durable().delete(STREAM, DEAD_LETTERS)
+
+
+@pytest.mark.django_db
+def test_it_works() -> None:
+    at = datetime(2026, 3, 1, 10, 7, 30, tzinfo=UTC)
+    emit(
+        event(id=uuid7_at(at), first_token_ms=9),
+        event(id=uuid7_at(at + timedelta(minutes=4)), status=502, error_code="server_error", completion_tokens=0),
+        event(id=uuid7_at(at + timedelta(minutes=5)), status=499),
+    )
+    assert drain() == 3
+    row = UsageEvent.objects.get(first_token_ms=9)
+    assert (row.at, row.prompt_tokens, row.cost_nano) == (at, 3, 7)
+    cells = {cell.bucket_at.minute: cell for cell in UsageRollup5Min.objects.all()}
+    assert {minute: (cell.requests, cell.errors, cell.completion_tokens) for minute, cell in cells.items()} == {
+        5: (1, 0, 5),
+        10: (2, 1, 5),
+    }
+    assert (cells[5].first_token_ms_sum, cells[5].first_token_count, cells[10].first_token_count) == (9, 1, 0)
+    quarters = UsageRollup15Min.objects.all()
+    assert [(cell.bucket_at.minute, cell.requests, cell.cost_nano) for cell in quarters] == [(0, 3, 21)]
+    assert timezone.now() - cells[5].updated_at < timedelta(seconds=30)
+    assert waiting() == 0
+
+
+@pytest.mark.django_db
+def test_an_event_that_comes_twice_counts_once() -> None:
+    one, other = event(), event()
+    emit(one, one, other)
+    assert drain() == 2
+    emit(one, other)
+    assert drain() == 0
+    assert UsageRollup5Min.objects.aggregate(sum=Sum("requests"))["sum"] == 2
+
+
+@pytest.mark.django_db
+def test_later_events_add_to_the_sums() -> None:
+    emit(*(event() for _ in range(2500)))
+    assert drain() == 2500
+    emit(event())
+    drain()
+    assert UsageRollup15Min.objects.aggregate(sum=Sum("cost_nano"))["sum"] == 2501 * 7
+
+
+POISON = ["", "{", "[]", "[1]", "7", '["1"]', '[2, "x"]', "\x00", "[" * 50_000]
+
+
+@pytest.mark.django_db
+def test_a_poison_event_goes_aside_and_blocks_nothing() -> None:
+    client = servers.durable()
+    for text in POISON:
+        client.xadd(STREAM, {"e": text})
+        emit(event())
+    client.xadd(STREAM, {"other": "x"})
+    assert drain() == len(POISON)
+    assert client.llen(DEAD_LETTERS) == len(POISON) + 1
+    assert waiting() == 0
+    assert drain() == 0
+
+
+WRONG: list[dict[str, Any]] = [
+    {"id": "x"},
+    {"id": "0" * 32},
+    {"model": "m" * 500},
+    {"model": "a\x00b"},
+    {"prompt_tokens": -1},
+    {"prompt_tokens": 2**40},
+    {"prompt_tokens": 1.5},
+    {"status": 99_999},
+    {"cost_nano": 2**70},
+    {"source": "magic"},
+    {"is_streamed": "yes"},
+    {"first_token_ms": "soon"},
+    {"model": None},
+]
+
+
+@pytest.mark.parametrize("fields", WRONG)
+def test_what_the_table_would_refuse_is_no_event(fields: dict[str, Any]) -> None:
+    with pytest.raises((PoisonError, TypeError)):
+        Event.decode(event(**fields).encode())
+
+
+@pytest.mark.django_db
+def test_a_killed_drains_batch_is_given_to_the_next() -> None:
+    emit(event())
+    client = servers.durable()
+    drain()
+    emit(event(), event())
+    client.xreadgroup(GROUP, "drain", {STREAM: ">"}, count=1)
+    assert drain() == 2
+    assert waiting() == 0
+
+
+@pytest.mark.django_db
+def test_a_keys_last_use_is_noted_at_most_once_a_minute(ada: User, project: Project) -> None:
+    key, _secret = mint_key(project=project, name="k", by=ada)
+    now = timezone.now()
+    for seconds, moved in ((0, True), (30, False), (90, True)):
+        before = key.last_used_at
+        emit(event(id=uuid7_at(now + timedelta(seconds=seconds)), key_id=key.public_id))
+        drain()
+        key.refresh_from_db()
+        assert (key.last_used_at != before) is moved
+
+
+DRAIN = "import django; django.setup(); from usage.ingest import drain\nwhile True: drain()"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_killing_the_drain_loses_nothing_and_counts_nothing_twice() -> None:
+    number, chance = 4_000, random.Random(5)
+    database = connection.settings_dict
+    place = f"{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "portal.settings",
+        "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@{place}",
+        "REDIS_URL": settings.REDIS_URL,
+        "DATABASE_POOL_SIZE": "0",
+    }
+    done = threading.Event()
+
+    def emit_all() -> None:
+        for start in range(0, number, 50):
+            emit(*(event(key_id=f"key_{(start + i) % 7}") for i in range(50)))
+            done.wait(0.05)
+
+    writer = threading.Thread(target=emit_all)
+    writer.start()
+    for _kill in range(3):
+        process = subprocess.Popen([sys.executable, "-c", DRAIN], cwd=ROOT, env=environment)
+        before = UsageEvent.objects.count()
+        deadline = time.monotonic() + 30
+        while UsageEvent.objects.count() == before and waiting() and time.monotonic() < deadline:
+            done.wait(0.005)
+        done.wait(chance.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done.set()
+    writer.join()
+    drain()
+    assert UsageEvent.objects.count() == number
+    for rollup in (UsageRollup5Min, UsageRollup15Min):
+        sums = rollup.objects.aggregate(requests=Sum("requests"), cost=Sum("cost_nano"))
+        assert sums == {"requests": number, "cost": number * 7}
+    assert waiting() == 0
