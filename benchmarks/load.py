@@ -110,9 +110,7 @@ class _Run:
         )
 
 
-async def _load(
-    url: str, body: bytes, *, secret: str, connections: int, seconds: float, first_event: bool
-) -> Result:
+async def _load(url: str, body: bytes, *, secret: str, connections: int, seconds: float, first_event: bool) -> Result:
     parts = urlsplit(url)
     request = (
         f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {secret}\r\n"
@@ -121,7 +119,7 @@ async def _load(
     run = _Run(connections=connections, seconds=seconds, first_event=first_event)
     loop = asyncio.get_running_loop()
     for _ in range(connections):
-        await loop.create_connection(lambda: _Caller(request, run), parts.hostname, parts.port)
+        await loop.create_connection(lambda: _Caller(request, run), parts.hostname or "", parts.port or 80)
     await run.done
     return run.result()
 

@@ -1,4 +1,4 @@
-"""The stack under measurement: fresh stores, the fake inference server, a gateway in one process, nginx as a plain proxy."""
+"""The stack under measurement: fresh stores, the fake inference server, one gateway process, nginx as a plain proxy."""
 
 import os
 import shutil
@@ -30,7 +30,10 @@ http {{
     upstream server {{ server 127.0.0.1:{fake}; keepalive 256; }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
-        location / {{ proxy_pass http://server; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; }}
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_buffering off;
+        location / {{ proxy_pass http://server; }}
     }}
 }}
 """

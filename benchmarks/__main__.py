@@ -1,0 +1,229 @@
+"""Runs every benchmark, prints ratios, and writes them with the machine described to docs/performance.md."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from benchmarks.load import Result, load
+from benchmarks.stack import ROOT, Stack, manage, stack
+
+REPORT = ROOT / "docs" / "performance.md"
+ROUNDS, SECONDS = 4, 2.0
+CONNECTIONS = (1, 16, 64)
+TARGETS = ("fake", "nginx", "gateway")
+MESSAGES = [{"role": "user", "content": "Say hello in three languages, please, and one word about each."}]
+WHOLE = orjson.dumps({"model": "fake-chat", "messages": MESSAGES, "max_tokens": 16})
+STREAMED = orjson.dumps({"model": "fake-chat", "messages": MESSAGES, "max_tokens": 16, "stream": True})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One target at one number of connections."""
+
+    target: str
+    connections: int
+    result: Result
+    requests: int
+    cpu_seconds: float | None
+
+
+def main() -> int:
+    """Measure, print, write."""
+    with stack() as running:
+        answered = _warm(running)
+        rows = [row for connections in CONNECTIONS for row in _whole(running, connections)]
+        first = {
+            target: _first_event(running, target) for target in ("fake", "nginx", "gateway") if _url(running, target)
+        }
+        ingest = _figures(running, "benchmarks.ingest")
+        answered += sum(row.requests for row in rows if row.target == "gateway") + first["gateway"].requests
+        assert ingest["metered"] == answered, f"{answered} calls were answered, {ingest['metered']} metered"
+        playground = _playground(running)
+    report = _report(rows, first, ingest, playground)
+    print(report)
+    REPORT.write_text(report)
+    return 0
+
+
+def _url(running: Stack, target: str) -> str:
+    return {"fake": running.fake, "nginx": running.nginx or "", "gateway": running.gateway}[target]
+
+
+def _warm(running: Stack) -> int:
+    """Bring everything up to speed; tells how many calls the gateway answered meanwhile."""
+    answered = 0
+    for target in TARGETS:
+        if url := _url(running, target):
+            for body in (WHOLE, STREAMED):
+                result = load(f"{url}/chat/completions", body, secret=running.secret, connections=4, seconds=1)
+                answered += result.requests if target == "gateway" else 0
+    return answered
+
+
+def _whole(running: Stack, connections: int) -> list[Row]:
+    """The targets one after the other, so that each has the machine to itself."""
+    rows = []
+    for target in TARGETS:
+        if not (url := _url(running, target)):
+            continue
+        before = _cpu_seconds(running.gateway_pid)
+        result, requests = _best(running, url, WHOLE, connections=connections, first_event=False)
+        spent = _cpu_seconds(running.gateway_pid) - before
+        cpu_seconds = spent / requests * 1000 if target == "gateway" else None
+        rows.append(Row(target, connections, result, requests, cpu_seconds))
+        print(f"{target} at {connections}: {result.requests_per_second:.0f}/s", file=sys.stderr)
+    return rows
+
+
+def _first_event(running: Stack, target: str) -> Row:
+    result, requests = _best(running, _url(running, target), STREAMED, connections=1, first_event=True)
+    return Row(target, 1, result, requests, None)
+
+
+def _best(running: Stack, url: str, body: bytes, *, connections: int, first_event: bool) -> tuple[Result, int]:
+    """The best of a few rounds, the one least disturbed by whatever else the machine does, and the calls of all."""
+    rounds = [
+        load(
+            f"{url}/chat/completions",
+            body,
+            secret=running.secret,
+            connections=connections,
+            seconds=SECONDS,
+            first_event=first_event,
+        )
+        for _ in range(ROUNDS)
+    ]
+    for one in rounds:
+        assert not one.failed, f"{one.failed} calls failed at {url}"
+    return min(rounds, key=lambda one: one.p50), sum(one.requests for one in rounds)
+
+
+def _playground(running: Stack) -> dict[str, float]:
+    command = [sys.executable, "-m", "celery", "-A", "portal", "--quiet", "worker", "-Q", "inference", "-P", "threads"]
+    worker = subprocess.Popen([*command, "-c", "16", "-l", "warning"], cwd=ROOT, env=running.environment)
+    try:
+        return _figures(running, "benchmarks.playground")
+    finally:
+        worker.terminate()
+        worker.wait(30)
+
+
+def _figures(running: Stack, module: str) -> dict[str, float]:
+    """What the `main` of a module prints, with Django set up."""
+    output = manage(running.environment, "shell", "-v", "0", "-c", f"from {module} import main; main()")
+    figures: dict[str, float] = orjson.loads(output.splitlines()[-1])
+    return figures
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far; zero where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _machine() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    load_now = f", load average {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
+    return f"{os.cpu_count()} cores ({model}), {platform.system()}, Python {platform.python_version()}{load_now}"
+
+
+def _report(rows: list[Row], first: dict[str, Row], ingest: dict[str, float], playground: dict[str, float]) -> str:
+    table = "\n".join(_line(row, rows) for row in rows)
+    added = {
+        row.connections: row.result.p50 - _same(rows, "fake", row.connections).result.p50
+        for row in rows
+        if row.target == "gateway"
+    }
+    cpu = next(row.cpu_seconds for row in reversed(rows) if row.cpu_seconds) or 1.0
+    waits = "\n".join(
+        f"| {_name(row.target)} | {row.result.p50:.2f} | {row.result.p99:.2f} "
+        f"| {row.result.p50 - first['fake'].result.p50:+.2f} |"
+        for row in first.values()
+    )
+    return f"""# Performance
+
+`make bench` measures this and writes this page. Everything runs on one machine, which the load generator and the fake
+inference server share, so read the ratios rather than the bare numbers. Each figure is the best of {ROUNDS} rounds.
+
+Measured on {time.strftime("%Y-%m-%d", time.gmtime())}: {_machine()}.
+
+## Calls that are not streamed
+
+One web process with everything on: key, limits, admit and settle in Redis, usage event. The fake inference server
+answers 16 tokens at once; nginx is a plain proxy in front of it.
+
+| target | connections | requests/s | p50 ms | p99 ms | of the fake alone | of nginx | CPU s per 1,000 |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+{table}
+
+The gateway adds {added[1]:.2f} ms at the median to a call on one connection. Its process needs {cpu:.2f} s of processor
+time for 1,000 calls at {CONNECTIONS[-1]} connections: a core that does nothing else serves {1000 / cpu:,.0f} calls/s.
+
+## Streams
+
+Milliseconds from the request to the first event, on one connection.
+
+| target | p50 ms | p99 ms | added at p50 |
+| --- | ---: | ---: | ---: |
+{waits}
+
+## Playground
+
+A run is a row and a Celery message before it is a call. From the row to the worker it takes {playground["hop"]:.1f} ms
+at the median, to the first word {playground["first_word"]:.1f} ms.
+
+## Usage events
+
+From the Redis stream to committed events and roll-ups: **{ingest["ingest"]:,.0f} events/s** by one process, of 500 keys
+and 8 models. PostgreSQL's own `COPY` of the same rows, without an index or a sum, takes {ingest["copy"]:,.0f} rows/s:
+the ingest reaches {ingest["ingest"] / ingest["copy"]:.0%} of that.
+
+Each of the {ingest["metered"]:,.0f} calls that the gateway answered above is in the ledger, and none is there twice.
+"""
+
+
+def _line(row: Row, rows: list[Row]) -> str:
+    result = row.result
+    shares = [_share(row, rows, other) for other in ("fake", "nginx")]
+    cpu = f"{row.cpu_seconds:.2f}" if row.cpu_seconds else ""
+    cells = [
+        _name(row.target),
+        str(row.connections),
+        f"{result.requests_per_second:,.0f}",
+        f"{result.p50:.2f}",
+        f"{result.p99:.2f}",
+        *shares,
+        cpu,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(row: Row, rows: list[Row], other: str) -> str:
+    if row.target != "gateway" or not any(found.target == other for found in rows):
+        return ""
+    return f"{row.result.requests_per_second / _same(rows, other, row.connections).result.requests_per_second:.3f}"
+
+
+def _same(rows: list[Row], target: str, connections: int) -> Row:
+    return next(row for row in rows if row.target == target and row.connections == connections)
+
+
+def _name(target: str) -> str:
+    return {"fake": "fake server alone", "nginx": "nginx", "gateway": "Lyceum"}[target]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
