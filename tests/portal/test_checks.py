@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+from pytest_django.fixtures import Settings
 
+from portal import env
+from portal.checks import refuse_wrong_configuration
 from portal.env import BASE_DIR
 
 SECURE = {
@@ -38,29 +42,52 @@ def test_it_works() -> None:
     assert start().stdout == "fine\n"
 
 
+@pytest.fixture
+def production(settings: Settings) -> Settings:
+    """Settings that may start in production."""
+    settings.PRODUCTION = settings.SESSION_COOKIE_SECURE = settings.CSRF_COOKIE_SECURE = settings.SECRET_KEY_IS_SET = (
+        True
+    )
+    settings.EMAIL_URL = "smtp://127.0.0.1:25"
+    settings.ALLOWED_HOSTS = ["ai.example.com"]
+    return settings
+
+
 @pytest.mark.parametrize(
-    ("changes", "complaint"),
+    ("name", "value", "complaint"),
     [
-        ({"DEBUG": "1"}, "DEBUG is on in production"),
-        ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
-        ({"SECRET_KEY": "django-insecure-" + "x" * 50}, "SECRET_KEY is a default or too short"),
-        ({"FIELD_ENCRYPTION_KEYS": "short"}, "FIELD_ENCRYPTION_KEYS holds something that is no Fernet key"),
-        ({"FIELD_ENCRYPTION_KEYS": ""}, "FIELD_ENCRYPTION_KEYS is not set"),
-        ({"KEY_PEPPERS": ""}, "KEY_PEPPERS is not set"),
-        ({"KEY_PEPPERS": "pepper"}, "KEY_PEPPERS must be versions and secrets"),
-        ({"DATABASE_URL": ""}, "No PostgreSQL"),
-        ({"EMAIL_URL": ""}, "No mail server"),
-        ({"PUBLIC_URL": "HTTPS://AI.example.com", "EMAIL_URL": ""}, "No mail server"),
-        ({"PUBLIC_URL": "ai.example.com"}, "PUBLIC_URL is no address of a site"),
-        ({"API_KEY_PREFIX": "a_b"}, "API_KEY_PREFIX must be 2 to 12 letters or digits"),
-        ({"PORT": "eighty"}, "PORT must be a whole number, not 'eighty'"),
-        ({"DEBUG": "perhaps"}, "DEBUG must be true or false, not 'perhaps'"),
+        ("DEBUG", True, "DEBUG is on in production"),
+        ("SESSION_COOKIE_SECURE", False, "Session or CSRF cookie is not secure"),
+        ("SECRET_KEY_IS_SET", False, "SECRET_KEY is not set"),
+        ("SECRET_KEY", "django-insecure-" + "x" * 50, "SECRET_KEY is a default or too short"),
+        ("FIELD_ENCRYPTION_KEYS", ["short"], "FIELD_ENCRYPTION_KEYS holds something that is no Fernet key"),
+        ("FIELD_ENCRYPTION_KEYS", [], "FIELD_ENCRYPTION_KEYS is not set"),
+        ("KEY_PEPPERS", [], "KEY_PEPPERS is not set"),
+        ("KEY_PEPPERS", ["pepper"], "KEY_PEPPERS must be versions and secrets"),
+        ("DATABASE_URL", "", "No PostgreSQL"),
+        ("EMAIL_URL", "", "No mail server"),
+        ("ALLOWED_HOSTS", ["*"], "ALLOWED_HOSTS admits any host"),
     ],
 )
-def test_a_fault_stops_the_start_and_is_named(changes: dict[str, str], complaint: str) -> None:
-    outcome = start(**changes)
+def test_a_fault_is_named(production: Settings, name: str, value: object, complaint: str) -> None:
+    setattr(production, name, value)
+    with pytest.raises(ImproperlyConfigured, match=complaint):
+        refuse_wrong_configuration()
+
+
+def test_a_fault_stops_the_start() -> None:
+    outcome = start(DEBUG="1", PORT="8000")
     assert outcome.returncode != 0
-    assert complaint in outcome.stderr
+    assert "DEBUG is on in production" in outcome.stderr
+
+
+def test_a_value_of_the_wrong_kind_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "eighty")
+    monkeypatch.setenv("DEBUG", "perhaps")
+    with pytest.raises(ValueError, match="PORT must be a whole number, not 'eighty'"):
+        env.integer("PORT", 8000)
+    with pytest.raises(ValueError, match="DEBUG must be true or false, not 'perhaps'"):
+        env.flag("DEBUG", False)
 
 
 def test_outside_production_missing_secrets_are_made_once(tmp_path: Path) -> None:
