@@ -2,7 +2,7 @@
 
 from django.http import Http404
 
-from accounts.models import User
+from accounts.models import Membership, Project, Role, User
 from apikeys.models import ApiKey
 
 
@@ -16,3 +16,9 @@ def key_for(user: User, public_id: str) -> ApiKey:
     if key is None:
         raise Http404
     return key
+
+
+def may_change_keys(user: User, project: Project) -> bool:
+    """Whether the user may make and revoke the project's keys; a viewer only reads."""
+    memberships = Membership.objects.filter(organization=project.organization, user=user)
+    return memberships.exclude(role=Role.VIEWER).exists()

@@ -1,5 +1,6 @@
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -7,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.access import AuthedRequest, current_project
-from apikeys.access import key_for
+from apikeys.access import key_for, may_change_keys
 from apikeys.forms import KeyForm
 from apikeys.models import ApiKey
 from apikeys.services import MintedAlreadyError, mint_key, revoke_key
@@ -20,6 +21,9 @@ from common.paging import keyset_page
 def index(request: AuthedRequest) -> HttpResponse:
     """The project's keys. A POST mints one and shows it on the page it answers with, the only time it is readable."""
     project = current_project(request)
+    may_change = may_change_keys(request.user, project)
+    if request.method == "POST" and not may_change:
+        raise PermissionDenied
     form = KeyForm(request.POST or None)
     secret = minted = None
     if request.method == "POST" and form.is_valid():
@@ -31,7 +35,14 @@ def index(request: AuthedRequest) -> HttpResponse:
         form = KeyForm()
     page = keyset_page(ApiKey.objects.for_keys_page(project), by="created_at", cursor=request.GET.get("cursor"))
     status = 400 if form.errors else 200
-    context = {"project": project, "page": page, "form": form, "secret": secret, "minted": minted}
+    context = {
+        "project": project,
+        "page": page,
+        "form": form,
+        "secret": secret,
+        "minted": minted,
+        "may_change": may_change,
+    }
     return render(request, "apikeys/list.html", context, status=status)
 
 
@@ -39,6 +50,8 @@ def index(request: AuthedRequest) -> HttpResponse:
 @require_POST
 def revoke(request: AuthedRequest, key_id: str) -> HttpResponse:
     key = key_for(request.user, key_id)
+    if not may_change_keys(request.user, key.project):
+        raise PermissionDenied
     revoke_key(key=key, by=request.user)
     messages.success(
         request, _("Key “%(name)s” is revoked. Calls with it are refused from now on.") % {"name": key.name}

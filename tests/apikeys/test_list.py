@@ -58,6 +58,6 @@ def test_its_queries_do_not_grow_with_the_keys(
 ) -> None:
     for number in range(12):
         mint_key(project=project, name=f"key {number}", by=ada)
-    # session, user, project, keys with their makers, unread notifications, projects of the switcher
-    with django_assert_num_queries(6):
+    # session, user, project, role, keys with their makers, unread notifications, projects of the switcher
+    with django_assert_num_queries(7):
         ada_client.get(URL)

@@ -2,7 +2,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from accounts.models import Project, User
+from accounts.models import Project, Role, User
 from apikeys.models import ApiKey
 from apikeys.services import mint_key, revoke_key
 from apikeys.signals import key_changed
@@ -50,6 +50,17 @@ def test_a_stranger_gets_404(key: ApiKey, cyd_client: Client) -> None:
     assert cyd_client.post(f"/keys/{key.public_id}/revoke/").status_code == 404
     key.refresh_from_db()
     assert not key.is_revoked
+
+
+def test_a_viewer_only_reads(key: ApiKey, ben: User, ben_client: Client) -> None:
+    ben.memberships.filter(organization=key.project.organization).update(role=Role.VIEWER)
+    ben_client.post(f"/projects/{key.project.public_id}/choose/")
+    page = ben_client.get("/keys/").content.decode()
+    assert key.name in page
+    assert "/revoke/" not in page
+    assert ben_client.post("/keys/", {"name": "mine"}).status_code == 403
+    assert ben_client.post(f"/keys/{key.public_id}/revoke/").status_code == 403
+    assert not ApiKey.objects.get().is_revoked
 
 
 def test_a_link_cannot_revoke(key: ApiKey, ada_client: Client) -> None:
