@@ -7,6 +7,7 @@ import pytest
 from django.conf import LazySettings
 from django.core.cache import cache
 from django.test import Client
+from django.utils import translation
 
 from accounts.models import Membership, Organization, Project, Role, User
 from accounts.services import open_workspace
@@ -86,6 +87,14 @@ def sam_client(sam: User) -> Client:
 def quick_passwords(settings: LazySettings) -> None:
     """Argon2 costs what it should; a test of anything else need not pay for it."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def fresh_language() -> Iterator[None]:
+    """A page asked for in Chinese leaves its thread speaking Chinese; the next test begins in English."""
+    translation.activate("en")
+    yield
+    translation.activate("en")
 
 
 @pytest.fixture(autouse=True)

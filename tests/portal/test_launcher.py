@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import lyceum
+from portal.embedded.program import free_port
 
 OUTPUTS = {
     "error: failed to write to file: No space left on device (os error 28)": "the disk is full",
@@ -129,7 +130,11 @@ def test_a_python_without_venv_is_told_what_to_install(tmp_path: Path) -> None:
     )
     command = [sys.executable, str(tmp_path / "lyceum.py"), "run"]
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False
+        command,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert done.stderr.endswith("apt install python3-venv\n")
