@@ -84,8 +84,8 @@ class _Call:
         self.asked_output = endpoint.asked_output_tokens(body)
         self.prompt: PromptSize = prompt_size(body, payload_bytes=len(payload), context_window=model.context_window)
         options = body.get("stream_options")
-        wants_usage = isinstance(options, dict) and options.get("include_usage") is True
-        self.stream = ChatStream(model=model.name, wants_usage=wants_usage) if self.is_streamed else None
+        self.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+        self.stream: ChatStream | None = None
         self.started = time.perf_counter()
         self.first_token_at: float | None = None
         self.backend = ""
@@ -96,6 +96,11 @@ class _Call:
         self.ended_by: ApiError | None = None
         self.settled: asyncio.Future[Any] | None = None
         self.usage: CallUsage | None = None
+
+    def open_stream(self) -> ChatStream:
+        """The stream of a new attempt; nothing of an earlier one was delivered."""
+        self.stream = ChatStream(model=self.model.name, wants_usage=self.wants_usage)
+        return self.stream
 
     @property
     def bound_output(self) -> int:
@@ -224,6 +229,7 @@ class Frames(AsyncIterator[bytes]):
         self._splitter = opening.splitter
         self._pieces = opening.pieces
         self._ready: list[bytes] = opening.frames
+        self._failure = opening.failure
         self._is_over = False
 
     def __aiter__(self) -> Self:
@@ -234,6 +240,8 @@ class Frames(AsyncIterator[bytes]):
             while not self._ready:
                 if self._is_over:
                     raise StopAsyncIteration
+                if self._failure is not None:
+                    raise self._failure
                 if self._stream.is_done:
                     await self._complete()
                 else:
@@ -314,6 +322,7 @@ class _Opening:
     splitter: EventSplitter
     pieces: AsyncIterator[bytes]
     frames: list[bytes]
+    failure: ApiError | None = None
 
 
 async def recorded(call: _Call) -> None:
@@ -471,12 +480,13 @@ class MeteredCalls:
                 f"{route.base_url}/{call.endpoint.path}", credential=route.credential, payload=payload
             )
             call.reply = reply
-            if call.stream is not None:
-                opening = await _begin(reply, call.stream)
+            if call.is_streamed:
+                stream = call.open_stream()
+                opening = await _begin(reply, stream)
                 is_streaming = True
-                if call.stream.has_content:
+                if stream.has_content:
                     call.first_token_at = time.perf_counter()
-                return Answer(call, source=Frames(self, call, call.stream, route, opening))
+                return Answer(call, source=Frames(self, call, stream, route, opening))
             answer, count, is_estimated = await _read_whole(reply, call)
         finally:
             call.upstream_seconds += time.perf_counter() - asked_at
@@ -527,6 +537,11 @@ async def _begin(reply: Reply, stream: ChatStream) -> _Opening:
     except UpstreamTimeoutError as error:
         raise AttemptFailedError(error, elsewhere=False) from error
     except ApiError as error:
+        if stream.has_content:
+            # Words came before the failure, all in one read: they are delivered and counted, and then it is told.
+            opening.failure = error
+            has_begun = True
+            return opening
         raise AttemptFailedError(error, elsewhere=isinstance(error, UpstreamError)) from error
     finally:
         if not has_begun:

@@ -220,7 +220,8 @@ class Connection(asyncio.Protocol):
 
     def _die(self, entry: Entry) -> None:
         self._ledger.close(entry, "died")
-        self._transport.abort()
+        # Closed, not aborted: a reset would take along what was sent before it and not yet read.
+        self._transport.close()
 
 
 def _tokens(body: dict[str, Any], fake: dict[str, Any]) -> int:
