@@ -5,3 +5,12 @@ from django.utils.translation import gettext_lazy as _
 class ApiKeysConfig(AppConfig):
     name = "apikeys"
     verbose_name = _("API keys")
+
+    def ready(self) -> None:
+        from django.db.models.signals import post_delete
+
+        from apikeys.models import ApiKey
+        from apikeys.services import announce_deleted
+
+        # In the admin, or with its project: a deleted key ends at once, as a revoked one does.
+        post_delete.connect(announce_deleted, sender=ApiKey, dispatch_uid="apikeys.announce_deleted")

@@ -60,3 +60,7 @@ def change_key(*, key: ApiKey) -> None:
 def _announce(key: ApiKey) -> None:
     # After commit: told earlier, a gateway could read the old row back into its cache.
     transaction.on_commit(lambda: key_changed.send(sender=ApiKey, digest=key.digest), robust=True)
+
+
+def announce_deleted(sender: type[ApiKey], instance: ApiKey, **kwargs: object) -> None:
+    _announce(instance)

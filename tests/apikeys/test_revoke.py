@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks
@@ -28,21 +30,33 @@ def test_a_second_click_changes_nothing(key: ApiKey, ada: User, ben: User) -> No
     assert key.revoked_by == ada
 
 
-def test_it_is_announced_after_commit(
-    key: ApiKey, ada: User, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
-) -> None:
-    heard: list[str] = []
+@pytest.fixture
+def heard() -> Iterator[list[str]]:
+    """Digests of the keys that were announced as changed."""
+    digests: list[str] = []
 
     def listen(sender: object, digest: str, **kwargs: object) -> None:
-        heard.append(digest)
+        digests.append(digest)
 
     key_changed.connect(listen)
-    try:
-        with django_capture_on_commit_callbacks(execute=True):
-            revoke_key(key=key, by=ada)
-            assert heard == []
-    finally:
-        key_changed.disconnect(listen)
+    yield digests
+    key_changed.disconnect(listen)
+
+
+def test_it_is_announced_after_commit(
+    key: ApiKey, ada: User, heard: list[str], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        revoke_key(key=key, by=ada)
+        assert heard == []
+    assert heard == [key.digest]
+
+
+def test_a_deleted_project_takes_its_keys_along(
+    key: ApiKey, heard: list[str], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        key.project.delete()
     assert heard == [key.digest]
 
 
