@@ -370,8 +370,8 @@ def refuse_second_start() -> None:
             file.seek(0)
             raise Stop(f"Lyceum already runs from this folder: {file.read().strip() or 'it is starting'}.") from None
     port = os.environ.get("PORT") or "8000"
-    if not port.isdigit():
-        raise Stop(f"PORT must be a number, not {port!r}.")
+    if not (port.isdecimal() and 0 < int(port) < 65_536):
+        raise Stop(f"PORT must be a number from 1 to 65535, not {port!r}.")
     # After a crash it may be our own leftovers that listen there; the supervisor ends those first.
     if not (var / "processes.json").exists():
         with socket.socket() as caller:

@@ -56,7 +56,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         operator_arrived.send(sender=type(user), user=user, wants_sample_data=answers["sample_data"])
         messages.success(request, _("Welcome. You are staff here: the Operate section on the left is yours."))
-        return redirect("quickstart")
+        return redirect("catalog:backends")
     return render(request, "accounts/setup.html", {"form": form}, status=400 if form.errors else 200)
 
 

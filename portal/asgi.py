@@ -4,6 +4,7 @@ Long-lived streams never pass through Django, whose ASGI handler pins a thread f
 """
 
 import os
+import warnings
 from contextlib import AsyncExitStack
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
@@ -13,6 +14,8 @@ from django.core.handlers.asgi import ASGIHandler
 from starlette.types import Message, Receive, Scope, Send
 
 django.setup(set_prefix=False)
+# Static files come as synchronous iterators; reading one whole is what a file of this size deserves.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 
 from common.context import current_request_id
 from common.ids import request_id

@@ -32,10 +32,14 @@ def _runtime() -> dict[str, str]:
     return {name: str(value) for name, value in values.items()}
 
 
-def text(name: str, default: str = "") -> str:
-    """The variable as it stands; an empty one counts as not set."""
+def text(name: str, default: str = "", *, pair: str = "") -> str:
+    """The variable as it stands; an empty one counts as not set.
+
+    When the environment sets the variable `pair`, what `make run` wrote for this one belongs to another portal.
+    """
     DEFAULTS[name] = default
-    return os.environ.get(name) or _runtime().get(name) or default
+    runtime = {} if os.environ.get(pair) else _runtime()
+    return os.environ.get(name) or runtime.get(name) or default
 
 
 def secret(name: str, *, make: bool) -> str:

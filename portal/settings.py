@@ -52,7 +52,7 @@ API_KEY_PREFIX = env.text("API_KEY_PREFIX", "lyc")
 
 DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", 8)
 REDIS_URL = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
-REDIS_VOLATILE_URL = env.text("REDIS_VOLATILE_URL", REDIS_URL)
+REDIS_VOLATILE_URL = env.text("REDIS_VOLATILE_URL", REDIS_URL, pair="REDIS_URL")
 
 _database: dict[str, Any] = dict(environ.Env.db_url_config(DATABASE_URL or "postgres://lyceum@127.0.0.1:5432/lyceum"))
 _database["ENGINE"] = "django.db.backends.postgresql"

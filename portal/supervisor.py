@@ -412,12 +412,11 @@ def run() -> int:
     signal.signal(signal.SIGTERM, on_signal)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup it stays ignored
         signal.signal(signal.SIGHUP, on_signal)
-    began = time.monotonic()
     try:
         portal.start()
         portal.wait_until_ready()
         if not portal.stopping.is_set():
-            say(f"ready after {time.monotonic() - began:.1f} s; Ctrl-C stops it; logs are in {var / 'log'}")
+            say(f"ready; Ctrl-C stops it; logs are in {var / 'log'}")
             say(f"http://localhost:{port}")
             portal.first_start()
         portal.stopping.wait()

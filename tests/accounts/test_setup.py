@@ -27,7 +27,7 @@ def arrivals() -> Iterator[list[bool]]:
 def test_it_works(client: Client, arrivals: list[bool]) -> None:
     url = f"/setup/{invite_operator()}/"
     assert client.get(url).status_code == 200
-    assert client.post(url, FORM).headers["Location"] == "/quickstart/"
+    assert client.post(url, FORM).headers["Location"] == "/backends/"
     assert User.objects.get().is_staff
     assert client.get("/admin/").status_code == 200
     assert arrivals == [False]

@@ -197,9 +197,10 @@ def become_staff(stack: Stack, page: Page) -> None:
         page.fill("input[name=email]", OPERATOR)
         page.fill("input[name=password]", PASSWORD)
         page.click("main form button.btn-primary")
+        expect(page).to_have_url(re.compile("/backends/$"))
     else:
         page.goto("/accounts/login/")
         page.fill("input[name=login]", OPERATOR)
         page.fill("input[name=password]", PASSWORD)
         page.click("main form button.btn-primary")
-    expect(page).to_have_url(re.compile("/quickstart/$"))
+        expect(page).to_have_url(re.compile("/quickstart/$"))

@@ -103,3 +103,16 @@ def test_outside_production_missing_secrets_are_made_once(tmp_path: Path) -> Non
 def test_production_never_makes_its_own(tmp_path: Path) -> None:
     assert "KEY_PEPPERS is not set" in start(KEY_PEPPERS="", LYCEUM_VAR=str(tmp_path)).stderr
     assert not (tmp_path / "secrets.json").exists()
+
+
+def test_another_portals_volatile_redis_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runtime.json").write_text('{"REDIS_VOLATILE_URL": "redis://127.0.0.1:1/0"}')
+    monkeypatch.setenv("LYCEUM_VAR", str(tmp_path))
+    monkeypatch.delenv("REDIS_VOLATILE_URL")
+    env._runtime.cache_clear()
+    try:
+        assert env.text("REDIS_VOLATILE_URL", "the same", pair="REDIS_URL") == "the same"
+        monkeypatch.delenv("REDIS_URL")
+        assert env.text("REDIS_VOLATILE_URL", "the same", pair="REDIS_URL") == "redis://127.0.0.1:1/0"
+    finally:
+        env._runtime.cache_clear()

@@ -111,7 +111,9 @@ def test_a_taken_port_is_told_before_any_set_up(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_no_number_is_told(tmp_path: Path) -> None:
-    assert start("run", PORT="http", LYCEUM_VAR=str(tmp_path)).stderr == "PORT must be a number, not 'http'.\n"
+    for port in ("http", "0", "65536", "80000"):
+        refusal = start("run", PORT=port, LYCEUM_VAR=str(tmp_path)).stderr
+        assert refusal == f"PORT must be a number from 1 to 65535, not {port!r}.\n"
 
 
 def test_a_state_folder_that_may_not_be_made_is_told() -> None:

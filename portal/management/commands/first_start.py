@@ -21,7 +21,7 @@ class Command(BaseCommand):
         link = settings.PUBLIC_URL + reverse("accounts:setup", args=[invite_operator()])
         self.stdout.write(f"No staff account yet. Make the first with this link, which works once:\n  {link}")
         self.stdout.write(
-            "It offers sample data to look around in; `manage.py sample_data --remove` takes it away again."
+            "It offers sample data to look around in; `.venv/bin/python manage.py sample_data --remove` takes it away."
         )
         connected = set(Backend.objects.values_list("base_url", flat=True))
         for server in find_local_servers():
