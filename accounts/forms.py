@@ -30,7 +30,8 @@ class OperatorForm(forms.Form):
         label=_("Fill the portal with sample data"),
         required=False,
         help_text=_(
-            "People, a month of usage and a forum to look around in, all labelled as samples. One command removes them."
+            "People, a month of usage and a forum to look around in, all labelled as samples. The usage is that of two "
+            "sample organizations: switch to them at the top left. One command removes it all."
         ),
     )
 
