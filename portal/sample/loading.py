@@ -142,7 +142,7 @@ def _event(project: Project, key: ApiKey, at: datetime, chance: random.Random) -
         key_id=key.public_id,
         user_id=key.created_by.public_id if key.created_by else "",
         model=model.name,
-        backend="sample",
+        backend="" if failed else "sample",
         endpoint="embeddings" if embeds else "chat/completions",
         status=429 if failed else 200,
         error_code="rate_limit_exceeded" if failed else "",
@@ -170,7 +170,7 @@ def _load_question(sample: SampleQuestion, people: dict[str, User]) -> None:
     Post.objects.filter(pk=given.post.pk).update(created_at=answered_at)
     PostRevision.objects.filter(post=question.post).update(created_at=asked_at)
     PostRevision.objects.filter(post=given.post).update(created_at=answered_at)
-    Question.objects.filter(pk=question.pk).update(last_activity_at=answered_at)
+    Question.objects.filter(pk=question.pk).update(created_at=asked_at, last_activity_at=answered_at)
 
 
 def _vote(post: Post, votes: int, people: dict[str, User]) -> None:

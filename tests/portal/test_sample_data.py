@@ -1,8 +1,10 @@
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import call_command
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Organization, User
 from community.models import Flag, Post, Tag
@@ -28,6 +30,7 @@ def test_it_works(sam: User, sam_client: Client) -> None:
     answered = Question.objects.filter(is_solved=True)
     assert answered.count() == 30
     assert {question.post.language for question in answered.select_related("post")} == {"en", "zh-hans"}
+    assert not answered.filter(created_at__gte=timezone.now() - timedelta(hours=1)).exists()
     assert Flag.objects.open().count() == 4
     assert not any(user.has_usable_password() for user in User.objects.filter(is_sample=True))
     project = Organization.objects.filter(is_sample=True).first().projects.get()  # type: ignore[union-attr]
