@@ -169,7 +169,7 @@ def test_the_way_through(stack: Stack, visit: Callable[[], Page], language: str,
     staff = visit()
     become_staff(stack, staff)
     staff.goto("/moderation/")
-    case = staff.locator("form[action*='/moderation/posts/']").first
+    case = staff.locator("section", has_text=title).locator("form[action*='/moderation/posts/']")
     case.locator("input[name=reason]").fill("Looks like advertising.")
     case.locator("button[value=hide]").click()
     cyd.goto(question_url)
