@@ -24,15 +24,19 @@ def excerpt(body: str, query: str) -> list[Piece]:
     first = pattern.search(body) if pattern else None
     start = max(0, first.start() - LENGTH // 3) if first else 0
     if start:
-        # Begin at a word where the script has spaces between words.
+        # Begin, and below end, between words where the script has spaces between words.
         space = body.find(" ", start, start + 20)
         start = space + 1 if space > 0 else start
-    shown = body[start : start + LENGTH]
+    end = min(start + LENGTH, len(body))
+    if end < len(body):
+        space = body.rfind(" ", end - 20, end + 1)
+        end = space if space > 0 else end
+    shown = body[start:end]
     pieces: list[Piece] = [Piece("…", False)] if start else []
     at = 0
     for match in pattern.finditer(shown) if pattern else ():
         pieces.append(Piece(shown[at : match.start()], False))
         pieces.append(Piece(match[0], True))
         at = match.end()
-    pieces.append(Piece(shown[at:] + ("…" if start + LENGTH < len(body) else ""), False))
+    pieces.append(Piece(shown[at:] + ("…" if end < len(body) else ""), False))
     return [piece for piece in pieces if piece.text]

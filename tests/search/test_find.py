@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from search.excerpts import excerpt
 from search.models import SearchDocument, Visibility
 from search.services import find, forget, index
 
@@ -105,3 +106,9 @@ def test_strangers_do_not_find_what_is_for_staff(client: Client, sam_client: Cli
     put("one", "Streaming for staff", visibility=Visibility.STAFF)
     assert "Streaming for staff" not in client.get("/search/", {"q": "streaming"}).content.decode()
     assert "Streaming for staff" in sam_client.get("/search/", {"q": "streaming"}).content.decode()
+
+
+def test_an_excerpt_ends_between_words() -> None:
+    pieces = excerpt("streaming " * 40, "streaming")
+    assert "".join(piece.text for piece in pieces).endswith("streaming…")
+    assert len("".join(piece.text for piece in excerpt("流式输出" * 100, "输出"))) > 150
