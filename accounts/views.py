@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import AuthedRequest, choose_project, project_for
 from accounts.forms import OperatorForm, ProfileForm
-from accounts.models import KeptMail
+from accounts.models import KeptMail, User
 from accounts.services import InvitationSpentError, accept_operator_invitation, operator_invitation_exists
 from accounts.signals import operator_arrived
 from common.redirects import next_address
@@ -45,19 +45,26 @@ def choose(request: AuthedRequest, project_id: str) -> HttpResponse:
 def setup(request: HttpRequest, token: str) -> HttpResponse:
     """The one-time page behind the link of the first start: the operator makes the first staff account."""
     if not operator_invitation_exists(token=token):
-        raise Http404
+        return _setup_over(request)
     form = OperatorForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         answers: dict[str, Any] = form.cleaned_data
         try:
             user = accept_operator_invitation(token=token, email=answers["email"], password=answers["password"])
         except InvitationSpentError:
-            raise Http404 from None
+            return _setup_over(request)
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         operator_arrived.send(sender=type(user), user=user, wants_sample_data=answers["sample_data"])
         messages.success(request, _("Welcome. You are staff here: the Operate section on the left is yours."))
         return redirect("catalog:backends")
     return render(request, "accounts/setup.html", {"form": form}, status=400 if form.errors else 200)
+
+
+def _setup_over(request: HttpRequest) -> HttpResponse:
+    """For a link that does not work: once there is a staff account, where to go on instead."""
+    if not User.objects.filter(is_staff=True).exists():
+        raise Http404
+    return render(request, "accounts/setup_used.html", status=410)
 
 
 @never_cache

@@ -21,4 +21,4 @@ class ForumConfig(AppConfig):
         places.register(PostKind.COMMENT, of_comments)
         for kind in KINDS:
             notifications.register(kind)
-        search.register(SEARCH_KIND, _("Question"))
+        search.register(SEARCH_KIND, _("Question"), plural=_("Questions"))

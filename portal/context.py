@@ -98,6 +98,7 @@ def frame(request: HttpRequest) -> dict[str, object]:
         "csp_nonce": getattr(request, "csp_nonce", ""),
         "nav": _sections(sections, request.path),
         "public_nav": _items(PUBLIC_PLACES, request.path),
+        "mail_is_kept": not settings.EMAIL_URL,
         "search_url": _url("search:results"),
         "switcher": SimpleLazyObject(lambda: _switcher(request)),
     }

@@ -3,11 +3,13 @@
 from django.utils.functional import Promise
 
 _labels: dict[str, str | Promise] = {}
+_plurals: dict[str, str | Promise] = {}
 
 
-def register(kind: str, label: str | Promise) -> None:
-    """Name a kind of document; `label` is lazily translated."""
+def register(kind: str, label: str | Promise, *, plural: str | Promise = "") -> None:
+    """Name a kind of document, one and, where that is another word, many; both are lazily translated."""
     _labels[kind] = label
+    _plurals[kind] = plural or label
 
 
 def label_of(kind: str) -> str:
@@ -16,5 +18,5 @@ def label_of(kind: str) -> str:
 
 
 def labels() -> dict[str, str]:
-    """Every named kind and its name in the reader's language."""
-    return {kind: str(label) for kind, label in _labels.items()}
+    """Every named kind and what many of it are called in the reader's language."""
+    return {kind: str(label) for kind, label in _plurals.items()}

@@ -36,8 +36,10 @@ def test_it_works(client: Client, arrivals: list[bool]) -> None:
 def test_the_link_works_once(client: Client) -> None:
     url = f"/setup/{invite_operator()}/"
     client.post(url, FORM)
-    assert Client().get(url).status_code == 404
-    assert Client().post(url, {**FORM, "email": "eve@example.com"}).status_code == 404
+    used = Client().get(url)
+    assert used.status_code == 410
+    assert "This link was used already" in used.content.decode()
+    assert Client().post(url, {**FORM, "email": "eve@example.com"}).status_code == 410
     assert User.objects.count() == 1
 
 

@@ -59,3 +59,18 @@ def test_mail_comes_in_the_language_one_signed_up_in_until_another_is_chosen(cli
     assert User.objects.get().language == "zh-hans"
     client.post("/settings/", {"name": "Grace", "language": "en"})
     assert User.objects.get().language == "en"
+
+
+def test_without_a_mail_server_the_message_names_the_page_that_keeps_the_mail(
+    client: Client, settings: LazySettings
+) -> None:
+    settings.EMAIL_URL = ""
+    page = client.post(URL, FORM, follow=True).content.decode()
+    assert "is kept on the Mail page" in page
+    assert "on its way" not in page
+
+
+def test_with_a_mail_server_the_mail_is_on_its_way(client: Client, settings: LazySettings) -> None:
+    settings.EMAIL_URL = "smtp://mail.example.com"
+    page = client.post(URL, FORM, follow=True).content.decode()
+    assert "is on its way to grace@example.com" in page

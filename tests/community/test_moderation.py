@@ -237,3 +237,11 @@ def test_the_queue_costs_the_same_however_long(
     # Session, user; the posts, their flags, records of flaggers and authors, places; my last acts; the
     # projects and the unread count of the frame.
     assert len(queries) == 10
+
+
+def test_dismissing_names_the_author_as_the_author(sam_client: Client, ben: User, flag: Flag) -> None:
+    page = " ".join(decide(sam_client, flag.post, "dismiss").split())
+    assert f"Dismissed flags on a post</span> by {ben.display_name}" in page
+    assert "Reopened flags on a post" in " ".join(
+        [undo(sam_client), sam_client.get("/moderation/log/").content.decode()]
+    )

@@ -179,3 +179,11 @@ def test_a_thread_costs_the_same_however_long(
     # Session, user; the question, its tags, what is marked read; answers, comments, my votes; the
     # projects and the unread count of the frame.
     assert len(queries) == 10
+
+
+def test_who_has_no_name_is_told_how_they_appear(ada: User, ada_client: Client, question: Question) -> None:
+    for url in ("/forum/ask/", question.get_absolute_url()):
+        assert "You appear as" not in ada_client.get(url).content.decode()
+    User.objects.filter(pk=ada.pk).update(name="")
+    for url in ("/forum/ask/", question.get_absolute_url()):
+        assert f"You appear as Developer {ada.public_id[-6:]}." in ada_client.get(url).content.decode()

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.template.defaultfilters import date
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -102,3 +103,14 @@ def test_the_feed(client: Client, question: Question, answer: Answer) -> None:
     feed = client.get("/forum/feed/")
     assert feed["Content-Type"].startswith("application/atom+xml")
     assert question.title in feed.content.decode()
+
+
+def test_the_time_shown_is_the_one_it_is_ordered_by(client: Client, ada: User) -> None:
+    asked = ask(ada, "An old one that somebody answered")
+    at = timezone.now() - timedelta(days=9)
+    Question.objects.filter(pk=asked.pk).update(created_at=at)
+    asked.refresh_from_db()
+    shown = {sort: client.get("/forum/", {"sort": sort}).content.decode() for sort in ("newest", "active")}
+    assert date(timezone.localtime(asked.created_at), "c") in shown["newest"]
+    assert date(timezone.localtime(asked.last_activity_at), "c") in shown["active"]
+    assert date(timezone.localtime(asked.created_at), "c") not in shown["active"]
