@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from inference.endpoints import Body
 
-BYTES_PER_TOKEN = 4
+# What a chat template puts around a message, as it usually is; the overhead further down is what it may be.
+MESSAGE_LIKELY_TOKENS = 4
+# Fields that a template writes into the prompt beside the messages.
+PROMPT_FIELDS = ("tools", "functions", "response_format")
 IMAGE_TOKENS = 1_000
 MESSAGE_OVERHEAD_TOKENS = 16
 # More than any body holds or any answer has. A server that counts more must not use up its caller's minute, or money.
@@ -65,14 +70,22 @@ def prompt_size(body: Body, *, payload_bytes: int, context_window: int | None) -
     messages = body.get("messages")
     if not isinstance(messages, list):
         messages = []
-    images, image_bytes = _data_urls(messages)
+    images = _images(messages)
     most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + 1) + IMAGE_TOKENS * images
     if context_window is not None:
         # Texts to embed are read one by one: the window bounds each of them, not all together.
         inputs = body.get("input")
         most = min(most, context_window * (len(inputs) if isinstance(inputs, list) else 1))
-    likely = (payload_bytes - image_bytes) // BYTES_PER_TOKEN + IMAGE_TOKENS * images + 1
-    return PromptSize(likely_tokens=min(likely, most), most_tokens=most)
+    likely = IMAGE_TOKENS * images + sum(map(_likely_message, messages)) + _likely_input(body.get("input"))
+    likely += sum(_likely_json(body[name]) for name in PROMPT_FIELDS if body.get(name))
+    return PromptSize(likely_tokens=min(max(likely, 1), most), most_tokens=most)
+
+
+def likely_tokens(text: str) -> int:
+    """Tokens in `text`, as many tokenizers would have it: one for four Latin letters, one for each Han character."""
+    # Bytes tell scripts apart without a look at each character: Latin takes one, Cyrillic two, Han three.
+    extra = 0 if text.isascii() else len(text.encode(errors="replace")) - len(text)
+    return (2 * len(text) + 3 * extra + 7) // 8
 
 
 def estimated_output(text_characters: int, pieces: int) -> int:
@@ -80,8 +93,39 @@ def estimated_output(text_characters: int, pieces: int) -> int:
     return max(pieces, text_characters // 6)
 
 
-def _data_urls(messages: list[Any]) -> tuple[int, int]:
-    number = size = 0
+def _likely_message(message: Any) -> int:
+    if not isinstance(message, dict):
+        return 0
+    tokens = MESSAGE_LIKELY_TOKENS
+    content = message.get("content")
+    if isinstance(content, str):
+        tokens += likely_tokens(content)
+    elif isinstance(content, list):
+        # What else a part may have, a picture, is counted apart.
+        texts = (part.get("text") for part in content if isinstance(part, dict))
+        tokens += sum(likely_tokens(text) for text in texts if isinstance(text, str))
+    if calls := message.get("tool_calls"):
+        tokens += _likely_json(calls)
+    return tokens
+
+
+def _likely_input(value: Any) -> int:
+    """Tokens in what is to be embedded: a text or its tokens, or a list of either."""
+    if isinstance(value, str):
+        return likely_tokens(value)
+    if not isinstance(value, list):
+        return 0
+    return sum(
+        likely_tokens(item) if isinstance(item, str) else len(item) if isinstance(item, list) else 1 for item in value
+    )
+
+
+def _likely_json(value: Any) -> int:
+    return likely_tokens(orjson.dumps(value).decode())
+
+
+def _images(messages: list[Any]) -> int:
+    number = 0
     for message in messages:
         content = message.get("content") if isinstance(message, dict) else None
         if not isinstance(content, list):
@@ -91,8 +135,7 @@ def _data_urls(messages: list[Any]) -> tuple[int, int]:
                 url = value.get("url") if isinstance(value, dict) else value
                 if isinstance(url, str) and url[:5].lower() == "data:":
                     number += 1
-                    size += len(url)
-    return number, size
+    return number
 
 
 def _whole(value: Any) -> int | None:

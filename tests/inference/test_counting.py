@@ -35,3 +35,23 @@ def test_a_small_picture_may_be_many_tokens() -> None:
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     body: dict[str, Any] = {"messages": [{"role": "user", "content": [part]}]}
     assert prompt_size(body, payload_bytes=120, context_window=None).most_tokens > 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [("", 4), ("Count to ten", 7), ("你好吗", 7), ("word " * 800, 1004)],
+)
+def test_the_likely_size_is_that_of_the_words_not_of_the_json(text: str, tokens: int) -> None:
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "temperature": 0.7, "max_tokens": 1000}
+    assert prompt_size(body, payload_bytes=20_000, context_window=None).likely_tokens == tokens
+
+
+def test_tools_are_part_of_the_prompt() -> None:
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": "Hi"}], "tools": [{"name": "x" * 400}]}
+    assert prompt_size(body, payload_bytes=600, context_window=None).likely_tokens > 100
+
+
+def test_the_likely_size_is_never_above_the_most() -> None:
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": "word " * 4000}]}
+    size = prompt_size(body, payload_bytes=20_100, context_window=512)
+    assert size.likely_tokens == size.most_tokens == 512
