@@ -68,6 +68,7 @@ class Run(models.Model):
     prompt_tokens = models.PositiveIntegerField(null=True)
     completion_tokens = models.PositiveIntegerField(null=True)
     cost_nano = models.BigIntegerField(null=True)
+    is_estimated = models.BooleanField(_("estimated"), default=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     sent_at = models.DateTimeField(default=timezone.now, editable=False)
     worker = models.CharField(max_length=40, blank=True, editable=False)

@@ -31,6 +31,7 @@ class Outcome:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost_nano: int | None = None
+    is_estimated: bool = False
     first_token_at: datetime | None = None
 
     def fail(self, *, code: str, message: str = "", retry_after: str | None = None) -> None:

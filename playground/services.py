@@ -113,6 +113,7 @@ def finish_run(*, run: Run, outcome: Outcome) -> None:
         prompt_tokens=outcome.prompt_tokens,
         completion_tokens=outcome.completion_tokens,
         cost_nano=outcome.cost_nano,
+        is_estimated=outcome.is_estimated,
         first_token_at=outcome.first_token_at,
         finished_at=timezone.now(),
     )

@@ -164,6 +164,7 @@ class InferenceWorker:
                 outcome.prompt_tokens = answer.usage.prompt_tokens
                 outcome.completion_tokens = answer.usage.completion_tokens
                 outcome.cost_nano = answer.usage.cost_nano
+                outcome.is_estimated = answer.usage.is_estimated
 
     async def _follow(self, frames: AsyncIterator[bytes], outcome: Outcome, writer: streams.StreamWriter) -> None:
         text: list[str] = []

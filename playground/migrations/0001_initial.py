@@ -54,6 +54,7 @@ class Migration(migrations.Migration):
                 ("prompt_tokens", models.PositiveIntegerField(null=True)),
                 ("completion_tokens", models.PositiveIntegerField(null=True)),
                 ("cost_nano", models.BigIntegerField(null=True)),
+                ("is_estimated", models.BooleanField(default=False, verbose_name="estimated")),
                 (
                     "created_at",
                     models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="created at"),

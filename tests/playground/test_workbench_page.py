@@ -143,7 +143,16 @@ def test_a_finished_run_shows_its_answer_and_what_it_took(
 
     assert "<strong>Bold</strong> &lt;think&gt;hm&lt;/think&gt;" in page
     assert "12 in, 34 out" in page
+    assert "≈" not in page
     assert "req_abc" in page
+
+
+def test_tokens_that_were_estimated_are_marked(
+    ada_client: Client, ada: User, run_of: MakeRun, model: HostedModel
+) -> None:
+    run = run_of(ada, prompt_tokens=12, completion_tokens=34, is_estimated=True)
+
+    assert "≈" in ada_client.get(f"/playground/runs/{run.public_id}/").content.decode()
 
 
 def test_a_running_run_can_be_followed_and_stopped(

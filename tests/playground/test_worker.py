@@ -99,6 +99,7 @@ def test_it_works(worker: InferenceWorker, waiting: MakeRun, fake: FakeInference
     run.refresh_from_db()
     assert (run.status, run.output, run.finish_reason) == (RunStatus.SUCCEEDED, "word word word ", "stop")
     assert (run.prompt_tokens, run.completion_tokens, run.cost_nano) == (2, 3, 2 * 1000 + 3 * 2000)
+    assert not run.is_estimated
     assert run.started_at
     assert run.first_token_at
     assert run.finished_at
@@ -133,6 +134,7 @@ def test_a_stop_reaches_the_server_within_a_second_and_keeps_the_text(
     assert run.status == RunStatus.STOPPED
     assert run.output.startswith("word ")
     assert run.completion_tokens
+    assert run.is_estimated
     assert metered(run.request_id).status == 499
 
 
