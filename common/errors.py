@@ -194,10 +194,12 @@ class InternalError(ApiError):
 
 
 class UpstreamError(ApiError):
+    """`fault` says what the server did; what the client can do is the same for all of them, and is added."""
+
     status = 502
 
-    def __init__(self, message: str = "The model's server failed to answer.", *, code: str | None = None) -> None:
-        super().__init__(message, code=code)
+    def __init__(self, fault: str = "The model's server failed to answer.", *, code: str | None = None) -> None:
+        super().__init__(f"{fault} Try again; if it lasts, tell the operator the request id.", code=code)
 
 
 class UpstreamTimeoutError(UpstreamError):
