@@ -16,9 +16,11 @@ from common.ids import request_id
 from inference.endpoints import Body
 
 RawHeaders = list[tuple[bytes, bytes]]
-JSON: RawHeaders = [(b"content-type", b"application/json")]
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+JSON: RawHeaders = [(b"content-type", b"application/json"), NO_SNIFFING]
 EVENTS: RawHeaders = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
+    NO_SNIFFING,
     (b"cache-control", b"no-store"),
     # nginx would hold the words back until it has a buffer full.
     (b"x-accel-buffering", b"no"),

@@ -28,11 +28,12 @@ PING_SECONDS = 12.0
 # A browser that was let go comes back by itself with the id of the last event it saw.
 LONGEST_SECONDS = 900.0
 RETRY_MILLISECONDS = 1000
+NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}
 HEADERS = {
     "Cache-Control": "no-store, no-transform",
     "Content-Encoding": "identity",
     "X-Accel-Buffering": "no",
-    "X-Content-Type-Options": "nosniff",
+    **NO_SNIFFING,
 }
 
 _reads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run-rows")
@@ -48,15 +49,19 @@ async def follow(request: Request) -> Response:
     run_id: str = request.path_params["run_id"]
     ticket = tickets.read(request.query_params.get("ticket", ""), run_id=run_id)
     if ticket is None:
-        return JSONResponse({"error": "This ticket is not valid, or no longer. Ask for a new one."}, status_code=403)
+        return _refusal(403, "This ticket is not valid, or no longer. Ask for a new one.")
     after = request.headers.get("Last-Event-ID") or request.query_params.get("after") or BEGINNING
     try:
         position(after)
     except ValueError:
-        return JSONResponse({"error": "Last-Event-ID is not an id of this stream."}, status_code=400)
+        return _refusal(400, "Last-Event-ID is not an id of this stream.")
     return StreamingResponse(
         _frames(request.app.state.hub, ticket, after), media_type="text/event-stream", headers=HEADERS
     )
+
+
+def _refusal(status: int, reason: str) -> JSONResponse:
+    return JSONResponse({"error": reason}, status_code=status, headers=NO_SNIFFING)
 
 
 async def _frames(hub: Hub, ticket: Ticket, after: str) -> AsyncIterator[bytes]:

@@ -52,6 +52,7 @@ def test_it_works(client: openai.OpenAI, event_of: EventOf) -> None:
     assert chunks[-1].usage is not None
     assert (chunks[-1].usage.prompt_tokens, chunks[-1].usage.completion_tokens) == (3, 5)
     assert reply.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert reply.headers["x-content-type-options"] == "nosniff"
     assert reply.headers["x-ratelimit-remaining-requests"] == "999999"
 
     event = event_of(reply.headers["x-request-id"])

@@ -213,6 +213,7 @@ def test_a_last_id_that_is_none_is_refused(server: str, after: str) -> None:
     response = httpx2.get(address(server), params={"ticket": tickets.issue(run_id=RUN, user_id=USER), "after": after})
 
     assert response.status_code == 400
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 class _Reader:
