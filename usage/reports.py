@@ -236,10 +236,15 @@ def problem_in_words(event: UsageEvent) -> str:
     """Why a call gave no whole answer, and what helps; empty for one that did."""
     if event.status < 400:
         return ""
-    return str(PROBLEMS.get(event.error_code) or PROBLEMS.get(str(event.status)) or PROBLEMS["other"])
+    code = event.error_code
+    # A call that its own limits refuse never reaches a backend, and the API calls both by one code.
+    if code == "rate_limit_exceeded" and event.backend:
+        code = "backend_busy"
+    return str(PROBLEMS.get(code) or PROBLEMS.get(str(event.status)) or PROBLEMS["other"])
 
 
 PROBLEMS: Mapping[str, Promise] = {
+    "backend_busy": gettext_lazy("The model’s server is busy. Try again."),
     "client_closed": gettext_lazy("Your program hung up before the answer was complete."),
     "context_length_exceeded": gettext_lazy("More tokens than the model reads. Shorten the messages or the answer."),
     "gateway_lost": gettext_lazy("The portal stopped while it was answering. Try again."),

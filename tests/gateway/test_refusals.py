@@ -14,6 +14,7 @@ from catalog.models import HostedModel
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import Stage, ask, chat, wait_for
 from usage.models import UsageEvent
+from usage.reports import problem_in_words
 
 Mint = Callable[..., str]
 
@@ -226,8 +227,13 @@ def test_a_server_that_fails(
         assert inside not in reply.body.decode()
     if "retry_after" in told:
         assert reply.headers["retry-after"] == "7"
+    if status == 502:
+        assert "Try again" in reply.error["message"]
+    assert reply.headers["x-content-type-options"] == "nosniff"
     event = event_of(reply.headers["x-request-id"])
     assert (event.status, event.prompt_tokens, event.completion_tokens) == (status, 0, 0)
+    if status == 429:
+        assert problem_in_words(event) == "The model’s server is busy. Try again."
 
 
 def test_a_prompt_that_is_too_long_says_by_how_much(url: str, secret: str) -> None:
