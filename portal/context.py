@@ -80,7 +80,7 @@ PUBLIC_PLACES: tuple[Place, ...] = (
     Place(_("Forum"), "forum:index", "chat-bubble-left-right"),
 )
 KEPT_MAIL = Place(_("Mail"), "accounts:mail", "envelope")
-THEMES = ("light", "dark")
+THEMES = ("auto", "light", "dark")
 
 
 def frame(request: HttpRequest) -> dict[str, object]:

@@ -11,9 +11,9 @@ from apikeys.models import ApiKey
 from catalog.models import HostedModel
 from common.redirects import next_address
 from playground.models import Run
+from portal.context import THEMES
 from usage.models import Source, UsageEvent
 
-THEMES = {"light", "dark", "auto"}
 YEAR_SECONDS = 365 * 24 * 3600
 
 
