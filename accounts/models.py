@@ -40,6 +40,7 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractUser):
     """A person. The e-mail address signs in and is never shown to others; `name` is what others read."""
 
+    # Setting them to None is how Django drops inherited fields; its type stubs do not allow for it.
     username = None  # type: ignore[assignment]
     first_name = None  # type: ignore[assignment]
     last_name = None  # type: ignore[assignment]
