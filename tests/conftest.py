@@ -18,6 +18,11 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 PASSWORD = "a long enough password"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: from the first on, Playwright's event loop runs in this thread, and others may not."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
+
+
 def person(name: str, *, is_staff: bool = False) -> User:
     """A user with a workspace of their own, who can sign in with PASSWORD."""
     user = User.objects.create_user(

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from lyceum import find_browser
 from portal.embedded.program import free_port
 from portal.env import BASE_DIR
 
@@ -95,4 +96,4 @@ def _wait_until_ready(stack: Stack, process: "subprocess.Popen[bytes]") -> None:
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     quiet = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
-    return {**browser_type_launch_args, "executable_path": os.environ["CHROMIUM"], "args": [*quiet, "--disable-sync"]}
+    return {**browser_type_launch_args, "executable_path": find_browser(), "args": [*quiet, "--disable-sync"]}
