@@ -9,6 +9,7 @@ Object.assign(htmx.config, {
   includeIndicatorStyles: false,
   selfRequestsOnly: true,
   historyCacheSize: 0, // pages may show secrets once; never keep them in localStorage
+  defaultSettleDelay: 0, // what is on the page already listens: a key pressed in between would be lost
 });
 
 htmx.onLoad((element) => attachAll(element as HTMLElement));

@@ -185,6 +185,21 @@ def test_the_keyboard_runs_and_stops(page: Page, model: HostedModel) -> None:
     expect(page.locator("#answer")).to_have_count(0)
 
 
+def test_a_key_pressed_the_moment_a_run_appears_stops_it(page: Page, model: HostedModel) -> None:
+    page.goto("/playground/")
+    page.fill("[name=prompt]", "Say hello")
+    page.evaluate(
+        """() => new MutationObserver((_changes, observer) => {
+            if (!document.querySelector("[data-stop]")) return;
+            observer.disconnect();
+            document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+        }).observe(document.body, { childList: true, subtree: true })"""
+    )
+    page.click("[data-run]")
+
+    expect(page.locator("#answer")).to_contain_text("Stopped")
+
+
 def test_messages_are_added_edited_and_removed(page: Page, run: Run) -> None:
     Model(run).ends()
     Run.objects.update(output="An *answer*")
