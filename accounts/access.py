@@ -2,16 +2,30 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
 
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, OuterRef, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django_htmx.middleware import HtmxDetails
 
-from accounts.models import Project, User
+from accounts.models import Membership, Organization, Project, ProjectMembership, User
+from accounts.roles import (
+    IN_EVERY_PROJECT,
+    IN_OPEN_PROJECTS,
+    IN_ORGANIZATION,
+    IN_PROJECT,
+    NONE,
+    ProjectRole,
+    Right,
+    Rights,
+    Role,
+)
 from accounts.services import open_workspace
 
 P = ParamSpec("P")
+M = TypeVar("M", bound=Model)
 
 SESSION_KEY = "project"
 
@@ -38,12 +52,67 @@ def staff_required(
     return guarded
 
 
-def project_for(user: User, public_id: str) -> Project:
-    """A project of an organization the user belongs to; 404 for strangers, who cannot tell it from one that is not."""
-    project = Project.objects.for_member(user).filter(public_id=public_id).first()
-    if project is None:
-        raise Http404
+def rights_in_organization(user: User, organization: Organization) -> Rights:
+    """What the user may do in the organization as a whole; nothing for a stranger."""
+    membership = Membership.objects.filter(organization=organization, user=user).first()
+    return IN_ORGANIZATION[Role(membership.role)] if membership else NONE
+
+
+def rights_in(user: User, project: Project) -> Rights:
+    """What the user may do in the project; nothing for somebody who has no part in it."""
+    membership = (
+        Membership.objects.filter(organization_id=project.organization_id, user=user)
+        .annotate(project_role=own_role(project))
+        .first()
+    )
+    if membership is None:
+        return NONE
+    role = Role(membership.role)
+    rights = IN_EVERY_PROJECT.get(role, NONE)
+    if project.is_open:
+        rights |= IN_OPEN_PROJECTS.get(role, NONE)
+    if membership.project_role:
+        rights |= IN_PROJECT[ProjectRole(membership.project_role)]
+    return rights
+
+
+def own_role(project: Project) -> Subquery:
+    """A membership's role in the project, for annotating memberships; null when it has none of its own."""
+    places = ProjectMembership.objects.filter(project=project, membership=OuterRef("pk"))
+    return Subquery(places.values("role")[:1])
+
+
+def organization_for(user: User, public_id: str, *, to: Right = Right.SEE) -> Organization:
+    """An organization the user belongs to and in which they have the right `to`.
+
+    Raises Http404 for strangers, who cannot tell it from one that is not, and PermissionDenied without the right.
+    """
+    organization = Organization.objects.filter(public_id=public_id).first()
+    return _permitted(organization, rights_in_organization(user, organization) if organization else NONE, to)
+
+
+def project_for(user: User, public_id: str, *, to: Right = Right.SEE) -> Project:
+    """A project the user has a part in, and in which they have the right `to`.
+
+    Raises Http404 for strangers, who cannot tell it from one that is not, and PermissionDenied without the right.
+    """
+    project = Project.objects.select_related("organization").filter(public_id=public_id).first()
+    return _permitted(project, rights_in(user, project) if project else NONE, to)
+
+
+def require(user: User, project: Project, right: Right) -> Project:
+    """The project, when the user has the right in it. Raises PermissionDenied otherwise."""
+    if right not in rights_in(user, project):
+        raise PermissionDenied
     return project
+
+
+def _permitted(found: M | None, rights: Rights, to: Right) -> M:
+    if found is None or Right.SEE not in rights:
+        raise Http404
+    if to not in rights:
+        raise PermissionDenied
+    return found
 
 
 def current_project(request: AuthedRequest) -> Project:

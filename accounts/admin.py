@@ -6,14 +6,32 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import KeptMail, Membership, Organization, Project, User
+from accounts.models import (
+    AuditEvent,
+    AuditOrigin,
+    AuditPerson,
+    KeptMail,
+    Membership,
+    Organization,
+    Project,
+    ProjectMembership,
+    ServiceAccount,
+    User,
+)
 from accounts.services import readmit_user, suspend_user
+from common.admin import ReadOnlyAdmin
 
 
 class MembershipInline(admin.TabularInline[Membership, Any]):
     model = Membership
     extra = 0
     autocomplete_fields = ["user", "organization"]
+
+
+class ProjectMembershipInline(admin.TabularInline[ProjectMembership, Any]):
+    model = ProjectMembership
+    extra = 0
+    raw_id_fields = ["membership"]
 
 
 @admin.register(User)
@@ -55,11 +73,43 @@ class OrganizationAdmin(admin.ModelAdmin[Organization]):
 
 @admin.register(Project)
 class ProjectAdmin(admin.ModelAdmin[Project]):
-    list_display = ["name", "public_id", "organization", "created_at"]
+    list_display = ["name", "public_id", "organization", "is_open", "ends_at", "archived_at", "created_at"]
+    list_filter = ["is_open", ("archived_at", admin.EmptyFieldListFilter)]
     list_select_related = ["organization"]
     search_fields = ["name", "public_id", "organization__name", "organization__public_id"]
-    readonly_fields = ["public_id", "created_at"]
+    readonly_fields = ["public_id", "archived_at", "created_at"]
     autocomplete_fields = ["organization"]
+    inlines = [ProjectMembershipInline]
+
+
+@admin.register(ServiceAccount)
+class ServiceAccountAdmin(admin.ModelAdmin[ServiceAccount]):
+    list_display = ["name", "public_id", "project", "created_by", "created_at", "removed_at"]
+    list_select_related = ["project", "created_by"]
+    search_fields = ["name", "public_id", "project__name", "project__public_id"]
+    readonly_fields = ["public_id", "project", "created_by", "created_at", "removed_at"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    list_display = ["at", "action", "actor", "organization_id", "target_kind", "target_label", "request_id"]
+    search_fields = ["action", "actor", "organization_id", "target_id", "request_id"]
+
+
+@admin.register(AuditPerson)
+class AuditPersonAdmin(ReadOnlyAdmin):
+    list_display = ["token", "user"]
+    list_select_related = ["user"]
+    search_fields = ["token", "user__email"]
+
+
+@admin.register(AuditOrigin)
+class AuditOriginAdmin(ReadOnlyAdmin):
+    list_display = ["event_id", "person", "address", "user_agent"]
+    search_fields = ["person", "address"]
 
 
 @admin.register(KeptMail)

@@ -9,7 +9,8 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from common.ids import new_id
+from accounts.roles import IN_EVERY_PROJECT, IN_OPEN_PROJECTS, ProjectRole, Role
+from common.ids import new_id, uuid7
 
 
 def user_id() -> str:
@@ -22,6 +23,14 @@ def organization_id() -> str:
 
 def project_id() -> str:
     return new_id("proj")
+
+
+def service_account_id() -> str:
+    return new_id("svc")
+
+
+def person_token() -> str:
+    return new_id("person")
 
 
 class UserManager(BaseUserManager["User"]):
@@ -92,6 +101,11 @@ class Organization(models.Model):
     name = models.CharField(_("name"), max_length=80)
     is_personal = models.BooleanField(_("personal"), default=False)
     is_sample = models.BooleanField(_("sample data"), default=False, editable=False)
+    requires_second_factor = models.BooleanField(
+        _("requires a second factor"),
+        default=False,
+        help_text=_("Members reach the organization only after signing in with a second factor or a passkey."),
+    )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
 
@@ -103,13 +117,6 @@ class Organization(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class Role(models.TextChoices):
-    OWNER = "owner", _("Owner")
-    ADMIN = "admin", _("Admin")
-    MEMBER = "member", _("Member")
-    VIEWER = "viewer", _("Viewer")
 
 
 class Membership(models.Model):
@@ -133,20 +140,38 @@ class Membership(models.Model):
 
 class ProjectQuerySet(models.QuerySet["Project"]):
     def for_member(self, user: User) -> Self:
-        """Projects of every organization the user belongs to, the personal organization's first."""
+        """Projects that the user may see, the personal organization's first; archived ones are left out."""
         return (
-            self.filter(organization__memberships__user=user)
+            self.seen_by(user)
+            .filter(archived_at=None)
             .select_related("organization")
-            .order_by("-organization__is_personal", "pk")
+            .order_by("-organization__is_personal", "organization__name", "pk")
+        )
+
+    def seen_by(self, user: User) -> Self:
+        """Projects in which the user has a right, archived ones too."""
+        memberships = Membership.objects.filter(organization=models.OuterRef("organization"), user=user)
+        own = ProjectMembership.objects.filter(project=models.OuterRef("pk"), membership__user=user)
+        return self.filter(
+            Q(models.Exists(memberships.filter(role__in=list(IN_EVERY_PROJECT))))
+            | Q(models.Exists(memberships.filter(role__in=list(IN_OPEN_PROJECTS))), is_open=True)
+            | Q(models.Exists(own))
         )
 
 
 class Project(models.Model):
-    """What keys and usage belong to, inside one organization."""
+    """What keys and usage belong to, in one organization. Once it is archived or has ended, none of its keys works."""
 
     public_id = models.CharField(max_length=40, unique=True, default=project_id, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="projects")
     name = models.CharField(_("name"), max_length=80)
+    is_open = models.BooleanField(
+        _("open to the whole organization"),
+        default=True,
+        help_text=_("Every member and viewer of the organization takes part. Otherwise only those who were added."),
+    )
+    ends_at = models.DateTimeField(_("ends at"), null=True, blank=True)
+    archived_at = models.DateTimeField(_("archived at"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     objects = ProjectQuerySet.as_manager()
@@ -156,6 +181,57 @@ class Project(models.Model):
         verbose_name_plural = _("projects")
         constraints = [
             models.CheckConstraint(condition=~Q(name=""), name="a_project_has_a_name"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its keys can work."""
+        return self.archived_at is None and (self.ends_at is None or self.ends_at > timezone.now())
+
+
+class ProjectMembership(models.Model):
+    """A member's place in one project, beside what their place in the organization gives them there."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    # Through the membership: who leaves the organization leaves its projects.
+    membership = models.ForeignKey(Membership, on_delete=models.CASCADE, related_name="projects")
+    role = models.CharField(_("role"), max_length=12, choices=ProjectRole, default=ProjectRole.MEMBER)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("project membership")
+        verbose_name_plural = _("project memberships")
+        constraints = [
+            models.UniqueConstraint(fields=["project", "membership"], name="one_place_per_member_and_project"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.membership.user} · {self.project}"
+
+
+class ServiceAccount(models.Model):
+    """A program's place in a project: its keys belong to the project and stay when the person who made them leaves."""
+
+    public_id = models.CharField(max_length=40, unique=True, default=service_account_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="service_accounts")
+    name = models.CharField(_("name"), max_length=80)
+    description = models.CharField(_("description"), max_length=200, blank=True)
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("created by")
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    removed_at = models.DateTimeField(_("removed at"), null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("service account")
+        verbose_name_plural = _("service accounts")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "name"], condition=Q(removed_at=None), name="one_service_account_of_a_name"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -187,3 +263,56 @@ class KeptMail(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+
+class AuditPerson(models.Model):
+    """Who a token in the audit log stands for, until they are erased."""
+
+    token = models.CharField(max_length=40, unique=True, default=person_token, editable=False)
+    user = models.OneToOneField(User, on_delete=models.SET_NULL, null=True, related_name="audit_person")
+
+    class Meta:
+        verbose_name = _("person in the audit log")
+        verbose_name_plural = _("people in the audit log")
+
+    def __str__(self) -> str:
+        return self.token
+
+
+class AuditEvent(models.Model):
+    """An act that matters to security. Rows are only ever inserted; PostgreSQL refuses to change or delete one.
+
+    Identifiers instead of foreign keys: a row stays when what it speaks of is gone.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    at = models.DateTimeField(_("at"), default=timezone.now, editable=False)
+    action = models.CharField(_("action"), max_length=60)
+    actor = models.CharField(_("by"), max_length=40, blank=True)
+    organization_id = models.CharField(_("organization"), max_length=40, blank=True)
+    target_kind = models.CharField(_("kind of target"), max_length=40)
+    target_id = models.CharField(_("target"), max_length=60)
+    target_label = models.CharField(_("name of the target"), max_length=200, blank=True)
+    before = models.JSONField(_("before"), default=dict)
+    after = models.JSONField(_("after"), default=dict)
+    request_id = models.CharField(_("request"), max_length=40, blank=True)
+
+    class Meta:
+        verbose_name = _("audit event")
+        verbose_name_plural = _("audit log")
+
+    def __str__(self) -> str:
+        return f"{self.action} · {self.target_id}"
+
+
+class AuditOrigin(models.Model):
+    """Where an act in the audit log came from: kept apart, so that it can be forgotten."""
+
+    event_id = models.UUIDField(primary_key=True)
+    person = models.CharField(max_length=40, db_index=True)
+    address = models.GenericIPAddressField(_("address"))
+    user_agent = models.CharField(_("program"), max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("origin in the audit log")
+        verbose_name_plural = _("origins in the audit log")

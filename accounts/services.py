@@ -9,7 +9,8 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from accounts.models import Membership, OperatorInvitation, Organization, Project, Role, User
+from accounts.models import Membership, OperatorInvitation, Organization, Project, User
+from accounts.roles import Role
 
 
 class InvitationSpentError(Exception):

@@ -1,6 +1,19 @@
-"""What accounts announces to the apps above it."""
+"""What accounts announces to the apps above it. All are sent inside the transaction that makes them true."""
 
 from django.dispatch import Signal
 
 operator_arrived = Signal()
 """Sent once the first staff account is made, with `user` and `wants_sample_data`."""
+
+member_joined = Signal()
+"""Somebody became a member, with `membership`."""
+
+rights_changed = Signal()
+"""Somebody may do more or less than before, or nothing any more: with `user` and `organization`, where it changed.
+
+Their role or their projects changed, they left or were removed, or (`organization` is None) their account was switched
+off or on. What rests on their rights must be looked at anew.
+"""
+
+project_changed = Signal()
+"""A project was archived or restored, or its end moved: with `project`. Its keys must be looked at anew."""

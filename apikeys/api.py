@@ -4,7 +4,8 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers
 
-from accounts.api import PROJECT_PARAMETER, project_of
+from accounts.access import rights_in
+from accounts.api import PROJECT_PARAMETER, project_of, user_of
 from apikeys.models import ApiKey
 from common.api import REFUSALS, KeysetPagination
 
@@ -39,4 +40,5 @@ class KeysView(generics.ListAPIView[ApiKey]):
     keyset_by = "created_at"
 
     def get_queryset(self) -> "QuerySet[ApiKey]":
-        return ApiKey.objects.for_keys_page(project_of(self.request))
+        user, project = user_of(self.request), project_of(self.request)
+        return ApiKey.objects.for_keys_page(project, user, rights_in(user, project))

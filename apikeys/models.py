@@ -7,7 +7,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Project, User
+from accounts.models import Project, ServiceAccount, User
+from accounts.roles import Right, Rights
 from common.ids import new_id
 from common.limits import Limited
 
@@ -16,12 +17,22 @@ def key_id() -> str:
     return new_id("key")
 
 
+class KeyKind(models.TextChoices):
+    """What a key is for; each kind has a prefix of its own."""
+
+    PROJECT = "project", _("Project key")
+    SERVICE = "service", _("Service key")
+    MANAGEMENT = "management", _("Management key")
+
+
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> Self:
         return self.filter(revoked_at=None)
 
-    def for_keys_page(self, project: Project) -> Self:
-        return self.filter(project=project).select_related("created_by")
+    def for_keys_page(self, project: Project, user: User, rights: Rights) -> Self:
+        """The project's keys that a user with these rights in it sees: all, or their own."""
+        keys = self.filter(project=project).select_related("created_by")
+        return keys if Right.SEE_KEYS in rights else keys.filter(created_by=user)
 
 
 class ApiKey(Limited):
@@ -29,6 +40,10 @@ class ApiKey(Limited):
 
     public_id = models.CharField(max_length=40, unique=True, default=key_id, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="api_keys")
+    kind = models.CharField(_("kind"), max_length=10, choices=KeyKind, default=KeyKind.PROJECT, editable=False)
+    service_account = models.ForeignKey(
+        ServiceAccount, on_delete=models.CASCADE, null=True, blank=True, editable=False, related_name="api_keys"
+    )
     name = models.CharField(_("name"), max_length=80)
     prefix = models.CharField(_("prefix"), max_length=20, editable=False)
     last4 = models.CharField(_("last four characters"), max_length=4, editable=False)

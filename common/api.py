@@ -66,7 +66,7 @@ class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
     request_id = serializers.CharField(allow_blank=True)
 
 
-REFUSALS = {400: ProblemSerializer, 401: ProblemSerializer, 404: ProblemSerializer}
+REFUSALS = {400: ProblemSerializer, 401: ProblemSerializer, 403: ProblemSerializer, 404: ProblemSerializer}
 """How an endpoint for people who are signed in can refuse, for its schema."""
 
 

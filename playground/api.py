@@ -11,7 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.access import require
 from accounts.api import PROJECT_PARAMETER, project_of, user_of
+from accounts.roles import Right
 from catalog.models import HostedModel
 from common.api import REFUSALS, KeysetPagination, ProblemSerializer
 from playground import services, tickets
@@ -130,7 +132,7 @@ class RunsView(generics.ListAPIView[Run]):
         try:
             run = services.start_run(
                 user=user_of(request),
-                project=project_of(request),
+                project=require(user_of(request), project_of(request), Right.MAKE_KEYS),
                 model=asked.validated_data["model"],
                 messages=[dict(message) for message in asked.validated_data["messages"]],
                 parameters=dict(asked.validated_data["parameters"]),

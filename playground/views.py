@@ -15,8 +15,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts.access import AuthedRequest, current_project
+from accounts.access import AuthedRequest, current_project, rights_in
 from accounts.models import User
+from accounts.roles import Right
 from catalog.models import HostedModel
 from common.paging import keyset_page
 from playground import services, tickets
@@ -44,10 +45,14 @@ def index(request: AuthedRequest) -> HttpResponse:
     form = RunForm(request.POST, models=offered)
     if not form.is_valid():
         return _workbench(request, form=form, offered=offered)
+    project = current_project(request)
+    if Right.MAKE_KEYS not in rights_in(request.user, project):
+        form.add_error(None, _("You only read in the project “%(name)s”. Choose another one.") % {"name": project})
+        return _workbench(request, form=form, offered=offered)
     try:
         run = services.start_run(
             user=request.user,
-            project=current_project(request),
+            project=project,
             model=form.cleaned_data["model"],
             messages=form.cleaned_data["messages"],
             parameters=form.cleaned_data["parameters"],

@@ -9,7 +9,8 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import translation
 
-from accounts.models import Membership, Organization, Project, Role, User
+from accounts.models import Membership, Organization, Project, User
+from accounts.roles import Role
 from accounts.services import open_workspace
 
 # Synchronous Playwright runs an event loop in the thread of the test, where Django would refuse its ORM.

@@ -1,41 +1,13 @@
-from typing import Any
-
 from django.contrib import admin
-from django.core.paginator import Paginator
-from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
+from common.admin import ReadOnlyAdmin
 from common.money import display_dollars
 from usage.models import UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
 
 
-class BoundedPaginator(Paginator[Any]):
-    """Counts no further than anyone leafs: a whole count of the ledger takes longer than the page asked for."""
-
-    most = 10_000
-    object_list: QuerySet[Any]
-
-    @cached_property
-    def count(self) -> int:
-        return self.object_list[: self.most].count()
-
-
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """The ledger is evidence: staff read it, nobody edits it."""
-
-    paginator = BoundedPaginator
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+class LedgerAdmin(ReadOnlyAdmin):
+    """Calls and their sums."""
 
     @admin.display(description=_("cost"), ordering="cost_nano")
     def cost(self, row: UsageEvent | UsageRollup) -> str:
@@ -43,7 +15,7 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
 
 
 @admin.register(UsageEvent)
-class UsageEventAdmin(ReadOnlyAdmin):
+class UsageEventAdmin(LedgerAdmin):
     """Calls, found by the request id that a developer quotes."""
 
     list_display = [
@@ -56,7 +28,7 @@ class UsageEventAdmin(ReadOnlyAdmin):
     ordering = ["-id"]
 
 
-class RollupAdmin(ReadOnlyAdmin):
+class RollupAdmin(LedgerAdmin):
     list_display = [
         "bucket_at", "project_id", "key_id", "user_id", "source", "model", "requests", "errors", "prompt_tokens",
         "completion_tokens", "cost",

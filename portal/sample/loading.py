@@ -8,7 +8,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from accounts.models import Membership, Organization, Project, Role, User
+from accounts.models import Membership, Organization, Project, User
+from accounts.roles import Role
 from apikeys.models import ApiKey
 from apikeys.services import mint_key
 from common.ids import new_id, uuid7

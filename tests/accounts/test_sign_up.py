@@ -6,7 +6,8 @@ from django.conf import LazySettings
 from django.core import mail
 from django.test import Client
 
-from accounts.models import Organization, Project, Role, User
+from accounts.models import Organization, Project, User
+from accounts.roles import Role
 from tests.conftest import PASSWORD
 
 URL = "/accounts/signup/"

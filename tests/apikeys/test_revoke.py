@@ -4,7 +4,8 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from accounts.models import Project, Role, User
+from accounts.models import Project, User
+from accounts.roles import Role
 from apikeys.models import ApiKey
 from apikeys.services import mint_key, revoke_key
 from apikeys.signals import key_changed

@@ -9,7 +9,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounts.models import User
+from accounts.models import Project, User
+from accounts.roles import Role
 from catalog.models import Backend, HostedModel
 from playground import services
 from playground.models import Run, RunStatus
@@ -102,6 +103,20 @@ def test_a_request_that_cannot_work_is_refused_and_nothing_is_lost(
 
     assert said in page
     assert "Keep this" in page
+    assert not Run.objects.exists()
+
+
+def test_who_only_reads_in_a_project_runs_nothing_there(
+    ada: User, ada_client: Client, project: Project, model: HostedModel
+) -> None:
+    project.organization.memberships.filter(user=ada).update(role=Role.VIEWER)
+
+    page = ada_client.post(INDEX, form(prompt="Keep this")).content.decode()
+
+    assert "You only read in the project" in page
+    assert "Keep this" in page
+    body = {"model": model.public_name, "messages": [{"role": "user", "content": "Hello"}]}
+    assert ada_client.post("/api/runs/", body, "application/json").status_code == 403
     assert not Run.objects.exists()
 
 

@@ -13,7 +13,12 @@ from tests.pages import build_world
 
 OURS = {"accounts", "apikeys", "catalog", "community", "forum", "notifications", "playground", "search", "usage"}
 # What is edited on the page of something else, or holds nothing to look at.
-WITHIN_OTHERS = {"accounts.membership", "accounts.operatorinvitation", "community.postrevision"}
+WITHIN_OTHERS = {
+    "accounts.membership",
+    "accounts.operatorinvitation",
+    "accounts.projectmembership",
+    "community.postrevision",
+}
 
 
 def models() -> list[type[Model]]:

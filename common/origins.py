@@ -1,0 +1,44 @@
+"""Where a request comes from, behind as many proxies as the operator says there are."""
+
+import ipaddress
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from common.context import Origin, current_origin
+
+MOST_AGENT_CHARACTERS = 200
+
+
+def client_address(peer: str, forwarded_for: str) -> str:
+    """The caller's IP address, IPv4-mapped ones as IPv4; empty when there is none to be had.
+
+    `forwarded_for` is the X-Forwarded-For header. Each trusted proxy (TRUSTED_PROXY_COUNT) appended the address it saw;
+    what stands before that is the caller's own claim.
+    """
+    proxies: int = settings.ALLAUTH_TRUSTED_PROXY_COUNT
+    hops = [hop.strip() for hop in forwarded_for.split(",")]
+    candidate = hops[-proxies] if 0 < proxies <= len(hops) and forwarded_for else peer
+    try:
+        address = ipaddress.ip_address(candidate)
+    except ValueError:
+        return ""
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address)
+
+
+class OriginMiddleware:
+    """Keeps where a page's request came from, for whatever records it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        address = client_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+        agent = request.headers.get("User-Agent", "")[:MOST_AGENT_CHARACTERS]
+        token = current_origin.set(Origin(address=address, user_agent=agent))
+        try:
+            return self.get_response(request)
+        finally:
+            current_origin.reset(token)
