@@ -15,6 +15,7 @@ from catalog.api import ModelsView
 from common.api import PROBLEM_TYPE
 from playground.api import RunStopView, RunsView, RunView
 from usage.api import CallsView, SummaryView
+from webhooks import api as webhooks
 
 
 @extend_schema(exclude=True)
@@ -39,6 +40,9 @@ def not_found(request: HttpRequest) -> JsonResponse:
     return JsonResponse(body, status=404, content_type=PROBLEM_TYPE)
 
 
+WEBHOOKS = "organizations/<str:organization_id>/webhooks"
+WEBHOOK = f"{WEBHOOKS}/<str:endpoint_id>"
+
 places = [
     path("keys/", KeysView.as_view(), name="api-keys"),
     path("models/", ModelsView.as_view(), name="api-models"),
@@ -52,5 +56,12 @@ urlpatterns = [
     *places,
     path("runs/<str:run_id>/", RunView.as_view(), name="api-run"),
     path("runs/<str:run_id>/stop/", RunStopView.as_view(), name="api-run-stop"),
+    path(f"{WEBHOOKS}/", webhooks.EndpointsView.as_view(), name="api-webhooks"),
+    path(f"{WEBHOOK}/", webhooks.EndpointView.as_view(), name="api-webhook"),
+    path(f"{WEBHOOK}/enabled/", webhooks.EnabledView.as_view(), name="api-webhook-enabled"),
+    path(f"{WEBHOOK}/secret/", webhooks.SecretView.as_view(), name="api-webhook-secret"),
+    path(f"{WEBHOOK}/test/", webhooks.TestView.as_view(), name="api-webhook-test"),
+    path(f"{WEBHOOK}/deliveries/", webhooks.DeliveriesView.as_view(), name="api-webhook-deliveries"),
+    path(f"{WEBHOOK}/deliveries/<str:delivery_id>/resend/", webhooks.ResendView.as_view(), name="api-webhook-resend"),
     re_path("", not_found),
 ]

@@ -35,6 +35,8 @@ app.conf.beat_schedule = {
     "usage-forget": every(24 * 3600, "usage.tasks.forget"),
     "catalog-check-backends": every(10, "catalog.tasks.check_backends"),
     "playground-sweep": every(10, "playground.tasks.sweep"),
+    "webhooks-deliver": every(10, "webhooks.tasks.deliver"),
+    "webhooks-forget": every(24 * 3600, "webhooks.tasks.forget_old"),
     "notifications-send-waiting": every(30, "notifications.tasks.send_waiting"),
     **{f"heartbeat-{queue}": every(2, "portal.tasks.heartbeat", queue=queue) for queue in QUEUES},
 }

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register, run_checks
 from django.core.exceptions import ImproperlyConfigured
 
+from common.outbound import networks
+
 TAG = "portal"
 
 
@@ -92,6 +94,21 @@ def stores_are_named(**kwargs: Any) -> list[CheckMessage]:
             id="portal.E010",
         )
     ]
+
+
+@register(TAG)
+def opened_networks_are_networks(**kwargs: Any) -> list[CheckMessage]:
+    try:
+        networks(settings.OUTBOUND_NETWORKS)
+    except ValueError as error:
+        return [
+            Error(
+                f"OUTBOUND_NETWORKS holds something that is no network: {error}.",
+                hint="Write networks as 10.20.0.0/16, separated by commas.",
+                id="portal.E030",
+            )
+        ]
+    return []
 
 
 @register(TAG)

@@ -103,6 +103,7 @@ INSTALLED_APPS = [
     "accounts",
     "notifications",
     "search",
+    "webhooks",
     "catalog",
     "apikeys",
     "usage",
@@ -341,6 +342,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 # A request must never hang on a frozen broker: what is published is a hint, its row is already in PostgreSQL.
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 CELERY_TIMEZONE = "UTC"
+
+# Webhooks
+
+OUTBOUND_NETWORKS = env.listing("OUTBOUND_NETWORKS")
 
 # Gateway
 

@@ -17,6 +17,7 @@ from community.services import raise_flag
 from forum import services as forum
 from playground.models import Run, RunStatus
 from tests.usage.ledger import add_call, add_usage
+from webhooks import services as webhooks
 
 
 class Who(Enum):
@@ -80,6 +81,11 @@ PAGES = [
     Page("community:log", "/moderation/log/", Who.STAFF),
     Page("community:case", "/moderation/posts/{others_post}/", Who.STAFF),
     Page("notifications:list", "/notifications/", Who.MEMBER),
+    Page("webhooks:list", "/organizations/{organization}/webhooks/", Who.MEMBER),
+    Page("webhooks:new", "/organizations/{organization}/webhooks/new/", Who.MEMBER),
+    Page("webhooks:endpoint", "/organizations/{organization}/webhooks/{endpoint}/", Who.MEMBER),
+    Page("webhooks:edit", "/organizations/{organization}/webhooks/{endpoint}/edit/", Who.MEMBER),
+    Page("webhooks:delivery", "/organizations/{organization}/webhooks/{endpoint}/deliveries/{delivery}/", Who.MEMBER),
     Page("search:results", "/search/?q=stream"),
 ]
 
@@ -88,13 +94,15 @@ ACTIONS = {
     "catalog:set_deployment_enabled", "catalog:set_enabled", "community:undo", "community:vote", "forum:accept",
     "forum:delete", "forum:preview", "notifications:follow", "notifications:mail", "notifications:read_all",
     "notifications:unsubscribe", "playground:delete", "playground:stop", "set_language", "set_theme",
+    "webhooks:remove", "webhooks:resend", "webhooks:rotate", "webhooks:set_enabled", "webhooks:test",
 }  # fmt: skip
 """Addresses that change something, or hand on, and are no page of their own."""
 
 PARTS = {
     "api-keys", "api-models", "api-root", "api-run", "api-run-stop", "api-runs", "api-schema", "api-usage-calls",
-    "api-usage-summary", "docs_site:twin", "forum:feed", "forum:question_by_id", "llms", "playground:code",
-    "playground:result", "playground:ticket", "usage:export", "usage:live",
+    "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled", "api-webhook-resend",
+    "api-webhook-secret", "api-webhook-test", "api-webhooks", "docs_site:twin", "forum:feed", "forum:question_by_id",
+    "llms", "playground:code", "playground:result", "playground:ticket", "usage:export", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 
@@ -131,7 +139,15 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
         status=RunStatus.SUCCEEDED,
         output="Hello.",
     )
+    organization = project.organization
+    endpoint, _secret = webhooks.create_endpoint(
+        organization=organization, url="https://example.com/hook", description="", event_types=[], by=ada
+    )
+    webhooks.send_test(endpoint=endpoint)
     return {
+        "organization": organization.public_id,
+        "endpoint": endpoint.public_id,
+        "delivery": endpoint.deliveries.get().public_id,
         "setup_token": invite_operator(),
         "model": model.public_name,
         "backend": backend.name,

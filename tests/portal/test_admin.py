@@ -11,7 +11,18 @@ from apikeys.services import mint_key
 from catalog.models import Backend
 from tests.pages import build_world
 
-OURS = {"accounts", "apikeys", "catalog", "community", "forum", "notifications", "playground", "search", "usage"}
+OURS = {
+    "accounts",
+    "apikeys",
+    "catalog",
+    "community",
+    "forum",
+    "notifications",
+    "playground",
+    "search",
+    "usage",
+    "webhooks",
+}
 # What is edited on the page of something else, or holds nothing to look at.
 WITHIN_OTHERS = {
     "accounts.membership",

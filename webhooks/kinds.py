@@ -1,0 +1,24 @@
+"""The events this app knows by itself, and what it tells people."""
+
+from django.utils.translation import gettext_lazy as _
+
+from notifications.registry import Kind
+from webhooks.registry import EventType
+
+TEST = "webhook.test"
+
+EVENT_TYPES = (
+    EventType(
+        "member.joined",
+        _("Somebody became a member of the organization."),
+        {"user_id": "user_0353lkPT8K4OGtWbqVtQ9n", "role": "member"},
+    ),
+    EventType(TEST, _("You asked for a test message on the endpoint’s page."), {"message": "Hello."}),
+)
+
+ENDPOINT_OFF = Kind(
+    name="webhooks.endpoint_off",
+    group="webhooks.endpoint",
+    one=_("The webhook endpoint %(title)s was switched off, because nothing could be delivered there"),
+    many=_("The webhook endpoint %(title)s was switched off, because nothing could be delivered there"),
+)
