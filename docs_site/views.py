@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from docs_site import current, rendering
+from docs_site import reference as api
 from docs_site.tutorials import SOURCE_LANGUAGE, Tutorial, all_tutorials, tutorial
 
 MARKDOWN = "text/markdown; charset=utf-8"
@@ -55,6 +56,21 @@ def twin(request: HttpRequest, slug: str) -> HttpResponse:
     response = HttpResponse(text, content_type=MARKDOWN)
     patch_vary_headers(response, ["Accept"])
     return response
+
+
+@require_safe
+def reference(request: HttpRequest) -> HttpResponse:
+    """Every operation of the REST API, a line each."""
+    return render(request, "docs_site/reference.html", {"sections": api.sections()})
+
+
+@require_safe
+def reference_section(request: HttpRequest, slug: str) -> HttpResponse:
+    """The operations on one thing, whole."""
+    found = api.section(slug)
+    if found is None:
+        raise Http404(_("There is no such page in the docs."))
+    return render(request, "docs_site/reference_section.html", {"section": found, "sections": api.sections()})
 
 
 @require_safe

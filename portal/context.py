@@ -59,7 +59,10 @@ SECTIONS: tuple[Section, ...] = (
     ),
     (
         _("Learn"),
-        (Place(_("Docs"), "docs_site:index", "book-open"),),
+        (
+            Place(_("Docs"), "docs_site:index", "book-open"),
+            Place(_("API reference"), "docs_site:reference", "code-bracket"),
+        ),
     ),
     (
         _("Community"),
@@ -131,9 +134,10 @@ def _sections(sections: tuple[Section, ...], path: str) -> list[NavSection]:
 
 
 def _items(places: tuple[Place, ...], path: str) -> list[NavItem]:
-    return [
-        NavItem(place.label, url, place.icon, path.startswith(url)) for place in places if (url := _url(place.url_name))
-    ]
+    found = [(place, url) for place in places if (url := _url(place.url_name))]
+    # The reference lies beneath the docs: of two that the path begins with, the longer is where one is.
+    current = max((url for _place, url in found if path.startswith(url)), key=len, default=None)
+    return [NavItem(place.label, url, place.icon, url == current) for place, url in found]
 
 
 @cache

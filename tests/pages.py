@@ -69,6 +69,8 @@ PAGES = [
     Page("playground:run", "/playground/runs/{run}/", Who.MEMBER),
     Page("docs_site:index", "/docs/"),
     Page("docs_site:page", "/docs/quickstart/"),
+    Page("docs_site:reference", "/docs/api/"),
+    Page("docs_site:reference_section", "/docs/api/webhooks/"),
     Page("forum:index", "/forum/"),
     Page("forum:ask", "/forum/ask/", Who.MEMBER),
     Page("forum:tags", "/forum/tags/"),
