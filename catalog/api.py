@@ -6,7 +6,7 @@ from rest_framework import generics, serializers
 from rest_framework.permissions import AllowAny
 
 from catalog.models import Availability, HostedModel
-from common.api import KeysetPagination, ProblemSerializer
+from common.api import REFUSALS, KeysetPagination
 
 
 class ModelSerializer(serializers.ModelSerializer[HostedModel]):
@@ -28,7 +28,7 @@ class ModelSerializer(serializers.ModelSerializer[HostedModel]):
 
 @extend_schema_view(
     get=extend_schema(
-        operation_id="models_list", responses={200: ModelSerializer(many=True), 400: ProblemSerializer}, tags=["models"]
+        operation_id="models_list", responses={200: ModelSerializer(many=True), **REFUSALS}, tags=["models"]
     )
 )
 class ModelsView(generics.ListAPIView[HostedModel]):

@@ -55,6 +55,14 @@ def _errors(data: Any, field: str) -> list[dict[str, str]]:
     return found
 
 
+class ProblemFieldSerializer(serializers.Serializer[dict[str, Any]]):
+    """What is wrong with one field."""
+
+    field = serializers.CharField(allow_blank=True, help_text="Its dotted path; empty for the whole.")
+    detail = serializers.CharField()
+    code = serializers.CharField()
+
+
 class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
     """Problem details (RFC 9457)."""
 
@@ -64,10 +72,14 @@ class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
     detail = serializers.CharField()
     code = serializers.CharField(help_text="A word that stays the same when texts change.")
     request_id = serializers.CharField(allow_blank=True)
+    # The standard's name; the framework takes declared fields off the class, so its own `errors` stays.
+    errors = ProblemFieldSerializer(  # type: ignore[assignment]
+        many=True, required=False, help_text="Given when fields are to blame."
+    )
 
 
-REFUSALS = {400: ProblemSerializer, 401: ProblemSerializer, 403: ProblemSerializer, 404: ProblemSerializer}
-"""How an endpoint for people who are signed in can refuse, for its schema."""
+REFUSALS = {(code, PROBLEM_TYPE): ProblemSerializer for code in (400, 401, 403, 404, 415, 429)}
+"""How an endpoint can refuse, for its schema."""
 
 
 class KeysetPagination(BasePagination):

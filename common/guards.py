@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
+
+from common.context import current_request_id
 
 # Nothing here uses them, so that a script which should not be here cannot either. Passkeys are not in the list.
 PERMISSIONS_POLICY = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"
@@ -19,11 +21,26 @@ class GuardsMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if _has_nul(request):
-            response: HttpResponse = HttpResponseBadRequest("This address is malformed.", content_type="text/plain")
+            response = _refusal(is_api=request.path.startswith("/api/"))
         else:
             response = self.get_response(request)
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         return response
+
+
+def _refusal(*, is_api: bool) -> HttpResponse:
+    words = "This address is malformed."
+    if not is_api:
+        return HttpResponseBadRequest(words, content_type="text/plain")
+    body = {
+        "type": "about:blank",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": words,
+        "code": "malformed_address",
+        "request_id": current_request_id.get(),
+    }
+    return JsonResponse(body, status=400, content_type="application/problem+json")
 
 
 def _has_nul(request: HttpRequest) -> bool:

@@ -15,12 +15,10 @@ from accounts.access import require
 from accounts.api import PROJECT_PARAMETER, project_of, user_of
 from accounts.roles import Right
 from catalog.models import HostedModel
-from common.api import REFUSALS, KeysetPagination, ProblemSerializer
+from common.api import REFUSALS, KeysetPagination
 from playground import services, tickets
 from playground.forms import MOST_CHARACTERS, MOST_MESSAGES, MOST_STOPS
 from playground.models import Run
-
-NOT_FOUND = {401: ProblemSerializer, 404: ProblemSerializer}
 
 
 class MessageSerializer(serializers.Serializer[dict[str, str]]):
@@ -104,7 +102,7 @@ def _run_of(request: Request, run_id: str) -> Run:
 @extend_schema_view(
     get=extend_schema(
         operation_id="runs_list",
-        responses={200: RunSummarySerializer(many=True), 401: ProblemSerializer},
+        responses={200: RunSummarySerializer(many=True), **REFUSALS},
         tags=["playground"],
     )
 )
@@ -122,7 +120,7 @@ class RunsView(generics.ListAPIView[Run]):
         operation_id="runs_start",
         parameters=[PROJECT_PARAMETER],
         request=NewRunSerializer,
-        responses={201: RunSerializer, **REFUSALS, 429: ProblemSerializer},
+        responses={201: RunSerializer, **REFUSALS},
         tags=["playground"],
     )
     def post(self, request: Request) -> Response:
@@ -147,12 +145,12 @@ class RunsView(generics.ListAPIView[Run]):
 class RunView(APIView):
     """One run."""
 
-    @extend_schema(operation_id="runs_read", responses={200: RunSerializer, **NOT_FOUND}, tags=["playground"])
+    @extend_schema(operation_id="runs_read", responses={200: RunSerializer, **REFUSALS}, tags=["playground"])
     def get(self, request: Request, run_id: str) -> Response:
         """A run as it stands."""
         return Response(RunSerializer(_run_of(request, run_id), context={"request": request}).data)
 
-    @extend_schema(operation_id="runs_delete", responses={204: None, **NOT_FOUND}, tags=["playground"])
+    @extend_schema(operation_id="runs_delete", responses={204: None, **REFUSALS}, tags=["playground"])
     def delete(self, request: Request, run_id: str) -> Response:
         """Remove a run and its texts for good. What it used stays counted."""
         services.delete_run(run=_run_of(request, run_id))
@@ -162,7 +160,7 @@ class RunView(APIView):
 class RunStopView(APIView):
     """The end of a run before its end."""
 
-    @extend_schema(operation_id="runs_stop", request=None, responses={202: None, **NOT_FOUND}, tags=["playground"])
+    @extend_schema(operation_id="runs_stop", request=None, responses={202: None, **REFUSALS}, tags=["playground"])
     def post(self, request: Request, run_id: str) -> Response:
         """Ask a run to stop. The text written so far is kept; a finished run stays as it is."""
         services.request_stop(run=_run_of(request, run_id))

@@ -28,6 +28,7 @@ class EndpointSerializer(serializers.ModelSerializer[Endpoint]):
     event_types = serializers.ListField(child=serializers.CharField(max_length=60), max_length=50, default=list)
     description = serializers.CharField(max_length=200, allow_blank=True, default="")
     is_enabled = serializers.BooleanField(read_only=True)
+    disabled_because = serializers.ChoiceField(Endpoint.DisabledBecause.choices, allow_blank=True, read_only=True)
 
     class Meta:
         model = Endpoint
