@@ -1,6 +1,7 @@
 """Telling people what happened, in the site and by mail."""
 
 from datetime import timedelta
+from smtplib import SMTPDataError, SMTPRecipientsRefused
 
 import structlog
 from django.conf import settings
@@ -19,6 +20,8 @@ from notifications.texts import Told, tell
 
 MAILS_PER_DAY = 50
 MAX_ATTEMPTS = 6
+# Refusals of one mail, after which the next one may well be taken.
+ABOUT_ONE_MAIL = (SMTPRecipientsRefused, SMTPDataError)
 UNSUBSCRIBE_SALT = "notifications.unsubscribe"
 
 logger = structlog.get_logger(__name__)
@@ -122,29 +125,48 @@ def user_behind(token: str) -> User | None:
         return None
 
 
+def send_mail(*, pk: int) -> bool:
+    """Mail the notification unless that is done, unwanted or no longer true. Safe to run twice and at once.
+
+    False when the mail server is away, so that trying another mail now would only be another wait.
+    """
+    row = _begin_attempt(pk)
+    if row is None:
+        return True
+    try:
+        told = _worth_mailing(row)
+        if told is not None:
+            _message(told).send()
+            row.mailed_at = timezone.now()
+    except OSError as error:  # SMTPException is one too
+        logger.warning("mail_failed", notification=row.public_id, attempt=row.mail_attempts, error=str(error))
+        return isinstance(error, ABOUT_ONE_MAIL)
+    except Exception:
+        # One row that cannot be told must not keep back all that wait behind it.
+        logger.exception("mail_impossible", notification=row.public_id, attempt=row.mail_attempts)
+        return True
+    row.mail_due_at = None
+    row.save(update_fields=["mail_due_at", "mailed_at"])
+    return True
+
+
 @transaction.atomic
-def send_mail(*, pk: int) -> None:
-    """Mail the notification unless that is done, unwanted or no longer true. Safe to run twice and at once."""
+def _begin_attempt(pk: int) -> Notification | None:
+    """The row if its mail is due, with the attempt counted: no lock is held while the mail server takes its time."""
     row = (
-        Notification.objects.select_for_update(skip_locked=True, of=("self",))
+        Notification.objects.waiting_for_mail()
+        .select_for_update(skip_locked=True, of=("self",))
         .select_related("recipient")
-        .filter(pk=pk, mail_due_at__isnull=False)
+        .filter(pk=pk)
         .first()
     )
     if row is None:
-        return
-    told = _worth_mailing(row)
-    row.mail_due_at = None
-    if told is not None:
-        try:
-            _message(told).send()
-            row.mailed_at = timezone.now()
-        except OSError as error:  # SMTPException is one too
-            row.mail_attempts += 1
-            if row.mail_attempts < MAX_ATTEMPTS:
-                row.mail_due_at = timezone.now() + timedelta(minutes=2**row.mail_attempts)
-            logger.warning("mail_failed", notification=row.public_id, attempt=row.mail_attempts, error=str(error))
-    row.save(update_fields=["mail_due_at", "mailed_at", "mail_attempts"])
+        return None
+    row.mail_attempts += 1
+    again_at = timezone.now() + timedelta(minutes=2**row.mail_attempts)
+    row.mail_due_at = again_at if row.mail_attempts < MAX_ATTEMPTS else None
+    row.save(update_fields=["mail_due_at", "mail_attempts"])
+    return row
 
 
 def _worth_mailing(row: Notification) -> Told | None:
@@ -191,6 +213,7 @@ def _message(told: Told) -> EmailMessage:
 
 
 def send_waiting() -> None:
-    """Mail everything whose hint was lost or whose earlier attempt failed."""
+    """Mail what has no hint any more or failed before, until there is none or the mail server is away."""
     for pk in Notification.objects.waiting_for_mail().values_list("pk", flat=True)[:200]:
-        send_mail(pk=pk)
+        if not send_mail(pk=pk):
+            return

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from email import message_from_bytes
 from email.message import Message
 from email.policy import default
@@ -173,6 +174,42 @@ def test_a_refused_mail_is_tried_again(inbox: Inbox, answer: Answer) -> None:
     Notification.objects.update(mail_due_at=timezone.now())
     services.send_waiting()
     assert len(inbox.messages) == 1
+
+
+def test_a_mail_server_that_is_away_is_asked_once_a_sweep(
+    settings: LazySettings, ada: User, cyd: User, answer: Answer
+) -> None:
+    """Each try waits for its time-out: a sweep of many would keep the worker from all else for half an hour."""
+    another = forum.ask(author=ada, title="What is a token worth?", source="In words of English, about.")
+    forum.answer(question=another, author=cyd, source="Three quarters of one.")
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+    services.send_waiting()
+    assert sorted(Notification.objects.values_list("mail_attempts", flat=True)) == [0, 1]
+
+
+def test_a_refusal_of_one_mail_does_not_keep_back_the_next(inbox: Inbox, ada: User, cyd: User, answer: Answer) -> None:
+    another = forum.ask(author=ada, title="What is a token worth?", source="In words of English, about.")
+    forum.answer(question=another, author=cyd, source="Three quarters of one.")
+    inbox.is_open = False
+    services.send_waiting()
+    assert list(Notification.objects.values_list("mail_attempts", flat=True)) == [1, 1]
+
+
+def test_a_row_that_cannot_be_told_does_not_keep_back_the_next(ada: User, answer: Answer) -> None:
+    Notification.objects.create(
+        recipient=ada,
+        kind="of.an.older.version",
+        group="g",
+        object_id="post_1",
+        title="",
+        url="/",
+        events=[{"kind": "of.an.older.version", "source": "", "actor": "Ben"}],
+        mail_due_at=timezone.now() - timedelta(minutes=1),
+    )
+    assert len(sent()) == 1
+    row = Notification.objects.get(kind="of.an.older.version")
+    assert (row.mailed_at, row.mail_attempts) == (None, 1)
 
 
 def test_it_gives_up_after_a_while(inbox: Inbox, answer: Answer) -> None:
