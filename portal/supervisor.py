@@ -32,6 +32,14 @@ LONGEST_DELAY_SECONDS = 30.0
 WELL_SECONDS = 60.0
 START_SECONDS = 60.0
 _LOG_BYTES = 5_000_000
+# Those who use a part before the part.
+_STOPPED_TOGETHER = (
+    ("web",),
+    ("inference", "usage", "tasks", "beat"),
+    ("model",),
+    ("redis", "redis-volatile"),
+    ("postgres",),
+)
 
 
 class Records:
@@ -248,7 +256,7 @@ class Portal:
 
     def stop(self) -> None:
         """Stop everything, those who use a part before the part."""
-        for names in (("web",), ("inference", "tasks", "beat"), ("model",), ("redis", "redis-volatile"), ("postgres",)):
+        for names in _STOPPED_TOGETHER:
             stage = [child for child in self._children if child.program.name in names]
             for child in stage:
                 child.ask_to_stop()
@@ -313,7 +321,7 @@ def portal_environment(*, var: Path, port: int) -> dict[str, str]:
 
 
 def portal_programs(*, var: Path, port: int) -> Sequence[Program]:
-    """Web, the two workers and beat."""
+    """Web, the three workers and beat."""
     # In a container root is usual, and the danger that Celery warns of is pickle, which is not accepted here.
     as_root = "ignore:You're running the worker with superuser privileges"
     environment = portal_environment(var=var, port=port) | {"PYTHONWARNINGS": as_root}
@@ -344,7 +352,10 @@ def portal_programs(*, var: Path, port: int) -> Sequence[Program]:
             seconds=6,
         ),
         worker("inference", "-Q", "inference", "-P", "threads", "-c", "64"),
-        worker("tasks", "-Q", "usage,default", "-c", "2"),
+        # Apart from the rest, so that no outage of a mail or inference server delays metering. Threads, for its tasks
+        # wait for Redis and PostgreSQL; three, so that neither a long ingest nor a long reaping silences the heartbeat.
+        worker("usage", "-Q", "usage", "-P", "threads", "-c", "3"),
+        worker("tasks", "-Q", "default", "-c", "2"),
         program("beat", *celery, "beat", "--schedule", str(schedule), "--pidfile", "", seconds=3),
     ]
 
