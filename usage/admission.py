@@ -100,6 +100,7 @@ class Admissions:
         if caller.organization_id not in self._announced:
             self._announced.add(caller.organization_id)
             self._link.execute("SADD", ORGANIZATIONS, caller.organization_id)
+        may_be_held = self._link.is_up
         try:
             reply = await self._link.run(ADMIT, keys=keys, args=args)
             if reply[0] == "seed":
@@ -110,7 +111,14 @@ class Admissions:
             self._send(release(caller, id, period))
             raise
         except (LinkDownError, RedisError) as error:
-            return self._admit_locally(caller, demand, id, period, error)
+            try:
+                return self._admit_locally(caller, demand, id, period)
+            except ApiError:
+                log.warning("refused_without_redis", error=type(error).__name__)
+                if may_be_held:
+                    # The script may have run before its answer was lost: the reaper would bill the call refused here.
+                    self._do(self._append(release(caller, id, period)))
+                raise
         left = [int(number) for number in reply[3 if reply[0] == "ok" else 6 :]]
         headers = _headers(caller.scopes, left, reset_ms=int(reply[1]))
         if reply[0] == "ok":
@@ -168,13 +176,8 @@ class Admissions:
 
     # While Redis is away ------------------------------------------------------------------------------------------
 
-    def _admit_locally(
-        self, caller: Caller, demand: Demand, identifier: str, period: str, error: Exception
-    ) -> Admission:
+    def _admit_locally(self, caller: Caller, demand: Demand, identifier: str, period: str) -> Admission:
         if caller.has_budget and demand.most_nano:
-            # It may have been admitted before the connection broke: nothing must stay reserved for it.
-            self._do(self._append(release(caller, identifier, period)))
-            log.warning("budget_unavailable", error=type(error).__name__)
             raise OverloadedError("Your budget cannot be checked at the moment.", wait_seconds=2)
         now = time.monotonic()
         left: list[int] = []

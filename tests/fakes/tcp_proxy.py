@@ -5,6 +5,7 @@ import contextlib
 import threading
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit, urlunsplit
 
 
 class TcpProxy:
@@ -17,6 +18,7 @@ class TcpProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thawed = asyncio.Event()
+        self._answering = asyncio.Event()
         self.port = 0
 
     def __enter__(self) -> Self:
@@ -44,8 +46,19 @@ class TcpProxy:
         """Keep connections open and take new ones, but pass nothing on."""
         self._loop.call_soon_threadsafe(self._thawed.clear)
 
+    def lose_answers(self) -> None:
+        """Pass on what clients say, and nothing of what they are answered."""
+        self._loop.call_soon_threadsafe(self._answering.clear)
+
+    def before(self, url: str) -> str:
+        """The address of a store, by way of this proxy."""
+        parts = urlsplit(url)
+        user, at, _host = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}"))
+
     async def _resume(self) -> None:
         self._thawed.set()
+        self._answering.set()
         self._server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -66,17 +79,20 @@ class TcpProxy:
         try:
             away_reader, away_writer = await asyncio.open_connection(*self._target)
             self._writers.add(away_writer)
-            await asyncio.gather(self._pump(reader, away_writer), self._pump(away_reader, writer))
+            await asyncio.gather(
+                self._pump(reader, away_writer, self._thawed), self._pump(away_reader, writer, self._answering)
+            )
         except (OSError, asyncio.CancelledError):
             writer.transport.abort()
         finally:
             self._tasks.discard(task)
             self._writers.discard(writer)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 await self._thawed.wait()
+                await passes.wait()
                 writer.write(data)
                 await writer.drain()
         with contextlib.suppress(OSError):

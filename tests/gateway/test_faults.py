@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
@@ -42,12 +42,6 @@ class OwnProcess:
     process: "subprocess.Popen[bytes]"
 
 
-def through(proxy: TcpProxy, url: str) -> str:
-    parts = urlsplit(url)
-    user, at, _host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}"))
-
-
 @pytest.fixture
 def own(stage: Stage, tmp_path: Path) -> Iterator[OwnProcess]:
     database = connection.settings_dict
@@ -62,7 +56,7 @@ def own(stage: Stage, tmp_path: Path) -> Iterator[OwnProcess]:
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@127.0.0.1:{postgres.port}/{database['NAME']}",
-            "REDIS_URL": through(redis, settings.REDIS_URL),
+            "REDIS_URL": redis.before(settings.REDIS_URL),
             "LYCEUM_VAR": str(tmp_path),
             "GATEWAY_FIRST_BYTE_TIMEOUT_SECONDS": "1",
             "GATEWAY_IDLE_TIMEOUT_SECONDS": "1",

@@ -5,21 +5,25 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
+from django.conf import LazySettings
 from redis.exceptions import ResponseError
 
 from common import redis as servers
 from common.errors import BudgetError, RateLimitError
 from common.ids import new_id, uuid7
-from usage.admission import Admission, Admissions, Demand, duration, reap, seed_budget
+from tests.fakes.tcp_proxy import TcpProxy
+from usage.admission import Admission, Admissions, Demand, duration, reap, seed_budget, settle_now
 from usage.events import STREAM, Event
 from usage.ingest import drain
 from usage.link import RedisLink
 from usage.policies import Caller, Limits, with_ceiling
 from usage.scripts import ADMIT
-from usage.spool import Spool
+from usage.spool import Spool, replay
 
 T = TypeVar("T")
 DEMAND = Demand(model="m", needed_tokens=10, wanted_tokens=30, most_nano=0)
@@ -199,6 +203,43 @@ def test_a_heartbeat_extends_the_lease_and_keeps_the_progress() -> None:
     assert holds(who) == 0
     entries: Any = servers.durable().xrevrange(STREAM, count=1)
     assert Event.decode(entries[0][1]["e"]).prompt_tokens == 77
+
+
+def test_a_call_refused_after_its_admission_was_lost_holds_nothing(settings: LazySettings, tmp_path: Path) -> None:
+    who = caller(requests_per_minute=1)
+    assert holds(who) == 0
+    settings.VAR_DIR = tmp_path
+    server = urlsplit(settings.REDIS_URL)
+    assert server.hostname is not None
+    spool = Spool()
+
+    async def work(proxy: TcpProxy) -> None:
+        settings.REDIS_URL = proxy.before(settings.REDIS_URL)
+        link = RedisLink()
+        await link.start()
+        desk = Desk(Admissions(link, spool), who)
+        proxy.cut()
+        await link.wait_until_down()
+        assert (await desk.admit()).is_local
+        with pytest.raises(RateLimitError):
+            await desk.admit()
+        proxy.resume()
+        await link.wait_until_up()
+        proxy.lose_answers()
+        refused = asyncio.ensure_future(desk.admit())
+        while holds(who) == 0:  # noqa: ASYNC110 - another program's Redis sets no event here
+            await asyncio.sleep(0.005)
+        proxy.cut()
+        with pytest.raises(RateLimitError):
+            await refused
+        await desk.admissions.close()
+        await spool.release()
+        await link.close()
+
+    with TcpProxy(server.hostname, server.port or 6379) as proxy:
+        asyncio.run(work(proxy))
+    assert replay(settle_now) == 1, "what was never sent needs no release"
+    assert holds(who) == 0
 
 
 def test_amounts_that_make_no_sense_are_refused() -> None:
