@@ -49,6 +49,7 @@ from usage.spool import Spool, replay
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
+REPLAY_SECONDS = 30.0
 # What a call reserves for its answer when nobody said how long it may be, and the bound it then gets under a budget.
 ASSUMED_OUTPUT_TOKENS = 512
 BOUND_OUTPUT_TOKENS = 4096
@@ -335,7 +336,8 @@ async def recorded(call: _Call) -> None:
 class MeteredCalls:
     """Makes metered calls on one event loop: `start` it there, `close` it there."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, replay_seconds: float = REPLAY_SECONDS) -> None:
+        self._replay_seconds = replay_seconds
         self._timeouts = Timeouts(
             connect=settings.GATEWAY_CONNECT_TIMEOUT_SECONDS,
             first_byte=settings.GATEWAY_FIRST_BYTE_TIMEOUT_SECONDS,
@@ -504,18 +506,21 @@ class MeteredCalls:
                     self._admissions.extend(call.admission, call.lost())
 
     async def _empty_spool(self) -> None:
-        """Settle what waited on the disk, now and each time Redis comes back."""
+        """Settle what waited on the disk: now, each time Redis comes back, and while it is there every so often, for a
+        Redis without room refuses settlements and never goes away."""
         while True:
             await self.link.wait_until_up()
             self._admissions.forget_local()
-            await self._spool.release()
-            try:
-                number = await asyncio.to_thread(replay, settle_now)
-                if number:
-                    log.info("spool_replayed", settlements=number)
-            except (RedisError, OSError) as error:
-                log.warning("spool_not_replayed", error=type(error).__name__)
-            await self.link.wait_until_down()
+            while self.link.is_up:
+                await self._spool.release()
+                try:
+                    number = await asyncio.to_thread(replay, settle_now)
+                    if number:
+                        log.info("spool_replayed", settlements=number)
+                except (RedisError, OSError) as error:
+                    log.warning("spool_not_replayed", error=type(error).__name__)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.link.wait_until_down(), self._replay_seconds)
 
 
 async def _begin(reply: Reply, stream: ChatStream) -> _Opening:

@@ -1,5 +1,6 @@
 """Redis or PostgreSQL gone or frozen, as a gateway in a process of its own feels it, and the gateway killed itself."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,20 +14,24 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.db import connection
 
 from apikeys.models import ApiKey
 from apikeys.services import revoke_key
 from apikeys.verification import digest_of
 from common import redis as servers
+from tests import services
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.gateway.conftest import Reply, Stage, ask, chat, unused_port, wait_for
 from usage.admission import reap, settle_now
+from usage.calls import MeteredCalls
+from usage.events import STREAM
 from usage.ingest import drain
 from usage.models import UsageEvent
-from usage.spool import replay
+from usage.policies import load
+from usage.spool import folder, replay
 
 Mint = Callable[..., str]
 ROOT = Path(__file__).parents[2]
@@ -219,3 +224,36 @@ def test_a_spool_left_by_a_dead_gateway_is_replayed(own: OwnProcess, mint: Mint,
     finally:
         settings.VAR_DIR = kept
     assert metered([reply.headers["x-request-id"]]) == 4
+
+
+def test_what_a_full_redis_refused_is_settled_once_it_has_room(
+    mint: Mint, settings: LazySettings, tmp_path: Path
+) -> None:
+    digest = digest_of(mint())
+    assert digest is not None
+    caller = load(digest)
+    assert caller is not None
+    settings.VAR_DIR = tmp_path
+
+    async def work(client: Any) -> None:
+        calls = MeteredCalls(replay_seconds=0.05)
+        await calls.start()
+        client.config_set("maxmemory", 1)
+        body = {"model": "fake-chat", "messages": chat()}
+        await calls.open(caller=caller, endpoint="chat/completions", body=body, request_id="req_of_full_redis")
+        while not list(folder().glob("*.jsonl")):  # noqa: ASYNC110 - a disk sets no event
+            await asyncio.sleep(0.005)
+        assert client.xlen(STREAM) == 0
+        client.config_set("maxmemory", 0)
+        while list(folder().glob("*.jsonl")):  # noqa: ASYNC110 - a disk sets no event
+            await asyncio.sleep(0.005)
+        assert client.xlen(STREAM) == 1
+        await calls.close()
+
+    with services.running_redis(durable=True) as (url, _process):
+        settings.REDIS_URL = url
+        servers.durable.cache_clear()
+        try:
+            asyncio.run(asyncio.wait_for(work(servers.durable()), 20))
+        finally:
+            servers.durable.cache_clear()
