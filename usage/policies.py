@@ -6,6 +6,7 @@ is away, the last policy known of a key goes on being used: nobody can have revo
 """
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from dataclasses import asdict, dataclass
@@ -153,6 +154,9 @@ class Policies:
         self._digests: dict[str, str] = {}
         self._changes = 0
         self._is_hearing = False
+        # Of what Redis keeps, only what was put there since this process listens can be trusted: what changed before,
+        # with Redis away, nobody could mark there. In seconds since the epoch; never while it does not listen.
+        self._trusts_since = math.inf
         self._listener: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -199,7 +203,8 @@ class Policies:
     async def _look_up(self, digest: str, held: _Held | None) -> Caller | None:
         changes = self._changes
         stored = await self._from_redis(digest)
-        if stored is not None and stored[1] < REDIS_FRESH_SECONDS:
+        trusted_age = min(REDIS_FRESH_SECONDS, time.time() - self._trusts_since)
+        if stored is not None and stored[1] < trusted_age:
             caller: Caller | None = stored[0]
         else:
             try:
@@ -246,6 +251,7 @@ class Policies:
                 try:
                     async with client.pubsub(ignore_subscribe_messages=True) as pubsub:
                         await pubsub.subscribe(CHANNEL)
+                        self._trusts_since = time.time()
                         # What changed while this process was deaf was not told to it.
                         self._forget_all()
                         await self._hear(pubsub)
@@ -253,6 +259,7 @@ class Policies:
                     log.warning("policies_deaf", error=type(error).__name__)
                 finally:
                     self._is_hearing = False
+                    self._trusts_since = math.inf
                 await asyncio.sleep(LISTEN_AGAIN_SECONDS)
         finally:
             await client.aclose()

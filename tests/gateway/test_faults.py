@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import LazySettings, settings
-from django.db import connection
+from django.db import connection, connections
+from django.utils import timezone
+from redis import Redis
 
 from apikeys.models import ApiKey
 from apikeys.services import revoke_key
@@ -29,8 +32,9 @@ from usage.admission import reap, settle_now
 from usage.calls import MeteredCalls
 from usage.events import STREAM
 from usage.ingest import drain
+from usage.link import RedisLink
 from usage.models import UsageEvent
-from usage.policies import load
+from usage.policies import CHANNEL, Policies, load, redis_key
 from usage.spool import folder, replay
 
 Mint = Callable[..., str]
@@ -257,3 +261,44 @@ def test_what_a_full_redis_refused_is_settled_once_it_has_room(
             asyncio.run(asyncio.wait_for(work(servers.durable()), 20))
         finally:
             servers.durable.cache_clear()
+
+
+def test_a_key_revoked_while_redis_was_away_stays_revoked_when_it_is_back(mint: Mint, settings: LazySettings) -> None:
+    """The copy of its policy that Redis kept is younger than a minute, and nobody could mark it as changed."""
+    digest = digest_of(mint())
+    assert digest is not None
+
+    async def work(proxy: TcpProxy, client: Any) -> None:
+        link = RedisLink()
+        await link.start()
+        policies = Policies(link)
+        policies.start()
+        while not client.exists(redis_key(digest)):
+            assert await policies.find([digest]) is not None
+            await asyncio.sleep(0.005)
+        proxy.cut()
+        await link.wait_until_down()
+        await asyncio.to_thread(revoke_silently, digest)
+        while await policies.find([digest]) is not None:  # noqa: ASYNC110 - what is held ends by the clock
+            await asyncio.sleep(0.02)
+        proxy.resume()
+        await link.wait_until_up()
+        while client.pubsub_numsub(CHANNEL)[0][1] == 0:
+            assert await policies.find([digest]) is None
+            await asyncio.sleep(0.005)
+        assert await policies.find([digest]) is None
+        await policies.close()
+        await link.close()
+
+    with services.running_redis(durable=True) as (url, _process):
+        server = urlsplit(url)
+        assert server.hostname is not None
+        with TcpProxy(server.hostname, server.port or 6379) as proxy:
+            settings.REDIS_URL = proxy.before(url)
+            with closing(Redis.from_url(url)) as client:
+                asyncio.run(asyncio.wait_for(work(proxy, client), 20))
+
+
+def revoke_silently(digest: str) -> None:
+    ApiKey.objects.filter(digest=digest).update(revoked_at=timezone.now())
+    connections.close_all()
