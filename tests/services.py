@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from django.conf import LazySettings
+
 from portal import env
 from portal.embedded.postgres import Cluster
 from portal.embedded.program import CannotStart, Program, free_port
@@ -75,6 +77,22 @@ def redis(*, durable: bool) -> Iterator[str]:
     """The URL of a fresh Redis."""
     with running_redis(durable=durable) as (url, _process):
         yield url
+
+
+@contextmanager
+def durable_redis_of_its_own(settings: "LazySettings") -> Iterator[str]:
+    """The URL of a fresh durable Redis that takes the place of the one all tests share."""
+    from common import redis as servers
+
+    shared = settings.REDIS_URL
+    with redis(durable=True) as url:
+        settings.REDIS_URL = url
+        servers.durable.cache_clear()
+        try:
+            yield url
+        finally:
+            settings.REDIS_URL = shared
+            servers.durable.cache_clear()
 
 
 def main(arguments: list[str]) -> int:

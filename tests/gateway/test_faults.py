@@ -254,13 +254,8 @@ def test_what_a_full_redis_refused_is_settled_once_it_has_room(
         assert client.xlen(STREAM) == 1
         await calls.close()
 
-    with services.running_redis(durable=True) as (url, _process):
-        settings.REDIS_URL = url
-        servers.durable.cache_clear()
-        try:
-            asyncio.run(asyncio.wait_for(work(servers.durable()), 20))
-        finally:
-            servers.durable.cache_clear()
+    with services.durable_redis_of_its_own(settings):
+        asyncio.run(asyncio.wait_for(work(servers.durable()), 20))
 
 
 def test_a_key_revoked_while_redis_was_away_stays_revoked_when_it_is_back(mint: Mint, settings: LazySettings) -> None:

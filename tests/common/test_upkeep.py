@@ -1,0 +1,34 @@
+"""Work for as long as a loop runs outlives what it raises, and ends when it is told to."""
+
+import asyncio
+
+import pytest
+
+from common.upkeep import keep_running
+
+
+def test_it_works(caplog: pytest.LogCaptureFixture) -> None:
+    begun = 0
+    enough = asyncio.Event()
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise ZeroDivisionError
+        if begun == 3:
+            enough.set()
+            await asyncio.Event().wait()
+
+    async def run() -> None:
+        task = keep_running(work, name="counting", again_seconds=0)
+        await asyncio.wait_for(enough.wait(), 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert task.cancelled()
+
+    asyncio.run(run())
+    assert begun == 3
+    assert "upkeep_failed" in caplog.text
+    assert "upkeep_ended" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
