@@ -19,6 +19,7 @@ if not apps.ready:
 
 from common.context import current_request_id
 from common.errors import ApiError, InternalError, MethodNotAllowedError, RevokedKeyError, UnknownRouteError
+from common.upkeep import keep_running
 from gateway.authentication import authenticate
 from gateway.models import described, listing
 from gateway.relay import relay
@@ -48,7 +49,7 @@ class Gateway:
         await self.calls.start()
         self.policies = Policies(self.calls.link)
         self.policies.start()
-        watch = asyncio.create_task(self._end_calls_of_revoked_keys(), name="revocations")
+        watch = keep_running(self._end_calls_of_revoked_keys, name="revocations")
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 
 import orjson
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -88,7 +88,7 @@ def _stored_end(ticket: Ticket) -> bytes | None:
     """The output and the end of a run that is over, as frames; None while it is under way."""
     try:
         run = Run.objects.filter(public_id=ticket.run_id, user__public_id=ticket.user_id).first()
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         return None
     finally:
         close_old_connections()

@@ -17,6 +17,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.redis import async_volatile
+from common.upkeep import keep_running
 from playground.streams import key_of
 
 log = structlog.get_logger(__name__)
@@ -86,7 +87,7 @@ class Hub:
 
     async def start(self) -> None:
         self._redis: redis.asyncio.Redis = async_volatile()
-        self._reader = asyncio.create_task(self._read_for_all())
+        self._reader = keep_running(self._read_for_all, name="run-streams")
 
     async def close(self) -> None:
         self._reader.cancel()

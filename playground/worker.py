@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from common import ids
 from common.errors import ApiError
 from common.redis import async_volatile
+from common.upkeep import keep_running
 from inference.streams import EventSplitter
 from playground import outcomes, services, streams
 from playground.models import Run, RunStatus
@@ -84,7 +85,10 @@ class InferenceWorker:
         self._calls = MeteredCalls()
         await self._calls.start()
         self._redis: redis.asyncio.Redis = async_volatile()
-        self._upkeep = [asyncio.create_task(self._listen_for_stops()), asyncio.create_task(self._beat())]
+        self._upkeep = [
+            keep_running(self._listen_for_stops, name="stops"),
+            keep_running(self._beat, name="run-heartbeat"),
+        ]
 
     def close(self) -> None:
         """Stop the loop and close its connections. Runs still in hand are interrupted."""
@@ -224,7 +228,7 @@ class InferenceWorker:
                         message = await pubsub.get_message(timeout=1.0)
                         if message is not None:
                             self._stop(message["data"])
-            except RedisError as error:
+            except (RedisError, OSError) as error:
                 log.warning("stops_not_heard", error=str(error))
                 await asyncio.sleep(1)
 
@@ -233,7 +237,7 @@ class InferenceWorker:
         while True:
             await asyncio.sleep(self._heartbeat_seconds)
             if self._active:
-                with suppress(DatabaseError):
+                with suppress(DatabaseError, InterfaceError):
                     for run_id in await asyncio.to_thread(self._beat_once, list(self._active)):
                         self._stop(run_id)
 

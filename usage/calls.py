@@ -34,6 +34,7 @@ from common.errors import (
 )
 from common.ids import uuid7
 from common.money import token_cost
+from common.upkeep import keep_running
 from inference.client import InferenceClient, Reply, Timeouts
 from inference.counting import PromptSize, TokenCount, as_usage, estimated_output, prompt_size, reported
 from inference.endpoints import ENDPOINTS, Body, Endpoint, choices, model_name
@@ -357,8 +358,8 @@ class MeteredCalls:
         await self.link.start()
         await self.routes.start()
         self._upkeep = [
-            asyncio.create_task(self._extend_leases(), name="leases"),
-            asyncio.create_task(self._empty_spool(), name="spool"),
+            keep_running(self._extend_leases, name="leases"),
+            keep_running(self._empty_spool, name="spool"),
         ]
 
     async def close(self) -> None:

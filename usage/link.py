@@ -15,6 +15,7 @@ import structlog
 from django.conf import settings
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from common.upkeep import keep_running
 from usage.scripts import Script
 
 log = structlog.get_logger(__name__)
@@ -65,8 +66,8 @@ class RedisLink:
     async def start(self) -> None:
         """Connect. Returns when Redis answers, or after a moment without it."""
         self._tasks = [
-            asyncio.create_task(self._work(), name="redis-link"),
-            asyncio.create_task(self._watch(), name="redis-watch"),
+            keep_running(self._work, name="redis-link"),
+            keep_running(self._watch, name="redis-watch"),
         ]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._up.wait(), CONNECT_SECONDS)

@@ -22,6 +22,7 @@ from accounts.models import Project, User
 from apikeys.models import ApiKey
 from common import redis as servers
 from common.errors import OverloadedError
+from common.upkeep import keep_running
 from usage.link import LinkDownError, RedisLink
 from usage.models import Source
 from usage.scripts import REMEMBER_POLICY
@@ -161,7 +162,7 @@ class Policies:
 
     def start(self) -> None:
         """Begin to listen for changed keys."""
-        self._listener = asyncio.create_task(self._listen(), name="policies")
+        self._listener = keep_running(self._listen, name="policies")
 
     async def close(self) -> None:
         """Stop listening."""

@@ -14,6 +14,7 @@ from catalog.routing import Route, RoutedModel, RoutingTable
 from catalog.signals import CHANNEL
 from common import redis as servers
 from common.errors import ModelNotFoundError, OverloadedError
+from common.upkeep import keep_running
 from usage.threads import DatabaseAwayError, in_thread
 
 log = structlog.get_logger(__name__)
@@ -42,8 +43,8 @@ class Routes:
         """Load the table, if PostgreSQL answers, and keep it fresh."""
         await self._refresh()
         self._tasks = [
-            asyncio.create_task(self._keep_fresh(), name="routes"),
-            asyncio.create_task(self._listen(), name="routes-changes"),
+            keep_running(self._keep_fresh, name="routes"),
+            keep_running(self._listen, name="routes-changes"),
         ]
 
     async def close(self) -> None:
