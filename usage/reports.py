@@ -218,9 +218,12 @@ class Call:
         return self.event.status >= 400 and self.event.status != CLIENT_CLOSED
 
 
-def recent_calls(*, projects: Sequence[Project], narrowing: Narrowing = EVERYTHING, count: int = 20) -> list[Call]:
-    """The last calls of `projects`, newest first. One query per project, so that each is a walk along its index."""
-    wanted = UsageEvent.objects.filter(narrowing.applied()).order_by("-at")
+def recent_calls(
+    *, projects: Sequence[Project], since: datetime, narrowing: Narrowing = EVERYTHING, count: int = 20
+) -> list[Call]:
+    """The last calls of `projects`, newest first. One query per project, so that each is a walk along its index, which
+    ends at `since` where few calls are of the model or key asked for."""
+    wanted = UsageEvent.objects.filter(narrowing.applied(), at__gte=since).order_by("-at")
     found = [wanted.filter(project_id=project.public_id)[:count] for project in projects]
     events = sorted((event for part in found for event in part), key=lambda event: event.at, reverse=True)[:count]
     names = key_names({event.key_id or event.source for event in events}, projects=projects)

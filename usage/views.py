@@ -200,7 +200,7 @@ def _report_context(asked: Asked, *, projects: list[Project], version: str) -> d
         "export_url": reverse("usage:export") + asked.query(),
         "rows": [(row, colors[row.id], asked.query(group=inner, **{asked.group.value: row.id})) for row in report.rows],
         "filters": _filters(asked, projects),
-        "calls": recent_calls(projects=projects, narrowing=asked.narrowing),
+        "calls": recent_calls(projects=projects, since=report.period.start, narrowing=asked.narrowing),
     }
 
 
