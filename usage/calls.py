@@ -466,6 +466,9 @@ class MeteredCalls:
             try:
                 return await self._attempt(call, route, payload)
             except AttemptFailedError as failure:
+                if call.ended_by is not None:
+                    # This connection was closed by us: no other server is to be tried, and this one is not at fault.
+                    raise call.ended_by from failure
                 log.warning("attempt_failed", backend=route.backend, status=failure.answer.status, attempt=number)
                 if failure.elsewhere:
                     self.routes.shun(route)

@@ -6,6 +6,7 @@ A request says how it is to be served in a field `fake` of its body (the gateway
     prompt_tokens         what to report as the prompt's count
     status, body, retry_after   answer with this status, and this body
     slow_headers          seconds before anything is sent
+    slow_events           seconds between the headers of a stream and its first event
     die_after             cut the connection after so many tokens
     stall_after           send so many tokens, then nothing more
     error_after           send so many tokens, then an error as vLLM does; `error_line`: as llama.cpp does
@@ -160,6 +161,8 @@ class Connection(asyncio.Protocol):
     async def _stream(self, entry: Entry, fake: dict[str, Any]) -> None:
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         self._transport.write(head)
+        if fake.get("slow_events"):
+            await asyncio.sleep(fake["slow_events"])
         total = _tokens(entry.body, fake)
         options = entry.body.get("stream_options") or {}
         continuous = options.get("continuous_usage_stats") and not fake.get("no_usage")

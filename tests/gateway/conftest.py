@@ -72,6 +72,8 @@ def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: D
         _host("fake-embed", living, chats=False, embeds=True)
         twin = _host("twin", dead)
         Deployment.objects.create(hosted_model=twin, backend=living, backend_name="twin")
+        pair = _host("pair", living)
+        Deployment.objects.create(hosted_model=pair, backend=plain, backend_name="pair")
         yield Stage(project=project, ada=ada)
         HostedModel.objects.all().delete()
         Backend.objects.all().delete()

@@ -147,6 +147,20 @@ def test_a_revoked_keys_running_stream_ends_within_five_seconds(
     assert wait_for(lambda: fake.last().closed_by == "client") < 1
 
 
+def test_a_key_revoked_before_the_first_event_is_no_fault_of_the_server(
+    url: str, mint: Callable[..., str], stage: Stage, fake: FakeInferenceServer
+) -> None:
+    secret = mint()
+    before = fake.ledger.requests
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(stream, url, secret, {"slow_events": 20}, model="pair")
+        wait_for(lambda: fake.ledger.requests > before)
+        revoke_key(key=ApiKey.objects.get(digest=digest_of(secret)), by=stage.ada)
+        reply = running.result(timeout=5)
+    assert reply.status == 401
+    assert fake.ledger.requests == before + 1, "it is not tried again"
+
+
 def hang_up(url: str, secret: str, fake: dict[str, Any], *, after_bytes: int, **fields: Any) -> None:
     """Ask, read a little and leave."""
     body = json.dumps({"model": "fake-chat", "messages": chat(), "fake": fake, **fields}).encode()
