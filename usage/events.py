@@ -95,7 +95,7 @@ def _is_uuid7(value: Any) -> bool:
 def _checks() -> list[tuple[str, Any]]:
     special: dict[str, Any] = {
         "id": _is_uuid7,
-        "source": SOURCES.__contains__,
+        "source": lambda value: isinstance(value, str) and value in SOURCES,
         "status": _is_whole(32_767),
         "cost_nano": _is_whole(LARGEST_MONEY),
         "first_token_ms": lambda value: value is None or _is_whole(LARGEST_COUNT)(value),
