@@ -41,7 +41,7 @@ from inference.endpoints import ENDPOINTS, Body, Endpoint, choices, model_name
 from inference.failures import AttemptFailedError, from_object
 from inference.streams import ChatStream, EventSplitter, error_frame
 from usage.admission import Admission, Admissions, Demand, settle_now
-from usage.events import Event
+from usage.events import CLIENT_CLOSED, Event
 from usage.link import LinkDownError, RedisLink
 from usage.policies import Caller
 from usage.routes import Routes
@@ -54,7 +54,6 @@ REPLAY_SECONDS = 30.0
 # What a call reserves for its answer when nobody said how long it may be, and the bound it then gets under a budget.
 ASSUMED_OUTPUT_TOKENS = 512
 BOUND_OUTPUT_TOKENS = 4096
-CLIENT_CLOSED = 499
 # These kinds send their count along with every chunk when asked, so that a call cut short is counted exactly.
 KINDS_WITH_CONTINUOUS_USAGE = frozenset({"vllm", "sglang"})
 MOST_ATTEMPTS = 2

@@ -15,6 +15,8 @@ STREAM = "ly:usage"
 GROUP = "ingest"
 DEAD_LETTERS = "ly:usage:dead"
 VERSION = 1
+# The status of a call whose client hung up.
+CLIENT_CLOSED = 499
 UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 SOURCES = frozenset(Source.values)
 LARGEST_COUNT = 2_147_483_647

@@ -6,6 +6,8 @@ The batch is acknowledged after the commit: killed before, it is delivered again
 
 import time
 from collections.abc import Sequence
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any, cast
 
 import orjson
@@ -16,7 +18,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from apikeys.models import ApiKey
 from common import redis as servers
-from usage.events import DEAD_LETTERS, GROUP, STREAM, Event, PoisonError
+from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, STREAM, Event, PoisonError
 from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
 
 log = structlog.get_logger(__name__)
@@ -30,11 +32,9 @@ MOST_DEAD_LETTERS = 100_000
 
 Entry = tuple[str, dict[str, str] | None]
 
-COLUMNS = """
-    id, at, request_id, source, organization_id, project_id, key_id, user_id, model, backend, endpoint, status,
-    error_code, is_streamed, is_estimated, prompt_tokens, cached_tokens, completion_tokens, cost_nano, latency_ms,
-    first_token_ms
-"""
+NAMES = ("id", "at", *(field.name for field in fields(Event) if field.name != "id"))
+COLUMNS = ", ".join(NAMES)
+_values = attrgetter(*NAMES)
 # Kept by the session and emptied by each commit: a table made for every batch would litter the system's catalog.
 INCOMING = (
     f"CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE {UsageEvent._meta.db_table}) ON COMMIT DELETE ROWS",
@@ -55,7 +55,7 @@ WITH inserted AS (
 SELECT count(*) FROM inserted
 """  # noqa: S608 - table names only
 
-# 499 is a client that hung up: a call, but nobody's error.
+# A client that hung up is a call, but nobody's error.
 ROLL_UP = """
     INSERT INTO {table} AS kept (
         bucket_at, source, organization_id, project_id, key_id, user_id, model, requests, errors, prompt_tokens,
@@ -63,9 +63,9 @@ ROLL_UP = """
     )
     SELECT
         date_bin('{width}', at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS bucket, source, organization_id, project_id,
-        key_id, user_id, model, count(*), count(*) FILTER (WHERE status >= 400 AND status <> 499), sum(prompt_tokens),
-        sum(completion_tokens), sum(cost_nano), sum(latency_ms), coalesce(sum(first_token_ms), 0),
-        count(first_token_ms), now()
+        key_id, user_id, model, count(*), count(*) FILTER (WHERE status >= 400 AND status <> {client_closed}),
+        sum(prompt_tokens), sum(completion_tokens), sum(cost_nano), sum(latency_ms),
+        coalesce(sum(first_token_ms), 0), count(first_token_ms), now()
     FROM inserted
     GROUP BY bucket, source, organization_id, project_id, key_id, user_id, model
     ORDER BY project_id, bucket, key_id, user_id, model, source, organization_id
@@ -81,8 +81,8 @@ ROLL_UP = """
         updated_at = excluded.updated_at
 """
 STATEMENT = INSERT.format(
-    five=ROLL_UP.format(table=UsageRollup5Min._meta.db_table, width="5 minutes"),
-    fifteen=ROLL_UP.format(table=UsageRollup15Min._meta.db_table, width="15 minutes"),
+    five=ROLL_UP.format(table=UsageRollup5Min._meta.db_table, width="5 minutes", client_closed=CLIENT_CLOSED),
+    fifteen=ROLL_UP.format(table=UsageRollup15Min._meta.db_table, width="15 minutes", client_closed=CLIENT_CLOSED),
 )
 
 # At most once a minute for each key: a row written at every call would be the busiest in the database.
@@ -170,39 +170,12 @@ def insert_all(events: Sequence[Event]) -> int:
             cursor.execute(statement)
         with cursor.copy(COPY) as copy:
             for event in events:
-                copy.write_row(_row(event))
+                copy.write_row(_values(event))
         cursor.execute(STATEMENT)
         (inserted,) = cursor.fetchone()
         if last_used:
             cursor.execute(MARK_USED, [list(last_used), list(last_used.values())])
     return int(inserted)
-
-
-def _row(event: Event) -> tuple[Any, ...]:
-    """The event in the order of COLUMNS."""
-    return (
-        event.id,
-        event.at,
-        event.request_id,
-        event.source,
-        event.organization_id,
-        event.project_id,
-        event.key_id,
-        event.user_id,
-        event.model,
-        event.backend,
-        event.endpoint,
-        event.status,
-        event.error_code,
-        event.is_streamed,
-        event.is_estimated,
-        event.prompt_tokens,
-        event.cached_tokens,
-        event.completion_tokens,
-        event.cost_nano,
-        event.latency_ms,
-        event.first_token_ms,
-    )
 
 
 def _bury(client: Redis, entry: Entry, reason: str) -> None:

@@ -14,12 +14,12 @@ from django.utils.translation import gettext_lazy
 from accounts.models import Project
 from apikeys.models import ApiKey
 from common.zones import UTC
+from usage.events import CLIENT_CLOSED
 from usage.models import Source, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 FIVE_MINUTES = timedelta(minutes=5)
-CLIENT_CLOSED = 499
 
 
 class Window(TextChoices):

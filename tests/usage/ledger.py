@@ -45,7 +45,7 @@ def add_call(project: Project, at: datetime, *, key: ApiKey | None = None, **fie
             "project_id": project.public_id,
             "key_id": key.public_id if key else "",
             "model": "small",
-            "endpoint": "chat.completions",
+            "endpoint": "chat/completions",
             "status": 200,
             **fields,
         }
