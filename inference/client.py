@@ -20,10 +20,10 @@ READ_BUFFER_BYTES = 256 * 1024
 class Timeouts:
     """Seconds that each phase of a call may take: to connect, to the first byte, between bytes, and in all."""
 
-    connect: float = 3.0
-    first_byte: float = 60.0
-    idle: float = 30.0
-    total: float = 600.0
+    connect: float
+    first_byte: float
+    idle: float
+    total: float
 
 
 class Reply:
