@@ -74,8 +74,10 @@ def _whole(running: Stack, connections: int) -> list[Row]:
             continue
         before = _cpu_seconds(running.gateway_pid)
         result, requests = _best(running, url, WHOLE, connections=connections, first_event=False)
-        spent = _cpu_seconds(running.gateway_pid) - before
-        cpu_seconds = spent / requests * 1000 if target == "gateway" else None
+        after = _cpu_seconds(running.gateway_pid)
+        cpu_seconds = None
+        if target == "gateway" and before is not None and after is not None:
+            cpu_seconds = (after - before) / requests * 1000
         rows.append(Row(target, connections, result, requests, cpu_seconds))
         print(f"{target} at {connections}: {result.requests_per_second:.0f}/s", file=sys.stderr)
     return rows
@@ -87,7 +89,7 @@ def _first_event(running: Stack, target: str) -> Row:
 
 
 def _best(running: Stack, url: str, body: bytes, *, connections: int, first_event: bool) -> tuple[Result, int]:
-    """The best of a few rounds, the one least disturbed by whatever else the machine does, and the calls of all."""
+    """The round with the lowest median, which whatever else the machine does disturbed least, and the calls of all."""
     rounds = [
         load(
             f"{url}/chat/completions",
@@ -121,12 +123,12 @@ def _figures(running: Stack, module: str) -> dict[str, float]:
     return figures
 
 
-def _cpu_seconds(pid: int) -> float:
-    """Processor time of a process so far; zero where the system does not tell."""
+def _cpu_seconds(pid: int) -> float | None:
+    """Processor time of a process so far; None where the system does not tell."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0.0
+        return None
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -147,7 +149,6 @@ def _report(rows: list[Row], first: dict[str, Row], ingest: dict[str, float], pl
         for row in rows
         if row.target == "gateway"
     }
-    cpu = next(row.cpu_seconds for row in reversed(rows) if row.cpu_seconds) or 1.0
     waits = "\n".join(
         f"| {_name(row.target)} | {row.result.p50:.2f} | {row.result.p99:.2f} "
         f"| {row.result.p50 - first['fake'].result.p50:+.2f} |"
@@ -156,7 +157,8 @@ def _report(rows: list[Row], first: dict[str, Row], ingest: dict[str, float], pl
     return f"""# Performance
 
 `make bench` measures this and writes this page. Everything runs on one machine, which the load generator and the fake
-inference server share, so read the ratios rather than the bare numbers. Each figure is the best of {ROUNDS} rounds.
+inference server share, so read the ratios rather than the bare numbers. Each line is the round of {ROUNDS}
+with the lowest median.
 
 Measured on {time.strftime("%Y-%m-%d", time.gmtime())}: {_machine()}.
 
@@ -169,8 +171,7 @@ answers 16 tokens at once; nginx is a plain proxy in front of it.
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 {table}
 
-The gateway adds {added[1]:.2f} ms at the median to a call on one connection. Its process needs {cpu:.2f} s of processor
-time for 1,000 calls at {CONNECTIONS[-1]} connections: a core that does nothing else serves {1000 / cpu:,.0f} calls/s.
+The gateway adds {added[1]:.2f} ms at the median to a call on one connection.{_of_processor(rows)}
 
 ## Streams
 
@@ -195,10 +196,20 @@ Each of the {ingest["metered"]:,.0f} calls that the gateway answered above is in
 """
 
 
+def _of_processor(rows: list[Row]) -> str:
+    cpu = next((row.cpu_seconds for row in reversed(rows) if row.cpu_seconds), None)
+    if cpu is None:
+        return ""
+    return (
+        f" Its process needs {cpu:.2f} s of processor\ntime for 1,000 calls at {CONNECTIONS[-1]} connections: a core "
+        f"that does nothing else serves {1000 / cpu:,.0f} calls/s."
+    )
+
+
 def _line(row: Row, rows: list[Row]) -> str:
     result = row.result
     shares = [_share(row, rows, other) for other in ("fake", "nginx")]
-    cpu = f"{row.cpu_seconds:.2f}" if row.cpu_seconds else ""
+    cpu = "" if row.cpu_seconds is None else f"{row.cpu_seconds:.2f}"
     cells = [
         _name(row.target),
         str(row.connections),
