@@ -8,12 +8,11 @@ from django.db.models.signals import post_delete, post_save
 from catalog.models import Backend, Deployment, HostedModel
 from common import redis
 
-VERSION_KEY = "ly:catalog:version"
 CHANNEL = "ly:catalog:changed"
 
 
 def catalog_changed(**_signal: Any) -> None:
-    """Once the transaction in hand is committed, bump the catalog's version and publish it on `CHANNEL`.
+    """Once the transaction in hand is committed, tell everybody who listens on `CHANNEL`.
 
     Saving or deleting a row does this by itself; code that writes rows in bulk calls it. With Redis away nothing is
     raised: who routes calls reads the catalog again every few seconds anyway.
@@ -22,10 +21,7 @@ def catalog_changed(**_signal: Any) -> None:
 
 
 def _announce() -> None:
-    pipeline = redis.durable().pipeline(transaction=False)
-    pipeline.incr(VERSION_KEY)
-    pipeline.publish(CHANNEL, "")
-    pipeline.execute()
+    redis.durable().publish(CHANNEL, "")
 
 
 def connect() -> None:
