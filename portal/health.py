@@ -10,29 +10,33 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import aiohttp
 import psycopg
 import redis
 import redis.asyncio
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from common.fields import UndecryptableError, decrypt
+from catalog.models import Backend
+from catalog.services import check_backends
 from common.redis import async_durable, async_volatile, durable
 from portal.celery import QUEUES
 
 LOOK_SECONDS = 1.5
+CHECK_SECONDS = 1.0
 # Heartbeats come every 2 s; a worker under a burst of work may be late with one, and is dead after missing three.
 STALE_SECONDS = 8.0
 # Many may ask at once; they share one look.
 REUSE_SECONDS = 0.5
 
-_BACKENDS = (
-    "SELECT base_url, credential FROM catalog_backend WHERE is_enabled ORDER BY is_healthy DESC NULLS LAST, id LIMIT 20"
-)
+# What a check finds is written once a minute while it does not change.
+_FRESH_SECONDS = 90
+_BACKENDS = """
+    SELECT count(*), count(*) FILTER (WHERE is_healthy AND checked_at > now() - make_interval(secs => %s))
+    FROM catalog_backend WHERE is_enabled
+"""
 _REMEMBERED_MS = 60_000
 # Of the database's options, those that speak to Django and not to PostgreSQL.
 _DJANGO_OPTIONS = {"pool", "isolation_level", "server_side_binding", "assume_role"}
@@ -58,7 +62,6 @@ class Looks:
 
     durable: "redis.asyncio.Redis"
     volatile: "redis.asyncio.Redis"
-    http: aiohttp.ClientSession
     _found: dict[str, str] = field(default_factory=dict)
     _until: float = 0.0
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -72,18 +75,18 @@ class Looks:
             return self._found
 
     async def _look(self) -> dict[str, str]:
+        backends = asyncio.create_task(_backends())
         looks = {
-            "postgresql": _bounded(self._database()),
+            "postgresql": _bounded(_answered(backends)),
             "redis": _bounded(self._answers(self.durable)),
             "redis_volatile": _bounded(self._answers(self.volatile)),
             **{f"worker_{queue}": _bounded(self._consumed(queue)) for queue in QUEUES},
-            "model": _bounded(self._model()),
+            "model": _bounded(self._model(backends)),
         }
-        return dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))
-
-    async def _database(self) -> None:
-        async with await _connect() as connection:
-            await connection.execute("SELECT 1")
+        try:
+            return dict(zip(looks, await asyncio.gather(*looks.values()), strict=True))
+        finally:
+            backends.cancel()
 
     async def _answers(self, client: "redis.asyncio.Redis") -> None:
         await client.ping()
@@ -96,33 +99,33 @@ class Looks:
         if age > STALE_SECONDS:
             raise Unwell(f"no worker has consumed this queue for {age:.0f} s")
 
-    async def _model(self) -> None:
-        async with await _connect() as connection:
-            backends = await (await connection.execute(_BACKENDS)).fetchall()
-        if not backends:
+    async def _model(self, backends: "asyncio.Task[tuple[int, int]]") -> None:
+        connected, healthy = await asyncio.shield(backends)
+        if not connected:
             raise Unwell("no backend is connected")
-        asked = [asyncio.create_task(self._ask(base_url, credential)) for base_url, credential in backends]
-        try:
-            for answer in asyncio.as_completed(asked):
-                if await answer:
-                    return
-        finally:
-            for task in asked:
-                task.cancel()
-        raise Unwell("no backend answers")
-
-    async def _ask(self, base_url: str, credential: str) -> bool:
-        try:
-            headers = {"Authorization": f"Bearer {decrypt(credential)}"} if credential else {}
-            async with self.http.get(
-                f"{base_url.rstrip('/')}/models", headers=headers, allow_redirects=False
-            ) as response:
-                return response.status < 500
-        except (aiohttp.ClientError, UndecryptableError, OSError):
-            return False
+        # Beat has them checked every few seconds. A portal that starts, or whose only server is just back, need not
+        # wait for the next time.
+        if not healthy and not await asyncio.to_thread(_one_is_healthy_now):
+            raise Unwell("no backend answers")
 
 
-async def _connect() -> "psycopg.AsyncConnection[tuple[str, str]]":
+async def _backends() -> tuple[int, int]:
+    """How many backends are enabled, and how many of them are known to serve."""
+    async with await _connect() as connection:
+        row = await (await connection.execute(_BACKENDS, [_FRESH_SECONDS])).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate without groups has one row
+    return row
+
+
+def _one_is_healthy_now() -> bool:
+    try:
+        check_backends(deadline_seconds=CHECK_SECONDS)
+        return Backend.objects.enabled().filter(is_healthy=True).exists()
+    finally:
+        connections.close_all()
+
+
+async def _connect() -> "psycopg.AsyncConnection[tuple[int, int]]":
     # A connection of its own: the pools of the web process may be what is exhausted.
     database = connections.settings["default"]
     options = {name: value for name, value in database["OPTIONS"].items() if name not in _DJANGO_OPTIONS}
@@ -137,6 +140,10 @@ async def _connect() -> "psycopg.AsyncConnection[tuple[str, str]]":
     )
 
 
+async def _answered(query: "asyncio.Task[tuple[int, int]]") -> None:
+    await asyncio.shield(query)
+
+
 async def _bounded(look: Awaitable[None]) -> str:
     try:
         await asyncio.wait_for(look, LOOK_SECONDS)
@@ -144,7 +151,7 @@ async def _bounded(look: Awaitable[None]) -> str:
         return f"no answer in {LOOK_SECONDS} s"
     except Unwell as unwell:
         return str(unwell)
-    except (OSError, psycopg.Error, redis.RedisError, aiohttp.ClientError):
+    except (OSError, psycopg.Error, redis.RedisError, DatabaseError, InterfaceError):
         # Their own messages name addresses and accounts, and this page is open to everybody.
         return "does not answer"
     return ""
@@ -172,9 +179,8 @@ async def readyz(request: Request) -> JSONResponse:
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     """Hold the connections that looking needs for as long as the process serves."""
     durable_client, volatile_client = async_durable(connections=8), async_volatile(connections=2)
-    # Inference servers are asked directly: a proxy of the machine would answer in their place.
-    async with aiohttp.ClientSession(trust_env=False) as http, durable_client, volatile_client:
-        app.state.looks = Looks(durable=durable_client, volatile=volatile_client, http=http)
+    async with durable_client, volatile_client:
+        app.state.looks = Looks(durable=durable_client, volatile=volatile_client)
         yield
 
 
