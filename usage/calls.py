@@ -1,6 +1,7 @@
 """The metered call, shared by the gateway and the playground: find the model, admit, relay, settle.
 
-Whatever ends a call settles it, once, with what is known by then:
+Whatever ends a call settles it, once, with what is known by then. One refused before it began has nothing to settle
+and is only put on record:
 
     ended by                       status   tokens                                          estimated
     the answer, complete           200      the server's count                              only if it gave none
@@ -8,12 +9,14 @@ Whatever ends a call settles it, once, with what is known by then:
     the client, before an answer   499      the prompt, as estimated                        yes
     the client, mid-stream         499      the server's running count, else what came      unless all had come
     the server, mid-stream         502/504  the same                                        unless all had come
+    a refusal before it began      4xx–503  none; of each key and minute the first 60       no
     the death of this process      500      as of the last heartbeat, else all it reserved  yes
 """
 
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -41,7 +44,7 @@ from inference.endpoints import ENDPOINTS, Body, Endpoint, choices, model_name
 from inference.failures import AttemptFailedError, from_object
 from inference.streams import ChatStream, EventSplitter, error_frame
 from usage.admission import Admission, Admissions, Demand, settle_now
-from usage.events import CLIENT_CLOSED, Event
+from usage.events import CLIENT_CLOSED, STREAM, Event
 from usage.link import LinkDownError, RedisLink
 from usage.policies import Caller
 from usage.routes import Routes
@@ -57,6 +60,7 @@ BOUND_OUTPUT_TOKENS = 4096
 # These kinds send their count along with every chunk when asked, so that a call cut short is counted exactly.
 KINDS_WITH_CONTINUOUS_USAGE = frozenset({"vllm", "sglang"})
 MOST_ATTEMPTS = 2
+MOST_REFUSALS_A_MINUTE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +337,64 @@ async def recorded(call: _Call) -> None:
             await asyncio.shield(call.settled)
 
 
+class _Refusals:
+    """Which refused calls go on record: a program that goes on in spite of them must not fill the ledger."""
+
+    def __init__(self) -> None:
+        self._minute = 0
+        self._seen: Counter[str] = Counter()
+
+    def take(self, caller: Caller) -> bool:
+        """Count a refusal; True while its caller has had few this minute."""
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            left_out = sum(max(0, number - MOST_REFUSALS_A_MINUTE) for number in self._seen.values())
+            if left_out:
+                log.warning("refusals_left_out", calls=left_out)
+            self._minute, self._seen = minute, Counter()
+        who = caller.key_id or caller.user_id
+        self._seen[who] += 1
+        return self._seen[who] <= MOST_REFUSALS_A_MINUTE
+
+
+def _refused(
+    caller: Caller,
+    endpoint: Endpoint,
+    model: RoutedModel | None,
+    body: Body,
+    request_id: str,
+    started: float,
+    error: ApiError,
+) -> str:
+    """The event of a call that nothing was asked for. A name that is no model's is not repeated: callers choose it."""
+    return (
+        Event(
+            id=uuid7().hex,
+            request_id=request_id,
+            source=caller.source,
+            organization_id=caller.organization_id,
+            project_id=caller.project_id,
+            key_id=caller.key_id,
+            user_id=caller.user_id,
+            model=model.name if model is not None else "",
+            backend="",
+            endpoint=endpoint.path,
+            status=error.status,
+            error_code=(error.code or error.kind)[:60],
+            is_streamed=endpoint.streams and body.get("stream") is True,
+            is_estimated=False,
+            prompt_tokens=0,
+            cached_tokens=0,
+            completion_tokens=0,
+            cost_nano=0,
+            latency_ms=int((time.perf_counter() - started) * 1000),
+            first_token_ms=None,
+        )
+        .encode()
+        .decode()
+    )
+
+
 class MeteredCalls:
     """Makes metered calls on one event loop: `start` it there, `close` it there."""
 
@@ -345,6 +407,7 @@ class MeteredCalls:
             total=settings.GATEWAY_TOTAL_TIMEOUT_SECONDS,
         )
         self._running: dict[str, _Call] = {}
+        self._refusals = _Refusals()
         self._upkeep: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -384,22 +447,20 @@ class MeteredCalls:
 
         Raises an ApiError, which is what the client is to be told. `body` is not changed.
         """
-        entry = ENDPOINTS[endpoint]
-        model = await self.routes.find(model_name(body))
-        entry.check(body)
-        if not getattr(model, entry.needs):
-            raise InvalidRequestError(
-                f"The model `{model.name}` does not serve {entry.path}.", code="unsupported_model", param="model"
-            )
-        routes = self.routes.by_preference(model)
-        if not routes:
-            raise OverloadedError(f"No server offers the model `{model.name}` at the moment.", wait_seconds=5)
-        payload = self._payload(body, routes[0], entry, bound=None)
-        call = _Call(caller=caller, endpoint=entry, model=model, body=body, request_id=request_id, payload=payload)
-        demand = call.demand()
-        call.admission = await self._admissions.admit(caller, demand, id=call.id, lost=call.lost())
-        self._running[call.id] = call
-        bound = call.bound_output if caller.has_budget and demand.most_nano and entry.output_limits else None
+        entry, started = ENDPOINTS[endpoint], time.perf_counter()
+        model: RoutedModel | None = None
+        try:
+            model = await self.routes.find(model_name(body))
+            call, routes, payload = await self._admit(caller, entry, model, body, request_id)
+        except ApiError as refusal:
+            if self._refusals.take(caller):
+                # Nobody waits for it: the answer to a refused call must not take longer for being on record.
+                self.link.execute(
+                    "XADD", STREAM, "*", "e", _refused(caller, entry, model, body, request_id, started, refusal)
+                )
+            raise
+        assert call.admission is not None  # noqa: S101 - that is what admitting is
+        bound = call.bound_output if caller.has_budget and call.most_nano and entry.output_limits else None
         try:
             return await self._relay(call, body, routes, bound=bound, payload=payload)
         except ApiError as failure:
@@ -417,6 +478,24 @@ class MeteredCalls:
         except Exception:
             self.finish(call, status=500, error_code="internal_error", count=call.count_so_far(), is_estimated=True)
             raise
+
+    async def _admit(
+        self, caller: Caller, entry: Endpoint, model: RoutedModel, body: Body, request_id: str
+    ) -> tuple[_Call, list[Route], bytes]:
+        """The call, where it may go, and what to send there first."""
+        entry.check(body)
+        if not getattr(model, entry.needs):
+            raise InvalidRequestError(
+                f"The model `{model.name}` does not serve {entry.path}.", code="unsupported_model", param="model"
+            )
+        routes = self.routes.by_preference(model)
+        if not routes:
+            raise OverloadedError(f"No server offers the model `{model.name}` at the moment.", wait_seconds=5)
+        payload = self._payload(body, routes[0], entry, bound=None)
+        call = _Call(caller=caller, endpoint=entry, model=model, body=body, request_id=request_id, payload=payload)
+        call.admission = await self._admissions.admit(caller, call.demand(), id=call.id, lost=call.lost())
+        self._running[call.id] = call
+        return call, routes, payload
 
     def keys_in_use(self) -> set[str]:
         """The keys whose calls are running."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import ask, chat
+from usage.models import UsageEvent
 
 Mint = Callable[..., str]
 GO_DURATION = re.compile(r"(\d+m)?\d+(\.\d+)?(ms|s)")
@@ -55,6 +56,22 @@ def test_it_works(url: str, mint: Mint) -> None:
     assert "Limit 3, Used 3, Requested 1. Please try again in" in refused.error["message"]
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert "x-should-retry" not in refused.headers
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        ({"requests_per_minute": 1}, "rate_limit_exceeded"),
+        ({"monthly_budget_nano": 1}, "insufficient_quota"),
+    ],
+)
+def test_what_a_limit_refuses_is_in_the_usage(
+    url: str, mint: Mint, event_of: Callable[[str], UsageEvent], limits: dict[str, int], code: str
+) -> None:
+    secret = mint(**limits)
+    replies = [complete(url, secret, model="paid-chat", max_tokens=5) for _ in range(2)]
+    event = event_of(replies[-1].headers["x-request-id"])
+    assert (event.status, event.error_code, event.backend, event.cost_nano) == (429, code, "", 0)
 
 
 def test_exactly_the_limit_passes_of_a_crowd(url: str, mint: Mint) -> None:

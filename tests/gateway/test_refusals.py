@@ -13,6 +13,8 @@ from apikeys.verification import digest_of, new_secret
 from catalog.models import HostedModel
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import Stage, ask, chat, wait_for
+from usage.calls import MOST_REFUSALS_A_MINUTE
+from usage.ingest import drain
 from usage.models import UsageEvent
 from usage.reports import problem_in_words
 
@@ -89,6 +91,34 @@ def test_an_unknown_model_comes_before_any_other_fault(url: str, secret: str) ->
     assert reply.status == 404
     assert reply.error["code"] == "model_not_found"
     assert reply.error["message"] == "The model `nobody` does not exist or you do not have access to it."
+
+
+@pytest.mark.parametrize(
+    ("body", "recorded"),
+    [
+        ({"model": "nobody"}, ("", 404, "model_not_found")),
+        ({"model": "fake-embed"}, ("fake-embed", 400, "unsupported_model")),
+        ({"max_tokens": -1}, ("fake-chat", 400, "invalid_value")),
+    ],
+)
+def test_a_refusal_is_in_the_usage_at_no_cost(
+    url: str, secret: str, event_of: Callable[[str], UsageEvent], body: dict[str, Any], recorded: tuple[str, int, str]
+) -> None:
+    reply = complete(url, secret, **body)
+    event = event_of(reply.headers["x-request-id"])
+    assert (event.model, event.status, event.error_code) == recorded
+    assert (event.prompt_tokens, event.completion_tokens, event.cost_nano, event.backend) == (0, 0, 0, "")
+
+
+def test_a_flood_of_refusals_does_not_fill_the_ledger(url: str, mint: Mint) -> None:
+    secret = mint()
+    key = ApiKey.objects.get(digest=digest_of(secret))
+    for _number in range(2 * MOST_REFUSALS_A_MINUTE + 5):
+        last = complete(url, secret, model="nobody")
+    assert last.status == 404
+    drain()
+    # A minute may have ended meanwhile, and the next begun with a count of its own.
+    assert 0 < UsageEvent.objects.filter(key_id=key.public_id).count() <= 2 * MOST_REFUSALS_A_MINUTE
 
 
 def test_a_hidden_model_reads_like_an_unknown_one(url: str, secret: str) -> None:
