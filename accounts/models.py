@@ -1,16 +1,31 @@
 """People, the organizations they work in, and the projects that hold keys and usage."""
 
+from functools import cache
 from typing import Any, ClassVar, Self
 
+from django.conf import settings
 from django.contrib.auth.base_user import BaseUserManager
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop, override
 from django.utils.translation import gettext_lazy as _
 
 from accounts.roles import IN_EVERY_PROJECT, IN_OPEN_PROJECTS, ProjectRole, Role
 from common.ids import new_id, uuid7
+
+PERSONAL = gettext_noop("Personal")
+FIRST_PROJECT = gettext_noop("First project")
+
+
+@cache
+def _in_every_language(text: str) -> frozenset[str]:
+    names = {text}
+    for code, _name in settings.LANGUAGES:
+        with override(code):
+            names.add(gettext(text))
+    return frozenset(names)
 
 
 def user_id() -> str:
@@ -116,7 +131,13 @@ class Organization(models.Model):
         verbose_name_plural = _("organizations")
 
     def __str__(self) -> str:
-        return self.name
+        return self.display_name
+
+    @property
+    def display_name(self) -> str:
+        """The name, in the reader's language while it is still the one that it was made with."""
+        is_untouched = self.is_personal and self.name in _in_every_language(PERSONAL)
+        return gettext(PERSONAL) if is_untouched else self.name
 
 
 class Membership(models.Model):
@@ -184,7 +205,12 @@ class Project(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return self.display_name
+
+    @property
+    def display_name(self) -> str:
+        """The name, in the reader's language while it is still the one that it was made with."""
+        return gettext(FIRST_PROJECT) if self.name in _in_every_language(FIRST_PROJECT) else self.name
 
     @property
     def is_live(self) -> bool:

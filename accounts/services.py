@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from accounts.models import Membership, OperatorInvitation, Organization, Project, User
+from accounts.models import FIRST_PROJECT, PERSONAL, Membership, OperatorInvitation, Organization, Project, User
 from accounts.roles import Role
 
 
@@ -27,9 +27,9 @@ def open_workspace(*, user: User) -> Project:
     # Mail is written in the language somebody signed up in, until they choose another.
     user.language = user.language or get_language() or ""
     user.save(update_fields=["language"])
-    organization = Organization.objects.create(name=_("Personal"), is_personal=True, is_sample=user.is_sample)
+    organization = Organization.objects.create(name=_(PERSONAL), is_personal=True, is_sample=user.is_sample)
     Membership.objects.create(organization=organization, user=user, role=Role.OWNER)
-    return Project.objects.create(organization=organization, name=_("First project"))
+    return Project.objects.create(organization=organization, name=_(FIRST_PROJECT))
 
 
 @transaction.atomic

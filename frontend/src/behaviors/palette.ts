@@ -26,6 +26,7 @@ const palette: Behavior = (dialog) => {
       const search = item.dataset.search;
       if (search) {
         item.hidden = words.length === 0;
+        item.querySelector("[data-part=typed]")!.textContent = input.value.trim();
         item.href = search + encodeURIComponent(input.value.trim());
       } else item.hidden = !words.every((word) => text.includes(word));
     }

@@ -7,7 +7,7 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number, number][] = [
   ["day", 24 * 60 * MINUTE, 7 * 24 * 60 * MINUTE],
 ];
 
-/** Relative up to a week, the date after that; the full time, in the reader's zone, on hover. */
+/** Relative up to a week, the date after that; the full time, in the reader's zone, on hover. With `data-clock` what is not of today has its date and clock time. */
 const time: Behavior = (element) => {
   if (!(element instanceof HTMLTimeElement)) return;
   const at = new Date(element.dateTime);
@@ -15,21 +15,25 @@ const time: Behavior = (element) => {
   const language = document.documentElement.lang;
   element.title = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" }).format(at);
 
-  const show = () => (element.textContent = relative(at, language));
+  const show = () => (element.textContent = relative(at, language, element.dataset.clock !== undefined));
   show();
   const timer = window.setInterval(show, MINUTE);
   return () => window.clearInterval(timer);
 };
 
-function relative(at: Date, language: string): string {
+function relative(at: Date, language: string, withClock: boolean): string {
   const away = at.getTime() - Date.now();
   const distance = Math.abs(away);
   const words = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
-  if (distance < MINUTE) return words.format(0, "second");
+  if (distance < MINUTE) return document.body.dataset.justNow ?? words.format(0, "second");
+  const now = new Date();
+  if (withClock && at.toDateString() !== now.toDateString()) {
+    return new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(at);
+  }
   for (const [unit, size, limit] of STEPS) {
     if (distance < limit) return words.format(Math.trunc(away / size), unit);
   }
-  const sameYear = at.getFullYear() === new Date().getFullYear();
+  const sameYear = at.getFullYear() === now.getFullYear();
   const form: Intl.DateTimeFormatOptions = { month: "short", day: "numeric", ...(sameYear ? {} : { year: "numeric" }) };
   return new Intl.DateTimeFormat(language, form).format(at);
 }

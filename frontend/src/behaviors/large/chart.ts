@@ -75,6 +75,7 @@ function describe(drawing: Drawing) {
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const exact = formatter(drawing.unit, false);
   const short = formatter(drawing.unit, true);
+  const colon = document.documentElement.lang.startsWith("zh") ? "：" : ": ";
   const font = { family: styles.fontFamily, size: 11 };
 
   const datasets: ChartDataset<"bar", (number | null)[]>[] = drawing.series.map((series) => ({
@@ -90,6 +91,7 @@ function describe(drawing: Drawing) {
     barPercentage: 0.95,
   }));
 
+  const isEmpty = drawing.series.every((series) => series.values.every((value) => !value));
   const options = {
     responsive: true,
     maintainAspectRatio: false,
@@ -107,7 +109,9 @@ function describe(drawing: Drawing) {
         beginAtZero: true,
         grid: { color: colors.line },
         border: { display: false },
-        ticks: { color: colors.muted, font, maxTicksLimit: 5, precision: drawing.unit === "count" ? 0 : undefined, callback: (value: number | string) => short(Number(value)) },
+        suggestedMax: isEmpty ? 1 : undefined,
+        // Of nothing there are no fractions.
+        ticks: { color: colors.muted, font, maxTicksLimit: isEmpty ? 2 : 5, precision: drawing.unit === "count" ? 0 : undefined, callback: (value: number | string) => (isEmpty && value ? "" : short(Number(value))) },
       },
     },
     plugins: {
@@ -123,7 +127,7 @@ function describe(drawing: Drawing) {
         itemSort: (a: TooltipItem<"bar">, b: TooltipItem<"bar">) => (b.parsed.y ?? 0) - (a.parsed.y ?? 0),
         callbacks: {
           title: (items: TooltipItem<"bar">[]) => drawing.titles[items[0]?.dataIndex ?? 0] ?? "",
-          label: (item: TooltipItem<"bar">) => `${item.dataset.label}: ${exact(item.parsed.y ?? 0)}`,
+          label: (item: TooltipItem<"bar">) => `${item.dataset.label}${colon}${exact(item.parsed.y ?? 0)}`,
           footer: (items: TooltipItem<"bar">[]) =>
             items.length < 2 ? "" : `Σ ${exact(items.reduce((sum, item) => sum + (item.parsed.y ?? 0), 0))}`,
         },
