@@ -40,7 +40,7 @@ class AddressForm(forms.Form):
         help_text=_("The server’s API key, if it asks for one. Stored encrypted, and never shown again."),
     )
     kind = forms.ChoiceField(
-        label=_("Server"), required=False, choices=[("", _("Find out")), *BackendKind.choices], initial=""
+        label=_("Server"), required=False, choices=[("", _("Detect")), *BackendKind.choices], initial=""
     )
 
     def clean_base_url(self) -> str:
@@ -161,15 +161,19 @@ class ModelForm(forms.Form):
 
     @classmethod
     def initial_for(cls, model: HostedModel) -> dict[str, Any]:
-        plain = ("description", "context_window", "max_output_tokens", "chats", "embeds", "is_visible")
+        plain = ("context_window", "max_output_tokens", "chats", "embeds", "is_visible")
         return {name: getattr(model, name) for name in plain} | {
             "input_price": f"{dollars(model.input_price_nano).normalize():f}",
             "output_price": f"{dollars(model.output_price_nano).normalize():f}",
+            "description": model.about,
         }
 
-    def changes(self) -> dict[str, Any]:
+    def changes(self, model: HostedModel) -> dict[str, Any]:
         """The cleaned values under the names and in the units of `services.edit_model`."""
         values = dict(self.cleaned_data)
+        if values["description"] == model.about:
+            # What was left alone stays as it is stored, which other languages translate.
+            values["description"] = model.description
         values["input_price_nano"] = nano_from_dollars(values.pop("input_price"))
         values["output_price_nano"] = nano_from_dollars(values.pop("output_price"))
         return values

@@ -143,7 +143,7 @@ def edit_model(request: AuthedRequest, name: str) -> HttpResponse:
     model = get_object_or_404(HostedModel.objects.prefetch_related("deployments__backend"), public_name=name)
     form = ModelForm(request.POST or None, initial=ModelForm.initial_for(model))
     if request.method == "POST" and form.is_valid():
-        services.edit_model(hosted_model=model, **form.changes())
+        services.edit_model(hosted_model=model, **form.changes(model))
         messages.success(request, _("Saved. Calls follow within seconds."))
         return redirect("catalog:edit_model", name)
     is_offered = HostedModel.objects.offered().filter(pk=model.pk).exists()

@@ -88,7 +88,7 @@ class RunForm(forms.Form):
         min_value=1,
         max_value=1_000_000,
         widget=forms.NumberInput(attrs={"placeholder": _("no limit")}),
-        help_text=_("The answer ends there"),
+        help_text=_("Longest answer allowed"),
     )
     seed = forms.IntegerField(
         label=_("Seed"),
@@ -126,7 +126,8 @@ class RunForm(forms.Form):
         cleaned = super().clean() or {}
         messages = self._messages(str(cleaned.get("system", "")), str(cleaned.get("prompt", "")))
         if not messages or messages[-1]["role"] != "user":
-            raise forms.ValidationError(_("Write a prompt first."), code="no_prompt")
+            self.add_error("prompt", forms.ValidationError(_("Write a prompt first."), code="no_prompt"))
+            return cleaned
         if len(messages) > MOST_MESSAGES:
             raise forms.ValidationError(
                 _("This conversation has more than %(count)s messages. Remove some or start a new one."),

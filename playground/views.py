@@ -125,10 +125,13 @@ def history(request: AuthedRequest) -> HttpResponse:
 @login_required
 @require_POST
 def code(request: AuthedRequest) -> HttpResponse:
-    """The request that the form would make, as code; with nothing new to send, the one it made last."""
+    """The request that the form would make, as code; with nothing new to send, the last one or a pattern for one."""
     data = request.POST.copy()
     if not data.get("prompt", "").strip():
-        data["again"] = "1"
+        if any(turn["role"] == "user" for turn in RunForm(data, models=()).turns):
+            data["again"] = "1"
+        else:
+            data["prompt"] = _("Your prompt")
     form = RunForm(data, models=HostedModel.objects.for_chat())
     context: dict[str, Any] = {"form": form}
     if form.is_valid():

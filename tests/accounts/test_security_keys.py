@@ -28,7 +28,7 @@ def test_it_works(ada: User, ada_client: Client) -> None:
 
 def test_without_one_it_says_what_a_key_is_for(ada_client: Client) -> None:
     page = ada_client.get(URL).content.decode()
-    assert "No security keys yet" in page
+    assert "No passkey or security key yet" in page
     assert "/accounts/2fa/webauthn/add/" in page
 
 

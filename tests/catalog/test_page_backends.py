@@ -5,6 +5,7 @@ import pytest
 from django.test import Client
 
 from catalog.models import Backend, Deployment, HostedModel
+from catalog.services import EMBEDDED_DESCRIPTION
 from tests.catalog.servers import Server, openai, vllm
 from tests.catalog.test_routing import break_credential
 
@@ -100,7 +101,7 @@ def test_connecting_without_leaving_the_page(sam_client: Client, serve: Serve) -
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"name": ""}, "This field is required."),
+        ({"name": ""}, "Fill this in."),
         ({"name": "gpu 9"}, "only letters, digits"),
         ({"name": "embedded"}, "kept for the portal itself"),
         ({"name": "gpu-1"}, "connected already"),
@@ -247,3 +248,17 @@ def test_a_model_that_cannot_be(sam_client: Client, hosted_model: HostedModel, c
     assert response.status_code == 400
     assert "Ours." in response.content.decode()
     assert HostedModel.objects.get().input_price_nano == 50_000_000
+
+
+def test_our_own_description_left_alone_stays_what_other_languages_translate(
+    sam_client: Client, hosted_model: HostedModel
+) -> None:
+    HostedModel.objects.update(description=EMBEDDED_DESCRIPTION, is_demonstration=True)
+    page = "/backends/models/Qwen/Qwen3-8B/"
+    shown = sam_client.get(page, headers={"accept-language": "zh-hans"}).context["form"]["description"].value()
+    assert "演示模型" in shown
+
+    sam_client.post(page, MODEL | {"description": shown}, headers={"accept-language": "zh-hans"})
+
+    hosted_model.refresh_from_db()
+    assert hosted_model.description == EMBEDDED_DESCRIPTION

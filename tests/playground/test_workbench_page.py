@@ -89,8 +89,8 @@ def test_without_a_model_the_page_says_what_is_missing(ada_client: Client) -> No
     ("values", "said"),
     [
         ({"prompt": "  "}, "Write a prompt first."),
-        ({"temperature": "3"}, "less than or equal to 2"),
-        ({"max_tokens": "0"}, "greater than or equal to 1"),
+        ({"temperature": "3"}, "Enter 2.0 or less."),
+        ({"max_tokens": "0"}, "Enter 1 or more."),
         ({"stop": "a\nb\nc\nd\ne"}, "At most 4 stop texts"),
         ({"role": ["user"] * 81, "content": ["x"] * 81}, "more than 80 messages"),
         ({"prompt": "x" * 400_001}, "longer than 400000 characters"),
@@ -104,6 +104,15 @@ def test_a_request_that_cannot_work_is_refused_and_nothing_is_lost(
     assert said in page
     assert "Keep this" in page
     assert not Run.objects.exists()
+
+
+def test_code_is_shown_before_anything_is_written(ada_client: Client, model: HostedModel) -> None:
+    page = ada_client.post("/playground/code/", form(prompt="")).content.decode()
+    assert '"content": "Your prompt"' in unescape(page)
+    asked = form(prompt="", role=["user", "assistant"], content=["Say hello", "Hello."])
+    page = ada_client.post("/playground/code/", asked).content.decode()
+    assert '"content": "Say hello"' in unescape(page)
+    assert "Your prompt" not in page
 
 
 def test_who_only_reads_in_a_project_runs_nothing_there(
