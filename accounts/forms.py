@@ -1,9 +1,13 @@
 from django import forms
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
+from django.utils.translation import get_language_info
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+
+# Each in its own words, as in the menu: whoever looks for theirs may read no other.
+OWN_NAMES = [(code, get_language_info(code)["name_local"]) for code, _name in settings.LANGUAGES]
 
 
 class ProfileForm(forms.ModelForm[User]):
@@ -13,7 +17,7 @@ class ProfileForm(forms.ModelForm[User]):
         model = User
         fields = ["name", "language"]
         labels = {"name": _("Name")}
-        widgets = {"language": forms.Select(choices=settings.LANGUAGES)}
+        widgets = {"language": forms.Select(choices=OWN_NAMES)}
         help_texts = {"name": _("Shown beside what you write. Your e-mail address is never shown.")}
 
 
