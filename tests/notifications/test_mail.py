@@ -222,7 +222,7 @@ def test_it_gives_up_after_a_while(inbox: Inbox, answer: Answer) -> None:
 
 def test_opening_the_link_only_asks(ada: User, client: Client) -> None:
     page = client.get(f"/notifications/unsubscribe/{services.unsubscribe_token(ada)}/")
-    assert "Stop the mails" in page.content.decode()
+    assert "Turn them off" in page.content.decode()
     assert services.wants_mail(ada)
 
 
