@@ -5,6 +5,8 @@ from django.utils.translation import override
 from accounts.models import Organization, Project, User
 from accounts.services import open_workspace
 
+pytestmark = pytest.mark.django_db
+
 
 def test_it_works(project: Project, ben_client: Client) -> None:
     response = ben_client.post(f"/projects/{project.public_id}/choose/", {"next": "/keys/"})

@@ -89,7 +89,7 @@ def test_without_a_model_the_page_says_what_is_missing(ada_client: Client) -> No
     ("values", "said"),
     [
         ({"prompt": "  "}, "Write a prompt first."),
-        ({"temperature": "3"}, "Enter 2.0 or less."),
+        ({"temperature": "3"}, "Enter 2 or less."),
         ({"max_tokens": "0"}, "Enter 1 or more."),
         ({"stop": "a\nb\nc\nd\ne"}, "At most 4 stop texts"),
         ({"role": ["user"] * 81, "content": ["x"] * 81}, "more than 80 messages"),

@@ -39,6 +39,11 @@ def test_a_visitor_may_read(path: str, client: Client) -> None:
     assert client.get(path).status_code == 200
 
 
+def test_every_page_searches_the_portal(client: Client, ada_client: Client) -> None:
+    for reader in (client, ada_client):
+        assert 'action="/search/"' in reader.get("/docs/").content.decode()
+
+
 def test_the_quickstart_carries_this_portal_and_a_model(ada_client: Client, model: HostedModel) -> None:
     page = ada_client.get("/quickstart/").content.decode()
     assert "http://localhost:" in page
