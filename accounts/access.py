@@ -1,6 +1,6 @@
 """Who may fetch what: views reach organizations and projects through here only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -65,15 +65,28 @@ def rights_in(user: User, project: Project) -> Rights:
         .annotate(project_role=own_role(project))
         .first()
     )
-    if membership is None:
-        return NONE
-    role = Role(membership.role)
-    rights = IN_EVERY_PROJECT.get(role, NONE)
+    return _rights(project, membership.role, membership.project_role) if membership else NONE
+
+
+def rights_in_each(user: User, projects: Sequence[Project]) -> dict[Project, Rights]:
+    """What the user may do in each of the projects, in two queries however many they are."""
+    memberships = Membership.objects.filter(user=user, organization__in={one.organization_id for one in projects})
+    roles = dict(memberships.values_list("organization_id", "role"))
+    places = ProjectMembership.objects.filter(membership__user=user, project__in=projects)
+    project_roles = dict(places.values_list("project_id", "role"))
+    return {
+        project: _rights(project, roles[project.organization_id], project_roles.get(project.pk))
+        if project.organization_id in roles
+        else NONE
+        for project in projects
+    }
+
+
+def _rights(project: Project, role: str, project_role: str | None) -> Rights:
+    rights = IN_EVERY_PROJECT.get(Role(role), NONE)
     if project.is_open:
-        rights |= IN_OPEN_PROJECTS.get(role, NONE)
-    if membership.project_role:
-        rights |= IN_PROJECT[ProjectRole(membership.project_role)]
-    return rights
+        rights |= IN_OPEN_PROJECTS.get(Role(role), NONE)
+    return rights | IN_PROJECT[ProjectRole(project_role)] if project_role else rights
 
 
 def own_role(project: Project) -> Subquery:

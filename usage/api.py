@@ -11,11 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.api import PROJECT_PARAMETER, project_of
+from accounts.api import PROJECT_PARAMETER, project_of, user_of
 from common.api import REFUSALS, KeysetPagination
 from common.zones import zone_named
 from usage.models import UsageEvent
 from usage.reports import Group, KeyState, Narrowing, Report, Sums, Window, problem_in_words, usage_report
+from usage.sight import seen_of, sights
 
 
 class QuestionSerializer(serializers.Serializer[dict[str, Any]]):
@@ -84,7 +85,7 @@ class SummarySerializer(serializers.Serializer[Report]):
 
 
 class SummaryView(APIView):
-    """The report of the usage page for a project."""
+    """The report of the usage page for a project; of your own calls where you do not see everybody's."""
 
     @extend_schema(
         operation_id="usage_summary",
@@ -97,7 +98,7 @@ class SummaryView(APIView):
         question.is_valid(raise_exception=True)
         asked = question.validated_data
         report = usage_report(
-            projects=[project_of(request)],
+            sights=sights(user_of(request), [project_of(request)]),
             window=Window(asked["window"]),
             group=Group(asked["group_by"]),
             narrowing=Narrowing(model=asked.get("model"), key=asked.get("key")),
@@ -137,11 +138,11 @@ class CallSerializer(serializers.ModelSerializer[UsageEvent]):
     )
 )
 class CallsView(generics.ListAPIView[UsageEvent]):
-    """The calls of a project, newest first."""
+    """The calls of a project, newest first; only your own where you do not see everybody's."""
 
     serializer_class = CallSerializer
     pagination_class = KeysetPagination
     keyset_by = "at"
 
     def get_queryset(self) -> "QuerySet[UsageEvent]":
-        return UsageEvent.objects.filter(project_id=project_of(self.request).public_id)
+        return UsageEvent.objects.filter(seen_of(sights(user_of(self.request), [project_of(self.request)])))

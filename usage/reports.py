@@ -1,7 +1,7 @@
 """What the usage page and its API say. Everything is summed from the roll-ups: no report counts calls one by one."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time, timedelta, tzinfo
 
@@ -11,11 +11,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.models import Project
 from apikeys.models import ApiKey
 from common.zones import UTC
 from usage.events import CLIENT_CLOSED
 from usage.models import Source, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
+from usage.sight import Sights, seen_of
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -170,21 +170,19 @@ class Report:
 
 def usage_report(
     *,
-    projects: Sequence[Project],
+    sights: Sights,
     window: Window,
     group: Group,
     narrowing: Narrowing = EVERYTHING,
     zone: tzinfo,
     now: datetime,
 ) -> Report:
-    """The usage of `projects` in `window`, its days being the days of `zone`.
+    """The usage that is seen in `window`, its days being the days of `zone`.
 
     Three queries at most: this period, the one before, and the names of the keys that occur.
     """
     period = period_of(window, zone=zone, now=now)
-    scope = period.rollup._default_manager.filter(
-        narrowing.applied(), project_id__in=[project.public_id for project in projects]
-    )
+    scope = period.rollup._default_manager.filter(narrowing.applied(), seen_of(sights))
     slices = _slices(scope, period=period, group=group, zone=zone)
     before = _sums_by_group(scope.filter(_between(period.before_start, period.before_end)), group)
     by_group: dict[str, Sums] = defaultdict(Sums)
@@ -200,7 +198,7 @@ def usage_report(
         totals=sum(by_group.values(), NOTHING),
         before=sum(before.values(), NOTHING),
         slices=slices,
-        rows=_rows(by_group, before=before, group=group, projects=projects),
+        rows=_rows(by_group, before=before, group=group, sights=sights),
     )
 
 
@@ -218,21 +216,19 @@ class Call:
         return self.event.status >= 400 and self.event.status != CLIENT_CLOSED
 
 
-def recent_calls(
-    *, projects: Sequence[Project], since: datetime, narrowing: Narrowing = EVERYTHING, count: int = 20
-) -> list[Call]:
-    """The last calls of `projects`, newest first. One query per project, so that each is a walk along its index, which
+def recent_calls(*, sights: Sights, since: datetime, narrowing: Narrowing = EVERYTHING, count: int = 20) -> list[Call]:
+    """The last calls that are seen, newest first. One query per project, so that each is a walk along its index, which
     ends at `since` where few calls are of the model or key asked for."""
     wanted = UsageEvent.objects.filter(narrowing.applied(), at__gte=since).order_by("-at")
-    found = [wanted.filter(project_id=project.public_id)[:count] for project in projects]
+    found = [wanted.filter(sight.applied())[:count] for sight in sights]
     events = sorted((event for part in found for event in part), key=lambda event: event.at, reverse=True)[:count]
-    names = key_names({event.key_id or event.source for event in events}, projects=projects)
+    names = key_names({event.key_id or event.source for event in events}, sights=sights)
     return [Call(event, names[event.key_id or event.source], problem_in_words(event)) for event in events]
 
 
-def has_usage(*, projects: Sequence[Project]) -> bool:
-    """Whether anything was ever called."""
-    return UsageRollup15Min.objects.filter(project_id__in=[project.public_id for project in projects]).exists()
+def has_usage(*, sights: Sights) -> bool:
+    """Whether anything that is seen was ever called."""
+    return UsageRollup15Min.objects.filter(seen_of(sights)).exists()
 
 
 def problem_in_words(event: UsageEvent) -> str:
@@ -273,14 +269,14 @@ PROBLEMS: Mapping[str, Promise] = {
 }
 
 
-def last_change(*, projects: Sequence[Project], period: Period) -> datetime | None:
+def last_change(*, sights: Sights, period: Period) -> datetime | None:
     """When a sum of the last day of `period` was last added to; None when there is none.
 
     A day, because every open page asks every few seconds, and a call is in the sums within seconds of its end.
     """
     newest: datetime | None = period.rollup._default_manager.filter(
         _between(max(period.start, period.end - DAY), period.end),
-        project_id__in=[project.public_id for project in projects],
+        seen_of(sights),
     ).aggregate(newest=Max("updated_at"))["newest"]
     return newest
 
@@ -373,24 +369,22 @@ def _read(row: Mapping[str, int]) -> Sums:
     return Sums(*(int(row[f"sum_{field}"]) for field in MEASURES))
 
 
-def _rows(
-    by_group: Mapping[str, Sums], *, before: Mapping[str, Sums], group: Group, projects: Sequence[Project]
-) -> tuple[Row, ...]:
+def _rows(by_group: Mapping[str, Sums], *, before: Mapping[str, Sums], group: Group, sights: Sights) -> tuple[Row, ...]:
     if group is Group.KEY:
-        names = key_names(by_group, projects=projects)
+        names = key_names(by_group, sights=sights)
     else:
         names = {model: Name(model or _("No model named")) for model in by_group}
     rows = [Row(name, names[name], sums=sums, before=before.get(name, NOTHING)) for name, sums in by_group.items()]
     return tuple(sorted(rows, key=lambda row: (-row.sums.requests, -row.sums.tokens, row.name.label)))
 
 
-def key_names(ids: Collection[str], *, projects: Sequence[Project]) -> dict[str, Name]:
+def key_names(ids: Collection[str], *, sights: Sights) -> dict[str, Name]:
     """What to call each of `ids`: public ids of keys, or sources of calls that were made without a key."""
     sources = {source.value: Name(str(source.label)) for source in Source}
     wanted = {key_id for key_id in ids if key_id not in sources}
     found: dict[str, Name] = {}
     if wanted:
-        for key in ApiKey.objects.filter(public_id__in=wanted, project__in=projects):
+        for key in ApiKey.objects.filter(public_id__in=wanted, project__in=[sight.project for sight in sights]):
             state = KeyState.REVOKED if key.is_revoked else KeyState.CURRENT
             found[key.public_id] = Name(key.name, key.hint, state)
     gone = {key_id: Name(_("Deleted key"), key_id, KeyState.GONE) for key_id in wanted - found.keys()}

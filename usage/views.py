@@ -36,6 +36,7 @@ from usage.reports import (
     recent_calls,
     usage_report,
 )
+from usage.sight import Sights, sights
 
 COMPARED_WITH = {
     Window.HOUR: _("with the hour before"),
@@ -89,13 +90,14 @@ def overview(request: AuthedRequest) -> HttpResponse:
     asked = Asked.read(request.GET)
     project = current_project(request)
     siblings = _siblings(request.user, project)
-    projects = siblings if asked.is_organization_wide else [project]
+    seen = sights(request.user, siblings if asked.is_organization_wide else [project])
     return render(
         request,
         "usage/overview.html",
         {
-            **_report_context(asked, projects=projects, version=_version(asked, projects)),
+            **_report_context(asked, seen, version=_version(asked, seen)),
             "project": project,
+            "is_own_only": any(sight.own is not None for sight in seen),
             "has_siblings": len(siblings) > 1,
             "windows": [(window.label, asked.query(window=window), window is asked.window) for window in Window],
             "scopes": [
@@ -113,11 +115,11 @@ def overview(request: AuthedRequest) -> HttpResponse:
 def live(request: AuthedRequest) -> HttpResponse:
     """The part that renews itself; 204 while it would say what the page that asks has already `seen`."""
     asked = Asked.read(request.GET)
-    projects = _projects(request, asked)
-    version = _version(asked, projects)
+    seen = _seen(request, asked)
+    version = _version(asked, seen)
     if request.GET.get("seen") == version:
         return HttpResponse(status=204)
-    return render(request, "usage/_report.html", _report_context(asked, projects=projects, version=version))
+    return render(request, "usage/_report.html", _report_context(asked, seen, version=version))
 
 
 @never_cache
@@ -126,7 +128,7 @@ def live(request: AuthedRequest) -> HttpResponse:
 def export(request: AuthedRequest) -> HttpResponse:
     """The report as CSV: a line per slice of time and model or key, in the reader's time zone."""
     asked = Asked.read(request.GET)
-    report = _report(asked, projects=_projects(request, asked))
+    report = _report(asked, _seen(request, asked))
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     name = f"usage-{asked.window}-by-{asked.group}-{timezone.localdate()}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -150,14 +152,14 @@ def _siblings(user: User, project: Project) -> list[Project]:
     return list(Project.objects.for_member(user).filter(organization=project.organization))
 
 
-def _projects(request: AuthedRequest, asked: Asked) -> list[Project]:
+def _seen(request: AuthedRequest, asked: Asked) -> Sights:
     project = current_project(request)
-    return _siblings(request.user, project) if asked.is_organization_wide else [project]
+    return sights(request.user, _siblings(request.user, project) if asked.is_organization_wide else [project])
 
 
-def _report(asked: Asked, *, projects: list[Project]) -> Report:
+def _report(asked: Asked, seen: Sights) -> Report:
     return usage_report(
-        projects=projects,
+        sights=seen,
         window=asked.window,
         group=asked.group,
         narrowing=asked.narrowing,
@@ -166,23 +168,23 @@ def _report(asked: Asked, *, projects: list[Project]) -> Report:
     )
 
 
-def _version(asked: Asked, projects: list[Project]) -> str:
+def _version(asked: Asked, seen: Sights) -> str:
     """Changes when the report would: when something was added, and when the clock moves the window on."""
     now, zone = timezone.now(), timezone.get_current_timezone()
     period = period_of(asked.window, zone=zone, now=now)
     current_slice = max(start for start in period.starts if start <= now)
-    change = last_change(projects=projects, period=period)
+    change = last_change(sights=seen, period=period)
     return f"{zone}/{current_slice.timestamp():.0f}/{change.timestamp() if change else 0}"
 
 
-def _report_context(asked: Asked, *, projects: list[Project], version: str) -> dict[str, Any]:
+def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, Any]:
     """What the part that renews itself shows. `version` was read first: what came since is told again, not missed."""
-    report = _report(asked, projects=projects)
+    report = _report(asked, seen)
     context: dict[str, Any] = {
         "report": report,
         "version": version,
         "asked": asked,
-        "is_new_here": not report.totals.requests and not has_usage(projects=projects),
+        "is_new_here": not report.totals.requests and not has_usage(sights=seen),
         "compared_with": COMPARED_WITH[asked.window],
     }
     if context["is_new_here"]:
@@ -199,19 +201,19 @@ def _report_context(asked: Asked, *, projects: list[Project], version: str) -> d
         "groups": [(group.label, page + asked.query(group=group), group is asked.group) for group in Group],
         "export_url": reverse("usage:export") + asked.query(),
         "rows": [(row, colors[row.id], asked.query(group=inner, **{asked.group.value: row.id})) for row in report.rows],
-        "filters": _filters(asked, projects),
-        "calls": recent_calls(projects=projects, since=report.period.start, narrowing=asked.narrowing),
+        "filters": _filters(asked, seen),
+        "calls": recent_calls(sights=seen, since=report.period.start, narrowing=asked.narrowing),
     }
 
 
-def _filters(asked: Asked, projects: list[Project]) -> list[tuple[str | Promise, Name, str]]:
+def _filters(asked: Asked, seen: Sights) -> list[tuple[str | Promise, Name, str]]:
     """What the report is narrowed to, and the address that undoes it."""
     filters: list[tuple[str | Promise, Name, str]] = []
     page = reverse("usage:overview")
     if asked.narrowing.model is not None:
         filters.append((Group.MODEL.label, Name(asked.narrowing.model), page + asked.query(model=None)))
     if asked.narrowing.key is not None:
-        name = key_names([asked.narrowing.key], projects=projects)[asked.narrowing.key]
+        name = key_names([asked.narrowing.key], sights=seen)[asked.narrowing.key]
         filters.append((Group.KEY.label, name, page + asked.query(key=None)))
     return filters
 

@@ -17,9 +17,16 @@ def a_key(project: Project, *, name: str = "Laptop", **fields: Any) -> ApiKey:
 
 
 def add_usage(
-    project: Project, at: datetime, *, key: ApiKey | None = None, model: str = "small", requests: int = 1, **sums: int
+    project: Project,
+    at: datetime,
+    *,
+    key: ApiKey | None = None,
+    user_id: str = "",
+    model: str = "small",
+    requests: int = 1,
+    **sums: int,
 ) -> None:
-    """Add one cell to both roll-ups; without a key it is the playground's."""
+    """Add one cell to both roll-ups; without a key it is the playground's, of `user_id` or somebody."""
     for rollup, minutes in ((UsageRollup5Min, 5), (UsageRollup15Min, 15)):
         rollup.objects.create(
             bucket_at=at - timedelta(minutes=at.minute % minutes, seconds=at.second, microseconds=at.microsecond),
@@ -27,7 +34,7 @@ def add_usage(
             organization_id=project.organization.public_id,
             project_id=project.public_id,
             key_id=key.public_id if key else "",
-            user_id=new_id("user"),
+            user_id=user_id or new_id("user"),
             model=model,
             requests=requests,
             **sums,

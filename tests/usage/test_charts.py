@@ -9,6 +9,7 @@ from accounts.models import Project
 from tests.usage.ledger import add_usage
 from usage.charts import charts_of, colors_of, legend_of
 from usage.reports import Group, Report, Window, usage_report
+from usage.sight import Sight
 
 pytestmark = pytest.mark.django_db
 
@@ -16,7 +17,9 @@ NOON = datetime(2026, 3, 18, 12, 2, tzinfo=UTC)
 
 
 def report(project: Project, window: Window = Window.TODAY) -> Report:
-    return usage_report(projects=[project], window=window, group=Group.MODEL, zone=ZoneInfo("Asia/Kathmandu"), now=NOON)
+    return usage_report(
+        sights=[Sight(project)], window=window, group=Group.MODEL, zone=ZoneInfo("Asia/Kathmandu"), now=NOON
+    )
 
 
 def test_it_works(project: Project) -> None:

@@ -11,7 +11,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import Project, User
+from accounts.models import Project, ProjectMembership, User
+from accounts.roles import ProjectRole, Role
 from tests.usage.ledger import a_key, add_call, add_usage
 
 pytestmark = pytest.mark.django_db
@@ -38,9 +39,9 @@ def page(client: Client, address: str = OVERVIEW, **query: str) -> str:
 
 
 def test_it_works(ada_client: Client, key: Any, django_assert_num_queries: Any) -> None:
-    # Session, user; the current project, its siblings; newest change; this period, the one before; the last calls,
-    # the names of their keys; of the frame: the projects to switch between, unread notifications.
-    with django_assert_num_queries(11):
+    # Session, user; the current project, its siblings, one's rights (2); newest change; this period, the one before;
+    # the last calls, the names of their keys; of the frame: the projects to switch between, unread notifications.
+    with django_assert_num_queries(13):
         body = page(ada_client)
     assert "1,290" in body  # tokens
     assert "&lt;$0.0001" in body
@@ -88,7 +89,7 @@ def test_the_page_renews_itself_only_when_something_changed(ada_client: Client, 
 
 def test_asking_for_news_is_cheap(ada_client: Client, key: Any, django_assert_num_queries: Any) -> None:
     seen = ada_client.get(LIVE).context["version"]
-    with django_assert_num_queries(4):  # session, user, current project, newest change
+    with django_assert_num_queries(6):  # session, user, current project, rights (2), newest change
         ada_client.get(LIVE, {"seen": seen})
 
 
@@ -135,6 +136,34 @@ def test_a_team_mate_sees_all_projects_of_the_organization(
     both = ada_client.get(OVERVIEW, {"scope": "organization"})
     assert {row.id for row, _color, _href in both.context["rows"]} == {"small", "large"}
     assert "req_second" in both.content.decode()
+
+
+def test_who_does_not_see_everybody_s_usage_sees_their_own(
+    ada: User, ben: User, ben_client: Client, project: Project, now: datetime
+) -> None:
+    membership = project.organization.memberships.get(user=ben)
+    membership.role = Role.GUEST
+    membership.save()
+    ProjectMembership.objects.create(project=project, membership=membership, role=ProjectRole.PARTICIPANT)
+    ben_client.post(f"/projects/{project.public_id}/choose/")
+    for number, person in enumerate((ada, ben)):
+        key = a_key(project, name=person.name, created_by=person)
+        add_usage(project, now, model=f"of-{person.name}", key=key)
+        add_call(project, now, model=f"of-{person.name}", key=key, request_id=f"req_{number}")
+    add_usage(project, now, model="of-a-run", user_id=ben.public_id)
+
+    shown = ben_client.get(OVERVIEW)
+
+    assert {row.id for row, _color, _href in shown.context["rows"]} == {"of-Ben", "of-a-run"}
+    assert "req_1" in shown.content.decode()
+    assert "of-Ada" not in shown.content.decode()
+    assert "You see your own calls" in shown.content.decode()
+    assert "of-Ada" not in ben_client.get("/usage/export.csv").content.decode()
+    assert "of-Ada" not in ben_client.get("/usage/live/").content.decode()
+    named = {"project": project.public_id}
+    assert [call["model"] for call in ben_client.get("/api/usage/calls/", named).json()["data"]] == ["of-Ben"]
+    groups = ben_client.get("/api/usage/summary/", named).json()["groups"]
+    assert {group["id"] for group in groups} == {"of-Ben", "of-a-run"}
 
 
 def test_hostile_names_stay_text(ada_client: Client, project: Project, now: datetime) -> None:

@@ -23,6 +23,7 @@ from usage.reports import (
     recent_calls,
     usage_report,
 )
+from usage.sight import Sight
 
 pytestmark = pytest.mark.django_db
 
@@ -38,7 +39,7 @@ def project() -> Project:
 
 def report(project: Project, **changes: Any) -> Report:
     asked: dict[str, Any] = {"window": Window.TODAY, "group": Group.MODEL, "zone": UTC, "now": NOON, **changes}
-    return usage_report(projects=[project], **asked)
+    return usage_report(sights=[Sight(project)], **asked)
 
 
 def test_it_works(project: Project, django_assert_num_queries: Any) -> None:
@@ -71,7 +72,7 @@ def test_recent_calls_are_of_the_period(project: Project) -> None:
     add_call(project, NOON - timedelta(days=1))
     wanted = add_call(project, NOON - timedelta(hours=2))
     add_call(project, NOON - timedelta(hours=1), model="large")
-    calls = recent_calls(projects=[project], since=NOON - timedelta(hours=12), narrowing=Narrowing(model="small"))
+    calls = recent_calls(sights=[Sight(project)], since=NOON - timedelta(hours=12), narrowing=Narrowing(model="small"))
     assert [call.event for call in calls] == [wanted]
 
 
@@ -92,7 +93,9 @@ def test_several_projects_are_summed(project: Project) -> None:
     second = Project.objects.create(organization=project.organization, name="Second")
     add_usage(project, NOON, requests=1)
     add_usage(second, NOON, requests=2)
-    both = usage_report(projects=[project, second], window=Window.TODAY, group=Group.MODEL, zone=UTC, now=NOON)
+    both = usage_report(
+        sights=[Sight(project), Sight(second)], window=Window.TODAY, group=Group.MODEL, zone=UTC, now=NOON
+    )
     assert both.totals.requests == 3
 
 
@@ -177,7 +180,7 @@ def test_the_name_of_another_projects_key_is_not_told(project: Project) -> None:
 
 def test_a_change_is_seen(project: Project) -> None:
     def newest() -> datetime | None:
-        return last_change(projects=[project], period=period_of(Window.TODAY, zone=UTC, now=NOON))
+        return last_change(sights=[Sight(project)], period=period_of(Window.TODAY, zone=UTC, now=NOON))
 
     assert newest() is None
     add_usage(project, NOON)
