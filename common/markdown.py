@@ -1,5 +1,8 @@
 """User-written Markdown to safe HTML. One path: preview, page, feed and mail all show what `render` gave.
 
+Raw HTML is shown as the characters it is: `List<String>` and `<think>` are what people write here, and what vanishes
+cannot be missed by who reads. The parser would drop it, so something else stands for its `<` on the way through.
+
 Two independent layers, so that a hole in one is not a hole in the page: a C parser that drops raw HTML and dangerous
 links (and that a hostile post cannot hang), then an allow-list sanitizer. Between them code is colored and images
 become links: an image on another host would tell that host who reads which page.
@@ -8,6 +11,7 @@ become links: an image on another host would tell that host who reads which page
 import html
 import re
 import time
+from urllib.parse import quote
 
 import nh3
 from cmarkgfm import cmark
@@ -17,8 +21,8 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 MAX_CHARACTERS = 32_000
-RENDERER_VERSION = 1
-"""Stored beside the HTML it made; raise it when the output changes, so that old HTML can be found and made again."""
+RENDERER_VERSION = 2
+"""Stored beside the HTML it made; raise it when the output changes, so that `manage.py render_posts` makes it again."""
 
 # What the parser makes of 32,000 characters can be far larger or deeper than what it read: a table of empty cells, or a
 # quote in a quote in a quote, which takes the sanitizer seconds. Nobody writes either by hand.
@@ -66,6 +70,15 @@ _CODE = re.compile(r'<pre><code(?: class="language-([^"]*)")?>(.*?)</code></pre>
 _BREAKS = re.compile(r"</(?:p|li|tr|h[1-6]|pre|blockquote)>|<br>|<hr>")
 _ANY_TAG = re.compile(r"<[^>]+>")
 
+# What may stand for `<`: punctuation, as it is, so that emphasis beside it is read the same; of a script nobody writes.
+_STAND_INS = [chr(code) for code in range(0x10A50, 0x10A59)]
+# Of the angle brackets that Markdown knows only addresses are left to the parser.
+_LESS_THAN = re.compile(r"(?<!\\)(\\*)<(?!https?://|mailto:|[\w.+-]{1,64}@[a-z0-9-])", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://|ftp://|www\.", re.IGNORECASE)
+_IN_CODE = re.compile(r"<code[^>]*>[^<]*</code>")
+_HREF = re.compile(r'(?:href|src)="[^"]*"')
+_LINK = re.compile(r'<a href="([^"]*)">([^<]*)</a>')
+
 _formatter = HtmlFormatter(nowrap=True)
 
 
@@ -100,12 +113,47 @@ def render(text: str) -> str:
     Text beyond MAX_CHARACTERS is cut; forms refuse it before it comes here.
     """
     text = text.replace("\x00", "")[:MAX_CHARACTERS]
-    parsed = cmark.markdown_to_html_with_extensions(text, 0, ["table", "autolink", "strikethrough"])
+    free = [one for one in _STAND_INS if one not in text and quote(one) not in text]
+    if len(free) < 2:
+        return _as_it_is(text)
+    bare, escaped = free[:2]
+    parsed = cmark.markdown_to_html_with_extensions(
+        _stand_in(text, bare, escaped), 0, ["table", "autolink", "strikethrough"]
+    )
     if len(parsed) > _MAX_HTML_CHARACTERS or _depth(parsed) > _MAX_DEPTH:
-        return f'<pre tabindex="0">{html.escape(text)}</pre>'
+        return _as_it_is(text)
+    parsed = _LINK.sub(lambda match: _ended_before(match, bare, escaped), parsed)
+    parsed = _HREF.sub(lambda match: match[0].replace(quote(bare), "%3C").replace(quote(escaped), "%3C"), parsed)
     parsed = _HEADING.sub(lambda match: f"<{match[1]}h{_HEADINGS[match[2]]}>", parsed)
     parsed = _IMAGE.sub(_link_to_image, parsed)
-    return _cleaner.clean(_color_code(parsed))
+    parsed = _IN_CODE.sub(lambda match: match[0].replace(bare, "&lt;").replace(escaped, "\\&lt;"), parsed)
+    cleaned = _cleaner.clean(_color_code(parsed))
+    # After the sanitizer: nothing that it has not seen can have become a tag.
+    return cleaned.replace(bare, "&lt;").replace(escaped, "&lt;")
+
+
+def _as_it_is(text: str) -> str:
+    return f'<pre tabindex="0">{html.escape(text)}</pre>'
+
+
+def _stand_in(text: str, bare: str, escaped: str) -> str:
+    """The text with `bare` for each `<` and `escaped` for each `\\<`, whose backslash means itself inside code only."""
+
+    def replaced(match: re.Match[str]) -> str:
+        backslashes = match[1]
+        return backslashes[:-1] + escaped if len(backslashes) % 2 else backslashes + bare
+
+    return _LESS_THAN.sub(replaced, text)
+
+
+def _ended_before(match: re.Match[str], *stand_ins: str) -> str:
+    """The link; one that the parser found in running text ends before a `<`."""
+    address, shown = match[1], match[2]
+    ends = [shown.index(one) for one in stand_ins if one in shown]
+    address_ends = [address.index(quote(one)) for one in stand_ins if quote(one) in address]
+    if not ends or not address_ends or not _ADDRESS.match(shown):
+        return match[0]
+    return f'<a href="{address[: min(address_ends)]}">{shown[: min(ends)]}</a>{shown[min(ends) :]}'
 
 
 def plain_text(rendered: str) -> str:

@@ -12,7 +12,6 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from common.ids import new_id
-from common.markdown import RENDERER_VERSION
 
 
 def post_id() -> str:
@@ -78,7 +77,7 @@ class Post(models.Model):
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="posts")
     source = models.TextField(_("Markdown"))
     html = models.TextField(_("HTML"), editable=False)
-    renderer_version = models.PositiveSmallIntegerField(default=RENDERER_VERSION, editable=False)
+    renderer_version = models.PositiveSmallIntegerField(editable=False)
     language = models.CharField(_("language"), max_length=10, blank=True)
     state = models.CharField(_("state"), max_length=10, choices=PostState, default=PostState.VISIBLE, editable=False)
     is_locked = models.BooleanField(_("locked"), default=False, editable=False)

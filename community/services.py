@@ -13,7 +13,7 @@ from common import markdown
 from community import pace
 from community.errors import RefusedError
 from community.models import Flag, FlagReason, Post, PostKind, PostRevision, PostState, Vote
-from community.signals import post_state_changed
+from community.signals import post_state_changed, posts_rendered
 
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -68,6 +68,7 @@ def create_post(
                 kind=kind,
                 source=source,
                 html=markdown.render(source),
+                renderer_version=markdown.RENDERER_VERSION,
                 language=language_of(f"{title}\n{source}"),
                 parent=parent,
                 submission=submission,
@@ -77,6 +78,19 @@ def create_post(
         raise PostedAlreadyError from error
     PostRevision.objects.create(post=post, number=1, editor=author, source=source, title=title, tags=tags)
     return post
+
+
+@transaction.atomic
+def render_outdated(*, at_most: int = 200) -> int:
+    """Make the HTML again of some posts that an earlier renderer made; how many. Call it until there are none."""
+    outdated = Post.objects.filter(renderer_version__lt=markdown.RENDERER_VERSION).order_by("pk")
+    posts = list(outdated.select_for_update()[:at_most])
+    for post in posts:
+        post.html, post.renderer_version = markdown.render(post.source), markdown.RENDERER_VERSION
+    Post.objects.bulk_update(posts, ["html", "renderer_version"])
+    if posts:
+        posts_rendered.send(sender=Post, posts=posts)
+    return len(posts)
 
 
 class PostedAlreadyError(Exception):

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.signals import pre_delete
 from django.dispatch import receiver
 
 from community.models import Post, PostKind
-from community.signals import post_state_changed
+from community.signals import post_state_changed, posts_rendered
 from forum.access import question_of
 from forum.models import Question
-from forum.services import SEARCH_KIND, recount
+from forum.services import SEARCH_KIND, recount, reindex
 from search import services as search
 
 KINDS = {PostKind.QUESTION, PostKind.ANSWER, PostKind.COMMENT}
@@ -21,6 +21,14 @@ def keep_counts(post: Post, **kwargs: Any) -> None:
     """What is hidden leaves the lists, the counts and the search index with it, and comes back with it."""
     if post.kind in KINDS:
         recount(question_of(post))
+
+
+@receiver(posts_rendered)
+def find_by_what_is_shown(posts: list[Post], **kwargs: Any) -> None:
+    """The search index has the words of the HTML."""
+    of_posts = Q(post__in=posts) | Q(answers__post__in=posts) | Q(comments__post__in=posts)
+    for question in Question.objects.filter(of_posts).distinct():
+        reindex(question)
 
 
 @receiver(pre_delete, sender=Question)

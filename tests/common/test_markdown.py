@@ -66,6 +66,53 @@ def test_plain_text_has_the_words_and_no_markup() -> None:
     assert plain_text(render("# Title\n\nuse `a < b` & *c*")) == "Title \nuse a < b & c"
 
 
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("Use List<String> here", "Use List<String> here"),
+        ("if a<b then c>d", "if a<b then c>d"),
+        ("It said <think>Hm.</think> first", "It said <think>Hm.</think> first"),
+        ("<think>\nHm.\n</think>", "<think>\nHm.\n</think>"),
+        ("<div>\nIn it\n</div>\n\nAfter", "<div>\nIn it\n</div> \nAfter"),
+        ("<script>f()</script> from [x](https://e.example/)", "<script>f()</script> from x"),
+        ("<!-- a comment -->", "<!-- a comment -->"),
+        ("`<b>` and `\\<b>` and \\<b> and \\\\<b>", "<b> and \\<b> and <b> and \\<b>"),
+        ("```\n\\<b>\n```", "\\<b>"),
+        ("```html\n\\<b>\n```", "\\<b>"),
+        ("    <b>", "<b>"),
+        ("<x@@y> <@me>", "<x@@y> <@me>"),
+        ("\U00010a50 <b>", "\U00010a50 <b>"),
+        ("".join(map(chr, range(0x10A50, 0x10A59))) + "<b>", "".join(map(chr, range(0x10A50, 0x10A59))) + "<b>"),
+        ("| <a> | b |\n|---|---|\n| `<c>` | <d> |", "<a>\nb\n\n\n\n\n<c>\n<d>"),
+    ],
+)
+def test_raw_html_is_shown_as_text(source: str, shown: str) -> None:
+    assert plain_text(render(source)).split() == shown.split()
+
+
+@pytest.mark.parametrize(
+    ("source", "link"),
+    [
+        ("<https://e.example/a>", '<a href="https://e.example/a" REL>https://e.example/a</a>'),
+        ("<Mailto:a@e.example>", '<a href="Mailto:a@e.example" REL>Mailto:a@e.example</a>'),
+        ("<a@e.example>", '<a href="mailto:a@e.example" REL>a@e.example</a>'),
+        ("[x](<https://e.example/a b>)", '<a href="https://e.example/a%20b" REL>x</a>'),
+        ("[x](https://e.example/?a<b)", '<a href="https://e.example/?a%3Cb" REL>x</a>'),
+        ("[`<b>`](https://e.example/?a<b)", '<a href="https://e.example/?a%3Cb" REL><code>&lt;b&gt;</code></a>'),
+        ("[www.e.example<b](https://x.example)", '<a href="https://x.example" REL>www.e.example&lt;b</a>'),
+        ('[x](https://e.example/ "<b>")', '<a href="https://e.example/" title="&lt;b&gt;" REL>x</a>'),
+        ("https://e.example/a<b>c", '<a href="https://e.example/a" REL>https://e.example/a</a>&lt;b&gt;c'),
+        ("www.e.example\\<b>", '<a href="http://www.e.example" REL>www.e.example</a>&lt;b&gt;'),
+    ],
+)
+def test_addresses_beside_angle_brackets(source: str, link: str) -> None:
+    assert render(source) == f"<p>{link}</p>\n".replace("REL", 'rel="nofollow ugc noopener noreferrer"')
+
+
+def test_code_with_tags_keeps_its_colors() -> None:
+    assert '<span class="nt">p</span>' in render("```html\n<p>Hi</p>\n```")
+
+
 # What a browser would do with the result is decided by a parser, not by looking for strings.
 ALLOWED_ATTRIBUTES = {"href", "title", "rel", "class", "start", "align", "tabindex"}
 # fmt: off
@@ -173,6 +220,16 @@ def bombs() -> dict[str, str]:
         "backticks": " ".join("`" * run for run in range(1, 250)),
         "links": ("[a](b" * n)[:n],
         "www": ("www." * n)[:n],
+        "less than": "<" * n,
+        "escaped less than": ("\\<" * n)[:n],
+        "backslashes": "\\" * n,
+        "tags": ("<b>" * n)[:n],
+        "comments": ("<!--" * n)[:n],
+        "address and less than": "https://e.example/" + "<" * (n - 20),
+        "addresses and less than": ("www.e.example<" * n)[:n],
+        "links and less than": ("[<](https://e.example/<) " * n)[:n],
+        "mail": ("<a@" * n)[:n],
+        "letters before mail": ("<" + "a" * 63) * (n // 64),
         "code": "```python\n" + '"' * (n - 20) + "\n```",
         "nested code": "```js\n" + "`${" * ((n - 20) // 3) + "\n```",
         "html code": "```html\n" + "<a " * ((n - 20) // 3) + "\n```",

@@ -114,7 +114,7 @@ def test_signed_out_people_are_sent_to_sign_in(client: Client, db: None) -> None
 
 def test_the_preview_is_what_the_page_will_show(ada_client: Client) -> None:
     html = ada_client.post("/forum/preview/", {"text": "**bold** <script>alert(1)</script>"}).content.decode()
-    assert html == "<p><strong>bold</strong> alert(1)</p>\n"
+    assert html == "<p><strong>bold</strong> &lt;script&gt;alert(1)&lt;/script&gt;</p>\n"
 
 
 def test_a_wrong_slug_leads_to_the_right_one(client: Client, question: Question) -> None:

@@ -14,5 +14,6 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         call_command("connect_embedded", verbosity=0)
         call_command("index_docs")
+        call_command("render_posts")
         if settings.PRODUCTION:
             call_command("collectstatic", interactive=False, verbosity=0)
