@@ -53,15 +53,28 @@ MODELS = [
 ]
 
 
-def has_sample_data() -> bool:
-    return User.objects.filter(is_sample=True).exists()
+@dataclass(frozen=True)
+class Kept:
+    """What stays of the sample data: threads that real people wrote in, and sample people who wrote what stays."""
+
+    threads: int
+    people: list[str]
 
 
 @transaction.atomic
-def load_sample_data() -> None:
-    """Fill the portal; twice changes nothing. Staff join the sample organizations, so that they can look at them."""
-    if has_sample_data():
-        return
+def load_sample_data() -> bool:
+    """Fill the portal; False when it was filled already.
+
+    Staff become viewers of the sample organizations either way, so that they can look at them.
+    """
+    is_missing = not Organization.objects.filter(is_sample=True, is_personal=False).exists()
+    if is_missing:
+        _fill()
+    _let_staff_look()
+    return is_missing
+
+
+def _fill() -> None:
     people = {name: _person(name, full_name) for name, full_name in PEOPLE.items()}
     chance = random.Random(7)  # noqa: S311  the same month for everyone
     for organization_name, team in TEAMS.items():
@@ -72,13 +85,13 @@ def load_sample_data() -> None:
 
 
 @transaction.atomic
-def remove_sample_data() -> int:
-    """Take the sample data away again; returns how many threads stay because real people wrote in them."""
+def remove_sample_data() -> Kept:
+    """Take the sample data away again, but for what real people built on."""
     sample = Organization.objects.filter(is_sample=True)
     organization_ids = list(sample.values_list("public_id", flat=True))
     for ledger in (UsageEvent, UsageRollup5Min, UsageRollup15Min):
         ledger.objects.filter(organization_id__in=organization_ids).delete()
-    real = Post.objects.filter(is_sample=False).filter(
+    real = Post.objects.filter(author__is_sample=False).filter(
         Q(answer__question=OuterRef("pk")) | Q(comment__question=OuterRef("pk"))
     )
     questions = Question.objects.filter(post__is_sample=True).annotate(has_real_posts=Exists(real))
@@ -88,15 +101,28 @@ def remove_sample_data() -> int:
     wrote = Exists(Post.objects.filter(author=OuterRef("pk")))
     revised = Exists(PostRevision.objects.filter(editor=OuterRef("pk")))
     User.objects.filter(~wrote, ~revised, is_sample=True).delete()
-    # Whoever stays, for a thread that stays, is no longer sample data to remove.
-    User.objects.filter(is_sample=True).update(is_sample=False, is_active=False)
+    # Whoever stays, for something they wrote that stays, is still shown as sample.
+    User.objects.filter(is_sample=True).update(is_active=False)
     Tag.objects.filter(question_count=0).delete()
-    return Question.objects.filter(post__is_sample=True).count()
+    return Kept(
+        threads=Question.objects.filter(post__is_sample=True).count(),
+        people=list(User.objects.filter(is_sample=True).order_by("name").values_list("name", flat=True)),
+    )
 
 
 def _person(name: str, full_name: str) -> User:
-    joined_at = timezone.now() - timedelta(days=DAYS + 10)
-    return User.objects.create_user(f"{name}@sample.invalid", name=full_name, is_sample=True, date_joined=joined_at)
+    """A new person, or the one who stayed when the sample data was removed."""
+    email = f"{name}@sample.invalid"
+    if person := User.objects.filter(email=email).first():
+        person.is_sample = person.is_active = True
+        person.save(update_fields=["is_sample", "is_active"])
+        return person
+    return User.objects.create_user(email, name=full_name, is_sample=True, date_joined=_opened_at())
+
+
+def _opened_at() -> datetime:
+    """When the sample people came and made their keys."""
+    return timezone.now() - timedelta(days=DAYS + 10)
 
 
 def _organization(name: str, members: list[User]) -> Project:
@@ -104,12 +130,17 @@ def _organization(name: str, members: list[User]) -> Project:
     for index, user in enumerate(members):
         role = Role.MEMBER if index else Role.OWNER
         Membership.objects.create(organization=organization, user=user, role=role)
-    for user in User.objects.filter(is_staff=True):
-        Membership.objects.create(organization=organization, user=user, role=Role.VIEWER)
     project = Project.objects.create(organization=organization, name=name)
     for user in members:
         mint_key(project=project, name=f"{user.name.split()[0]}", by=user)
+    ApiKey.objects.filter(project=project).update(created_at=_opened_at())
     return project
+
+
+def _let_staff_look() -> None:
+    for organization in Organization.objects.filter(is_sample=True, is_personal=False):
+        for user in User.objects.filter(is_staff=True).exclude(memberships__organization=organization):
+            Membership.objects.create(organization=organization, user=user, role=Role.VIEWER)
 
 
 def _load_usage(project: Project, chance: random.Random) -> None:

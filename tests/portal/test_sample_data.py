@@ -6,10 +6,12 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import Organization, User
+from accounts.models import Membership, Organization, User
+from accounts.roles import Role
+from apikeys.models import ApiKey
 from community.models import Flag, Post, Tag
 from forum.models import Question
-from forum.services import answer
+from forum.services import answer, ask
 from portal.sample.loading import PEOPLE, load_sample_data
 from portal.sample.questions import sample_questions
 from search.models import SearchDocument
@@ -53,10 +55,47 @@ def test_what_a_real_person_wrote_stays(ada: User) -> None:
     question = Question.objects.first()
     assert question
     mine = answer(question=question, author=ada, source="It also happens with a proxy of a cloud provider.")
-    assert "1 of its threads stay" in sample_data("--remove")
+    said = sample_data("--remove")
+    assert "1 of its threads stay" in said
     assert Post.objects.filter(pk=mine.post.pk).exists()
-    assert not User.objects.filter(is_sample=True).exists()
-    assert not User.objects.get(name=question.post.author.name).is_active
+    kept = User.objects.filter(is_sample=True)
+    assert question.post.author in kept
+    assert not any(person.is_active for person in kept)
+    assert all(person.name in said for person in kept)
+
+
+def test_a_sample_person_who_stayed_does_not_keep_the_data_from_coming_back(ada: User, client: Client) -> None:
+    load_sample_data()
+    mira = User.objects.get(email="mira@sample.invalid")
+    asked = ask(author=ada, title="Does anybody else see this?", source="The stream ends after the first word.")
+    answer(question=asked, author=mira, source="Yes, behind a proxy that buffers.")
+    assert "These sample people stay, because something they wrote does: Mira Novak." in sample_data("--remove")
+    assert ">Sample<" in "".join(client.get(asked.get_absolute_url()).content.decode().split())
+    assert "Sample data is in" in sample_data()
+    mira.refresh_from_db()
+    assert mira.is_active
+    assert Post.objects.filter(author=mira, is_sample=True).exists()
+
+
+def test_staff_who_come_later_can_look_at_it_too(ada: User) -> None:
+    load_sample_data()
+    User.objects.filter(pk=ada.pk).update(is_staff=True)
+    load_sample_data()
+    memberships = Membership.objects.filter(user=ada, organization__is_sample=True)
+    assert [membership.role for membership in memberships] == [Role.VIEWER, Role.VIEWER]
+
+
+def test_keys_are_older_than_their_calls(sam: User) -> None:
+    load_sample_data()
+    for key in ApiKey.objects.filter(project__organization__is_sample=True):
+        assert key.created_at < timezone.now() - timedelta(days=30)
+
+
+def test_moderators_see_whose_posts_and_flags_are_samples(sam: User, sam_client: Client) -> None:
+    load_sample_data()
+    page = "".join(sam_client.get("/moderation/").content.decode().split())
+    for name in ("许若曦", "MiraNovak", "InesCarvalho"):
+        assert f"{name}<spanclass" in page
 
 
 def test_every_text_names_people_that_exist() -> None:

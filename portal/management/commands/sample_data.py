@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from portal.sample.loading import has_sample_data, load_sample_data, remove_sample_data
+from portal.sample.loading import load_sample_data, remove_sample_data
 
 
 class Command(BaseCommand):
@@ -17,10 +17,12 @@ class Command(BaseCommand):
         if options["remove"]:
             kept = remove_sample_data()
             self.stdout.write("The sample data is removed.")
-            if kept:
-                self.stdout.write(f"{kept} of its threads stay, because real people wrote in them.")
-        elif has_sample_data():
-            self.stdout.write("The sample data is there already. `sample_data --remove` takes it away.")
-        else:
-            load_sample_data()
+            if kept.threads:
+                self.stdout.write(f"{kept.threads} of its threads stay, because real people wrote in them.")
+            if kept.people:
+                names = ", ".join(kept.people)
+                self.stdout.write(f"These sample people stay, because something they wrote does: {names}.")
+        elif load_sample_data():
             self.stdout.write("Sample data is in. `sample_data --remove` takes it away again.")
+        else:
+            self.stdout.write("The sample data is there already. `sample_data --remove` takes it away.")
