@@ -151,10 +151,12 @@ def _undo_on_post(act: ModerationAct, kind: ActKind, by: User) -> ModerationAct:
     elif kind in {ActKind.LOCK, ActKind.UNLOCK}:
         _set_lock(post, is_locked=kind == ActKind.UNLOCK)
         _tell_author(post, "community.locked" if post.is_locked else "community.unlocked", "")
-    reopened = act.flags.update(state=FlagState.OPEN, act=None)
+    reopened = list(act.flags.select_related("flagger"))
     if reopened:
-        post.open_flags += reopened
+        act.flags.update(state=FlagState.OPEN, act=None)
+        post.open_flags += len(reopened)
         post.save(update_fields=["open_flags"])
+        _tell_flaggers(post, reopened, "community.flag_reopened")
     return reversal
 
 

@@ -15,13 +15,14 @@ class Kind:
     """How one kind of event is told.
 
     `one` may name %(actor)s and %(title)s, `many` %(count)s and %(title)s; both are lazily translated. Events of kinds
-    with the same `group` share one unread row per object.
+    with the same `group` share one unread row per object. Where each undoes the one before there is no `many`: the
+    row says how things stand, which is what the latest event says.
     """
 
     name: str
     group: str
     one: str | Promise
-    many: str | Promise
+    many: str | Promise = ""
 
 
 _kinds: dict[str, Kind] = {}

@@ -49,7 +49,7 @@ def notify(
         return
     event = {"kind": kind, "source": source, "actor": actor.display_name if actor else ""}
     group = registry.kind_named(kind).group
-    if _join(recipient, group, object_id, event, detail):
+    if _join(recipient, group, object_id, event, detail, url):
         return
     try:
         with transaction.atomic():
@@ -66,20 +66,22 @@ def notify(
             )
     except IntegrityError:
         # Another request made the row between our look and our insert.
-        _join(recipient, group, object_id, event, detail)
+        _join(recipient, group, object_id, event, detail, url)
         return
     if row.mail_due_at:
         transaction.on_commit(lambda: _hint(row.pk))
 
 
-def _join(recipient: User, group: str, object_id: str, event: dict[str, str], detail: str) -> bool:
+def _join(recipient: User, group: str, object_id: str, event: dict[str, str], detail: str, url: str) -> bool:
     row = Notification.objects.unread(recipient).filter(group=group, object_id=object_id).select_for_update().first()
     if row is None:
         return False
     row.events = [*row.events, event][-Notification.KEPT_EVENTS :]
     row.count += 1
     row.kind, row.detail, row.updated_at = event["kind"], detail, timezone.now()
-    row.save(update_fields=["events", "count", "kind", "detail", "updated_at"])
+    if not registry.kind_named(row.kind).many:
+        row.url = url
+    row.save(update_fields=["events", "count", "kind", "detail", "url", "updated_at"])
     return True
 
 

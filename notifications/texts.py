@@ -31,9 +31,9 @@ def _tell(row: Notification, readable: set[str]) -> Told:
     if not events:
         return Told(row, gettext("Something you were told about has been removed since."), is_available=False)
     count = row.count - (len(row.events) - len(events))
-    if count == 1:
-        kind = registry.kind_named(events[-1]["kind"])
-        text = str(kind.one) % {"actor": events[-1]["actor"], "title": row.title}
+    latest = registry.kind_named(events[-1]["kind"])
+    if count == 1 or not latest.many:
+        text = str(latest.one) % {"actor": events[-1]["actor"], "title": row.title}
     else:
-        text = str(registry.kind_named(row.kind).many) % {"count": count, "title": row.title}
+        text = str(latest.many) % {"count": count, "title": row.title}
     return Told(row, text, is_available=True)

@@ -58,6 +58,11 @@ def test_it_works(client: Client, sam_client: Client, ben: User, cyd: User, flag
     assert texts(ben) == ["A moderator hid your post in “Why does streaming stop half-way?” Advertising."]
     assert texts(cyd) == ["A moderator hid the post you flagged in “Why does streaming stop half-way?”. Thank you"]
     assert "Undone" in undo(sam_client)
+    assert texts(ben) == ["Your post in “Why does streaming stop half-way?” is visible again"]
+    assert texts(cyd) == [
+        "Your flag on the post in “Why does streaming stop half-way?” is open again: "
+        "what a moderator decided was undone"
+    ]
     flag.refresh_from_db()
     flag.post.refresh_from_db()
     assert (flag.post.state, flag.state, flag.post.open_flags) == ("visible", "open", 1)
@@ -109,8 +114,9 @@ def test_restoring(sam_client: Client, sam: User, ben: User, answer: Answer, cli
     moderation.hide_post(post=answer.post, by=sam, reason="Spam.")
     decide(sam_client, answer.post, "restore")
     assert answer.post.is_visible
-    assert "is visible again" in texts(ben)[-1] or "2 times" in texts(ben)[-1]
+    assert texts(ben) == ["Your post in “Why does streaming stop half-way?” is visible again Advertising."]
     undo(sam_client)
+    assert texts(ben) == ["A moderator hid your post in “Why does streaming stop half-way?”"]
     answer.post.refresh_from_db()
     assert answer.post.state == "hidden"
 
@@ -131,6 +137,7 @@ def test_locking(sam_client: Client, ada: User, cyd_client: Client, question: Qu
     assert texts(ada)[-1].startswith("A moderator locked your post")
     undo(sam_client)
     assert not is_locked(question.post)
+    assert texts(ada)[-1] == "Your post in “Why does streaming stop half-way?” is unlocked again"
     decide(sam_client, question.post, "lock")
     decide(sam_client, question.post, "unlock")
     assert not is_locked(question.post)
@@ -146,6 +153,7 @@ def test_dismissing(sam_client: Client, cyd: User, flag: Flag) -> None:
     undo(sam_client)
     flag.refresh_from_db()
     assert flag.state == "open"
+    assert "is open again" in texts(cyd)[-1]
     assert "Third one today" in sam_client.get("/moderation/").content.decode()
 
 
@@ -160,6 +168,7 @@ def test_suspending(sam_client: Client, ben: User, ben_client: Client, flag: Fla
     ]
     undo(sam_client)
     assert not is_suspended(ben)
+    assert texts(ben) == ["Your suspension is lifted: you can write again"]
     decide(sam_client, flag.post, "suspend")
     decide(sam_client, flag.post, "readmit")
     assert not is_suspended(ben)
