@@ -48,6 +48,11 @@ def person_token() -> str:
     return new_id("person")
 
 
+def shown_name(name: str, public_id: str) -> str:
+    """How a person is called, in the language of who reads it."""
+    return name or _("Developer %(id)s") % {"id": public_id[-6:]}
+
+
 class UserManager(BaseUserManager["User"]):
     """Makes users by e-mail address; there is no user name."""
 
@@ -90,7 +95,7 @@ class User(AbstractUser):
     @property
     def display_name(self) -> str:
         """The name others read; never the address, which is private."""
-        return self.name or _("Developer %(id)s") % {"id": self.public_id[-6:]}
+        return shown_name(self.name, self.public_id)
 
     def get_full_name(self) -> str:
         return self.display_name

@@ -47,7 +47,12 @@ def notify(
     """
     if actor is not None and actor.pk == recipient.pk:
         return
-    event = {"kind": kind, "source": source, "actor": actor.display_name if actor else ""}
+    event = {
+        "kind": kind,
+        "source": source,
+        "actor": actor.name if actor else "",
+        "actor_id": actor.public_id if actor else "",
+    }
     group = registry.kind_named(kind).group
     if _join(recipient, group, object_id, event, detail, url):
         return

@@ -5,35 +5,49 @@ from dataclasses import dataclass
 
 from django.utils.translation import gettext
 
-from accounts.models import User
+from accounts.models import User, shown_name
 from notifications import registry
 from notifications.models import Notification
 
 
 @dataclass(frozen=True)
 class Told:
-    """A notification in words. `is_available` is False when nothing it is about may be read any more."""
+    """A notification in words.
+
+    `is_available` is False when nothing that happened may be read any more, `is_reachable` when the place where it did
+    may not be read either.
+    """
 
     notification: Notification
     text: str
     is_available: bool
+    is_reachable: bool
 
 
 def tell(user: User, notifications: Sequence[Notification]) -> list[Told]:
     """Every notification in words, with one question to each reader for all of them."""
     sources = {event["source"] for row in notifications for event in row.events if event["source"]}
-    readable = registry.readable(user, sources) if sources else set()
+    objects = {row.object_id for row in notifications}
+    readable = registry.readable(user, sources | objects) if sources else set()
     return [_tell(row, readable) for row in notifications]
 
 
 def _tell(row: Notification, readable: set[str]) -> Told:
     events = [event for event in row.events if not event["source"] or event["source"] in readable]
     if not events:
-        return Told(row, gettext("Something you were told about has been removed since."), is_available=False)
+        is_reachable = row.object_id in readable
+        text = gettext("Something you were told about has been removed since.")
+        if is_reachable:
+            text = gettext("Something you were told about in “%(title)s” has been removed since") % {"title": row.title}
+        return Told(row, text, is_available=False, is_reachable=is_reachable)
     count = row.count - (len(row.events) - len(events))
     latest = registry.kind_named(events[-1]["kind"])
     if count == 1 or not latest.many:
-        text = str(latest.one) % {"actor": events[-1]["actor"], "title": row.title}
+        text = str(latest.one) % {"actor": _actor(events[-1]), "title": row.title}
     else:
         text = str(latest.many) % {"count": count, "title": row.title}
-    return Told(row, text, is_available=True)
+    return Told(row, text, is_available=True, is_reachable=True)
+
+
+def _actor(event: dict[str, str]) -> str:
+    return shown_name(event["actor"], event.get("actor_id", ""))

@@ -4,6 +4,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import translation
 
 from accounts.models import User
 from community import moderation
@@ -61,9 +62,27 @@ def test_the_author_of_an_accepted_answer_is_told(ada: User, ben: User, answer: 
     assert texts(ben) == ["Ada accepted your answer to “Why does streaming stop half-way?”"]
 
 
-def test_what_was_hidden_since_is_not_told(ada: User, sam: User, answer: Answer) -> None:
+def test_what_was_hidden_since_is_not_told(ada: User, ada_client: Client, sam: User, answer: Answer) -> None:
     moderation.hide_post(post=answer.post, by=sam, reason="Spam.")
-    assert texts(ada) == ["Something you were told about has been removed since."]
+    gone = "Something you were told about in “Why does streaming stop half-way?” has been removed since"
+    assert texts(ada) == [gone]
+    row = Notification.objects.get(recipient=ada)
+    assert f'href="/notifications/{row.public_id}/"' in ada_client.get("/notifications/").content.decode()
+
+
+def test_a_hidden_question_is_not_named(ben: User, cyd: User, sam: User, question: Question, answer: Answer) -> None:
+    remark = forum.comment(question=question, on=answer.post, author=cyd, source="This worked for me.")
+    moderation.hide_post(post=remark.post, by=sam, reason="Spam.")
+    moderation.hide_post(post=question.post, by=sam, reason="Spam.")
+    Notification.objects.filter(recipient=ben, group="forum.thread").update(object_id=question.post.public_id)
+    assert texts(ben) == ["Something you were told about has been removed since."]
+
+
+def test_somebody_without_a_name_is_called_in_the_readers_language(ada: User, cyd: User, question: Question) -> None:
+    cyd.name = ""
+    forum.answer(question=question, author=cyd, source="Another way is to ask for less.")
+    with translation.override("zh-hans"):
+        assert f"开发者 {cyd.public_id[-6:]}" in texts(ada)[0] or f"开发者{cyd.public_id[-6:]}" in texts(ada)[0]
 
 
 def test_a_hidden_one_among_several_is_left_out(
