@@ -81,14 +81,16 @@ def _listed(filters: Filters, cursor: str | None) -> Page[Question]:
     if filters.tag:
         questions = questions.tagged(filters.tag)
     if filters.sort == "relevant":
-        ids = list(
-            search.find(filters.query, kinds=[services.SEARCH_KIND]).values_list("object_id", flat=True)[:BEST_SHOWN]
-        )
+        matching = search.find(filters.query, kinds=[services.SEARCH_KIND])
+        if filters.tag:
+            # Before the best are cut off, or what is best under the tag could be beyond them.
+            matching = matching.filter(object_id__in=questions.values("public_id"))
+        ids = list(matching.values_list("object_id", flat=True)[:BEST_SHOWN])
         found = {question.public_id: question for question in questions.filter(public_id__in=ids)}
         return Page([found[one] for one in ids if one in found], newer=None, older=None)
     if filters.query:
-        matching = SearchDocument.objects.public().filter(kind=services.SEARCH_KIND).matching(filters.query)
-        questions = questions.filter(public_id__in=matching.values("object_id"))
+        found_in = SearchDocument.objects.public().filter(kind=services.SEARCH_KIND).matching(filters.query)
+        questions = questions.filter(public_id__in=found_in.values("object_id"))
     if filters.sort == "unanswered":
         questions = questions.unanswered()
     return keyset_page(questions, by="last_activity_at" if filters.sort == "active" else "created_at", cursor=cursor)

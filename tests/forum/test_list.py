@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
-from forum import services
+from forum import services, views
 from forum.models import Answer, Question
 
 
@@ -52,6 +52,14 @@ def test_by_tag(client: Client, ada: User) -> None:
     assert titles(client, tag="429") == ["With the tag"]
     assert titles(client, tag="nothing") == []
     assert "429" in client.get("/forum/tags/", {"q": "42"}).content.decode()
+
+
+def test_the_best_matches_under_a_tag(client: Client, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "BEST_SHOWN", 2)
+    for number in range(3):
+        ask(ada, f"Streaming, streaming, streaming {number}", tags="python")
+    ask(ada, "About the end of a word", source="It says streaming in passing.", tags="go")
+    assert titles(client, q="streaming", tag="go") == ["About the end of a word"]
 
 
 @pytest.mark.parametrize("query", ["令牌", "流式输出", "max_tokens", "429"])
