@@ -95,7 +95,11 @@ class AnswerQuerySet(models.QuerySet["Answer"]):
             self.filter(question=question)
             .filter(_readable(user))
             .select_related("post__author")
-            .annotate(is_accepted=models.ExpressionWrapper(Q(pk=question.accepted_answer_id), models.BooleanField()))
+            .annotate(
+                is_accepted=models.ExpressionWrapper(
+                    Q(pk=question.accepted_answer_id, post__state=PostState.VISIBLE), models.BooleanField()
+                )
+            )
             .order_by("-is_accepted", "-post__score", "pk")
         )
 

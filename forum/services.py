@@ -108,6 +108,8 @@ def edit(
     )
     if not changed:
         return
+    # A moderator may have hidden it since this request read it.
+    question = Question.objects.select_for_update().get(pk=question.pk)
     question.last_activity_at = timezone.now()
     if post.kind == PostKind.QUESTION:
         question.title = title
@@ -177,6 +179,8 @@ def recount(question: Question) -> None:
 
 def reindex(question: Question) -> None:
     """Make the question findable by its own words and those of its replies, or not at all when it is not listed."""
+    # As it is now: what a moderator hid while somebody wrote must not come back with what they wrote.
+    question = Question.objects.select_for_update(of=("self",)).select_related("post").get(pk=question.pk)
     if not question.is_listed:
         search.forget(kind=SEARCH_KIND, object_id=question.public_id)
         return

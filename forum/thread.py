@@ -47,19 +47,18 @@ def read(question: Question, user: User | AnonymousUser, *, start: int = 0) -> T
     answers = list(Answer.objects.for_thread(question, user)[start : start + ANSWERS_SHOWN + 1])
     more = len(answers) > ANSWERS_SHOWN
     answers = answers[:ANSWERS_SHOWN]
-    comments = list(Comment.objects.for_thread(question, user))
     # Parents are in hand already; asking the database for each would be one query per post.
     shown = {question.post_id: question.post}
     for answer in answers:
         answer.post.parent = question.post
         shown[answer.post_id] = answer.post
-    comments = [comment for comment in comments if comment.post.parent_id in shown]
+    comments = list(Comment.objects.for_thread(question, user).filter(post__parent__in=shown))
     for comment in comments:
         comment.post.parent = shown[comment.post.parent_id or 0]
     entries = {question.post_id: _entry(question.post, question.public_id, user)}
     for answer in answers:
         entries[answer.post_id] = _entry(answer.post, answer.public_id, user)
-        entries[answer.post_id].is_accepted = answer.pk == question.accepted_answer_id
+        entries[answer.post_id].is_accepted = answer.pk == question.accepted_answer_id and answer.post.is_visible
     for comment in comments:
         entry = _entry(comment.post, comment.public_id, user)
         entries[comment.post.parent_id or 0].comments.append(entry)

@@ -8,7 +8,10 @@ from community import moderation
 from community.errors import RefusedError
 from community.models import Post
 from forum import services
+from forum.access import question_for
 from forum.models import Answer, Comment, Question
+from forum.thread import read
+from search.models import SearchDocument
 
 GIVEN = "Raise max_tokens: 64 are spent by then."
 
@@ -100,11 +103,14 @@ def test_the_accepted_answer_stands_first(
     assert page.index(second.public_id) < page.index(answer.public_id)
 
 
-def test_a_hidden_accepted_answer_solves_nothing(ada: User, sam: User, question: Question, answer: Answer) -> None:
+def test_a_hidden_accepted_answer_solves_nothing(
+    ada: User, ben_client: Client, sam: User, question: Question, answer: Answer
+) -> None:
     services.accept(answer=answer, by=ada)
     act = moderation.hide_post(post=answer.post, by=sam, reason="Spam.")
     question.refresh_from_db()
     assert (question.is_solved, question.answer_count) == (False, 0)
+    assert "Accepted answer" not in ben_client.get(question.get_absolute_url()).content.decode()
     moderation.undo(act=act, by=sam)
     question.refresh_from_db()
     assert (question.is_solved, question.answer_count) == (True, 1)
@@ -144,6 +150,29 @@ def test_comments_go_with_what_they_are_about(
     moderation.hide_post(post=answer.post, by=sam, reason="Spam.")
     assert "A remark on the answer." not in client.get(question.get_absolute_url()).content.decode()
     assert client.get("/forum/", {"q": "remark"}).context["page"].items == []
+
+
+def test_what_was_hidden_meanwhile_does_not_come_back_into_the_search(
+    client: Client, ben: User, sam: User, question: Question, answer: Answer
+) -> None:
+    hidden = Question.objects.get(pk=question.pk)
+    moderation.hide_post(post=hidden.post, by=sam, reason="Shows a secret.")
+    services.reindex(question)
+    assert client.get("/forum/", {"q": "streaming"}).context["page"].items == []
+    post = Post.objects.select_related("answer__question").get(pk=answer.post_id)
+    post.answer.question = question
+    services.edit(post=post, by=ben, source="Raise max_tokens, and then streaming goes on.", base=1)
+    assert not SearchDocument.objects.filter(object_id=question.public_id).exists()
+
+
+def test_comments_come_with_the_answers_of_their_page(client: Client, ben: User, cyd: User, question: Question) -> None:
+    for number in range(31):
+        given = services.answer(question=question, author=ben, source=f"Answer number {number}.", is_sample=True)
+        services.comment(question=question, on=given.post, author=cyd, source=f"Remark {number}.", is_sample=True)
+    thread = read(question_for(cyd, question.public_id), cyd)
+    assert sum(len(entry.comments) for entry in thread.answers) == 30
+    thread = read(question_for(cyd, question.public_id), cyd, start=30)
+    assert [entry.comments[0].post.source for entry in thread.answers] == ["Remark 30."]
 
 
 def test_many_answers_come_in_pages(client: Client, ben: User, question: Question) -> None:
