@@ -132,14 +132,23 @@ class Backend(models.Model):
         return f"…{credential[-4:]}" if len(credential) >= SHORTEST_HINTED_CREDENTIAL else "…"
 
 
+BEST_FIRST = ("-may_answer", "is_demonstration", "public_name")
+
+
 class HostedModelQuerySet(models.QuerySet["HostedModel"]):
     def offered(self) -> Self:
         """Models a caller may name: visible, and with a deployment on an enabled backend."""
         return self.filter(Exists(Deployment.objects.serving().filter(hosted_model=OuterRef("pk"))), is_visible=True)
 
+    def best_first(self) -> Self:
+        """In the order to recommend them: what answers before what does not, the demonstration model last, by name."""
+        # What was not checked yet may well answer.
+        may_answer = Deployment.objects.serving().exclude(backend__is_healthy=False)
+        return self.annotate(may_answer=Exists(may_answer.filter(hosted_model=OuterRef("pk")))).order_by(*BEST_FIRST)
+
     def for_chat(self) -> Self:
-        """Offered models that chat, by name, the demonstration model last."""
-        return self.offered().filter(chats=True).order_by("is_demonstration", "public_name")
+        """Offered models that chat, the one to recommend first."""
+        return self.offered().filter(chats=True).best_first()
 
     def for_models_page(self) -> Self:
         """Offered models with what serves them in `serving`, by name, the demonstration model last."""

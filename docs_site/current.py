@@ -7,12 +7,8 @@ from docs_site.samples import Values
 
 
 def values() -> Values:
-    """This portal's address and the models its samples name: ones that are offered, a demonstration model last."""
-    offered = list(
-        HostedModel.objects.offered()
-        .order_by("is_demonstration", "public_name")
-        .values_list("public_name", "chats", "embeds")
-    )
+    """This portal's address and the models its samples name: offered, and ones that answer first."""
+    offered = list(HostedModel.objects.offered().best_first().values_list("public_name", "chats", "embeds"))
     chat = next((name for name, chats, _ in offered if chats), None)
     embedding = next((name for name, _, embeds in offered if embeds), None)
     return Values(

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access import AuthedRequest, current_project
 from apikeys.models import ApiKey
-from catalog.models import HostedModel
+from catalog.models import BEST_FIRST, HostedModel
 from common.redirects import next_address
 from playground.models import Run
 from portal.context import THEMES
@@ -20,7 +20,7 @@ YEAR_SECONDS = 365 * 24 * 3600
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """What this portal is, for a visitor and for someone signed in alike."""
-    models = list(HostedModel.objects.for_models_page().order_by("-chats", "is_demonstration", "public_name")[:6])
+    models = list(HostedModel.objects.for_models_page().best_first().order_by("-chats", *BEST_FIRST)[:6])
     return render(request, "portal/home.html", {"models": models, "portal_url": settings.PUBLIC_URL})
 
 

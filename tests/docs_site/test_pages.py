@@ -35,6 +35,19 @@ def test_it_works(client: Client, model: HostedModel, slug: str) -> None:
     assert "aaa-demo" not in page  # a real model goes before the demonstration model
 
 
+def test_samples_name_a_model_that_answers(client: Client, model: HostedModel) -> None:
+    Backend.objects.update(is_healthy=False)
+    other = Backend.objects.create(name="gpu2", base_url="http://127.0.0.1:9/v1")
+    Deployment.objects.create(
+        hosted_model=HostedModel.objects.create(public_name="zzz-up", embeds=True), backend=other, backend_name="z"
+    )
+    for path in ("/docs/quickstart/", "/docs/embeddings/", "/"):
+        page = client.get(path).content.decode()
+        assert "zzz-up" in page
+        assert "&quot;qwen3-8b" not in page
+    assert [one.public_name for one in HostedModel.objects.for_chat()] == ["zzz-up", "qwen3-8b", "aaa-demo"]
+
+
 def test_the_index_lists_every_page(client: Client, db: None) -> None:
     page = client.get("/docs/").content.decode()
     assert all(f'href="/docs/{slug}/"' in page for slug in SLUGS)
