@@ -9,6 +9,9 @@ from inference.endpoints import Body
 
 # What a chat template puts around a message, as it usually is; the overhead further down is what it may be.
 MESSAGE_LIKELY_TOKENS = 4
+# What it begins the answer with, and the words many put in where nobody said who the model is.
+ANSWER_LIKELY_TOKENS = 3
+DEFAULT_SYSTEM_LIKELY_TOKENS = 20
 # Fields that a template writes into the prompt beside the messages.
 PROMPT_FIELDS = ("tools", "functions", "response_format")
 IMAGE_TOKENS = 1_000
@@ -53,6 +56,17 @@ def reported(usage: Any) -> TokenCount | None:
     return TokenCount(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=min(cached or 0, prompt))
 
 
+def from_timings(timings: Any) -> TokenCount | None:
+    """The running count in llama.cpp's `timings`; None when it holds none."""
+    if not isinstance(timings, dict):
+        return None
+    read, written = _whole(timings.get("prompt_n")), _whole(timings.get("predicted_n"))
+    if read is None or written is None:
+        return None
+    cached = _whole(timings.get("cache_n")) or 0
+    return TokenCount(prompt_tokens=read + cached, completion_tokens=written, cached_tokens=cached)
+
+
 def as_usage(count: TokenCount) -> dict[str, int]:
     """The `usage` object of a count, for a server that gave none."""
     return {
@@ -77,6 +91,8 @@ def prompt_size(body: Body, *, payload_bytes: int, context_window: int | None) -
         inputs = body.get("input")
         most = min(most, context_window * (len(inputs) if isinstance(inputs, list) else 1))
     likely = IMAGE_TOKENS * images + sum(map(_likely_message, messages)) + _likely_input(body.get("input"))
+    if messages:
+        likely += ANSWER_LIKELY_TOKENS + (0 if _has_system(messages) else DEFAULT_SYSTEM_LIKELY_TOKENS)
     likely += sum(_likely_json(body[name]) for name in PROMPT_FIELDS if body.get(name))
     return PromptSize(likely_tokens=min(max(likely, 1), most), most_tokens=most)
 
@@ -107,6 +123,11 @@ def _likely_message(message: Any) -> int:
     if calls := message.get("tool_calls"):
         tokens += _likely_json(calls)
     return tokens
+
+
+def _has_system(messages: list[Any]) -> bool:
+    first = messages[0]
+    return isinstance(first, dict) and first.get("role") in ("system", "developer")
 
 
 def _likely_input(value: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from common.errors import UpstreamError
-from inference.counting import TokenCount, as_usage, estimated_output, reported
+from inference.counting import TokenCount, as_usage, estimated_output, from_timings, reported
 from inference.failures import mid_stream
 
 LONGEST_EVENT_BYTES = 32 * 1024 * 1024
@@ -84,9 +84,10 @@ class ChatStream:
     every chunk and one chunk with no choices before the end.
     """
 
-    def __init__(self, *, model: str, wants_usage: bool) -> None:
+    def __init__(self, *, model: str, wants_usage: bool, wants_timings: bool = False) -> None:
         self._model = model
         self._wants_usage = wants_usage
+        self._wants_timings = wants_timings
         self._pieces = 0
         self._characters = 0
         self._head: dict[str, Any] = {}
@@ -125,9 +126,15 @@ class ChatStream:
             self._usage = usage
             # vLLM's continuous counts come with the text; the last one comes without a choice or with the finish.
             self.has_final_count = not choices or self.is_finished
+        elif (count := from_timings(chunk.get("timings"))) is not None:
+            self.counted = count
         if not choices and usage is not None:
             return b""
         is_changed = False
+        if "timings" in chunk and not self.is_finished and not self._wants_timings:
+            # Asked for on our account; without that, llama.cpp sends them at the end only.
+            del chunk["timings"]
+            is_changed = True
         if chunk.get("model") != self._model:
             chunk["model"] = self._model
             is_changed = True

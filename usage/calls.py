@@ -59,6 +59,8 @@ ASSUMED_OUTPUT_TOKENS = 512
 BOUND_OUTPUT_TOKENS = 4096
 # These kinds send their count along with every chunk when asked, so that a call cut short is counted exactly.
 KINDS_WITH_CONTINUOUS_USAGE = frozenset({"vllm", "sglang"})
+# And this one its own form of it.
+KIND_WITH_TIMINGS = "llama.cpp"
 MOST_ATTEMPTS = 2
 MOST_REFUSALS_A_MINUTE = 60
 
@@ -90,6 +92,7 @@ class _Call:
         self.prompt: PromptSize = prompt_size(body, payload_bytes=len(payload), context_window=model.context_window)
         options = body.get("stream_options")
         self.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+        self.wants_timings = body.get("timings_per_token") is True
         self.stream: ChatStream | None = None
         self.started = time.perf_counter()
         self.first_token_at: float | None = None
@@ -104,7 +107,7 @@ class _Call:
 
     def open_stream(self) -> ChatStream:
         """The stream of a new attempt; nothing of an earlier one was delivered."""
-        self.stream = ChatStream(model=self.model.name, wants_usage=self.wants_usage)
+        self.stream = ChatStream(model=self.model.name, wants_usage=self.wants_usage, wants_timings=self.wants_timings)
         return self.stream
 
     @property
@@ -525,6 +528,8 @@ class MeteredCalls:
             options["include_usage"] = True
             if route.kind in KINDS_WITH_CONTINUOUS_USAGE:
                 options["continuous_usage_stats"] = True
+            elif route.kind == KIND_WITH_TIMINGS:
+                sent["timings_per_token"] = True
             sent["stream_options"] = options
         try:
             return orjson.dumps(sent)

@@ -39,11 +39,16 @@ def test_a_small_picture_may_be_many_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("text", "tokens"),
-    [("", 4), ("Count to ten", 7), ("你好吗", 7), ("word " * 800, 1004)],
+    [("", 27), ("Count to ten", 30), ("你好吗", 30), ("word " * 800, 1027)],
 )
 def test_the_likely_size_is_that_of_the_words_not_of_the_json(text: str, tokens: int) -> None:
     body: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "temperature": 0.7, "max_tokens": 1000}
     assert prompt_size(body, payload_bytes=20_000, context_window=None).likely_tokens == tokens
+
+
+def test_a_system_prompt_stands_in_for_the_one_a_template_has() -> None:
+    body: dict[str, Any] = {"messages": [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"}]}
+    assert prompt_size(body, payload_bytes=20_000, context_window=None).likely_tokens == 14
 
 
 def test_tools_are_part_of_the_prompt() -> None:

@@ -90,6 +90,25 @@ def test_a_running_count_is_no_final_one() -> None:
     assert stream.count(likely_prompt=9) == TokenCount(3, 2)
 
 
+def test_the_running_count_of_llama_cpp() -> None:
+    timings = {"cache_n": 30, "prompt_n": 4, "prompt_ms": 11.7, "predicted_n": 3}
+    stream = ChatStream(model="m", wants_usage=False)
+    assert b"timings" not in stream.take(chunk("a", timings=timings))
+    assert not stream.has_final_count
+    assert stream.count(likely_prompt=9) == TokenCount(34, 3, 30)
+    stream.take(chunk(None, finish="stop"))
+    assert b"timings" in stream.take(chunk(None, timings=timings))
+    asked = ChatStream(model="m", wants_usage=False, wants_timings=True)
+    assert b"timings" in asked.take(chunk("a", timings=timings))
+
+
+@pytest.mark.parametrize("timings", [None, [], {}, {"prompt_n": "4", "predicted_n": 1}, {"prompt_n": 4}])
+def test_timings_that_count_nothing(timings: object) -> None:
+    stream = ChatStream(model="m", wants_usage=False)
+    stream.take(chunk("a", timings=timings))
+    assert stream.count(likely_prompt=9) == TokenCount(9, 1)
+
+
 @pytest.mark.parametrize(
     "data",
     [b"{", b"[]", b'"x"', b"{}", b'{"choices": 1}', b'{"error": {"message": "at 10.0.0.7"}}', b'{"object": "error"}'],
