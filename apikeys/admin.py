@@ -6,10 +6,11 @@ from django.utils.translation import gettext_lazy as _
 from accounts.access import AuthedRequest
 from apikeys.models import ApiKey
 from apikeys.services import change_key, revoke_key
+from common.admin import LimitedAdmin
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin[ApiKey]):
+class ApiKeyAdmin(LimitedAdmin[ApiKey]):
     """Keys by what is known of them; the digest is on no page, and a new one is made where its owner can read it."""
 
     list_display = ["name", "hint", "project", "created_by", "created_at", "last_used_at", "revoked_at"]

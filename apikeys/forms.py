@@ -1,11 +1,7 @@
-from uuid import uuid4
-
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-
-def new_submission() -> str:
-    return uuid4().hex
+from common.forms import new_submission
 
 
 class KeyForm(forms.Form):

@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from typing import Any
-from uuid import uuid4
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -15,11 +14,6 @@ from forum.services import MAX_TAGS
 
 MAX_COMMENT_CHARACTERS = 1000
 _TAG = re.compile(r"[^\W_][\w.+#-]{0,34}")
-
-
-def new_submission() -> str:
-    """Names one opened form, so that sending it twice posts once."""
-    return uuid4().hex
 
 
 def _check_length(text: str, *, latin: int, chinese: int) -> str:

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import AuthedRequest
 from accounts.models import User
 from common import markdown
+from common.forms import new_submission
 from common.paging import Page, keyset_page
 from community.errors import RefusedError
 from community.models import PostKind, Tag
@@ -30,7 +31,6 @@ from forum.forms import (
     EditCommentForm,
     EditQuestionForm,
     QuestionForm,
-    new_submission,
 )
 from forum.history import compare
 from forum.models import Question
