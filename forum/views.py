@@ -89,7 +89,7 @@ def _listed(filters: Filters, cursor: str | None) -> Page[Question]:
         found = {question.public_id: question for question in questions.filter(public_id__in=ids)}
         return Page([found[one] for one in ids if one in found], newer=None, older=None)
     if filters.query:
-        found_in = SearchDocument.objects.public().filter(kind=services.SEARCH_KIND).matching(filters.query)
+        found_in = SearchDocument.objects.filter(kind=services.SEARCH_KIND).matching(filters.query)
         questions = questions.filter(public_id__in=found_in.values("object_id"))
     if filters.sort == "unanswered":
         questions = questions.unanswered()

@@ -1,4 +1,4 @@
-"""One table of everything that can be searched. Apps write into it; it points back at them only by address."""
+"""One table of all that can be searched, everybody alike. Apps write into it; it points back only by address."""
 
 from typing import Self
 
@@ -21,15 +21,7 @@ class ReadyQuery(SearchQuery):
         super().__init__(tokens.query(text), search_type="raw")
 
 
-class Visibility(models.TextChoices):
-    PUBLIC = "public", _("Everyone")
-    STAFF = "staff", _("Staff")
-
-
 class SearchDocumentQuerySet(models.QuerySet["SearchDocument"]):
-    def public(self) -> Self:
-        return self.filter(visibility=Visibility.PUBLIC)
-
     def matching(self, text: str) -> Self:
         """Documents that hold every word of `text`; none when it holds no word."""
         if not tokens.query(text):
@@ -51,7 +43,6 @@ class SearchDocument(models.Model):
     tags = models.CharField(_("tags"), max_length=300, blank=True)
     body = models.TextField(_("text"), blank=True)
     url = models.CharField(_("address"), max_length=500)
-    visibility = models.CharField(_("visible to"), max_length=10, choices=Visibility, default=Visibility.PUBLIC)
     vector = SearchVectorField(editable=False)
     updated_at = models.DateTimeField(_("updated at"), default=timezone.now, editable=False)
 

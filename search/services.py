@@ -8,7 +8,7 @@ from django.db.models.functions import Cast
 from django.utils import timezone
 
 from search import tokens
-from search.models import SearchDocument, SearchDocumentQuerySet, Visibility
+from search.models import SearchDocument, SearchDocumentQuerySet
 
 MAX_BODY_CHARACTERS = 100_000
 
@@ -22,7 +22,6 @@ def index(
     url: str,
     tags: Iterable[str] = (),
     language: str = "",
-    visibility: Visibility = Visibility.PUBLIC,
 ) -> None:
     """Make the object findable as it is now; an earlier state of it in the same language is replaced."""
     tag_line = " ".join(tags)[:300]
@@ -36,7 +35,6 @@ def index(
         tags=tag_line,
         body=body,
         url=url,
-        visibility=visibility,
         vector=Cast(Value(vector, output_field=TextField()), SearchVectorField()),
         updated_at=timezone.now(),
     )
@@ -44,7 +42,7 @@ def index(
         [document],
         update_conflicts=True,
         unique_fields=["kind", "object_id", "language"],
-        update_fields=["title", "tags", "body", "url", "visibility", "vector", "updated_at"],
+        update_fields=["title", "tags", "body", "url", "vector", "updated_at"],
     )
 
 
@@ -53,13 +51,9 @@ def forget(*, kind: str, object_id: str) -> None:
     SearchDocument.objects.filter(kind=kind, object_id=object_id).delete()
 
 
-def find(
-    text: str, *, kinds: Collection[str] = (), language: str = "", for_staff: bool = False
-) -> SearchDocumentQuerySet:
+def find(text: str, *, kinds: Collection[str] = (), language: str = "") -> SearchDocumentQuerySet:
     """Documents that hold every word of `text`, best first. `language` empty means any."""
     documents = SearchDocument.objects.best_first(text)
-    if not for_staff:
-        documents = documents.public()
     if kinds:
         documents = documents.filter(kind__in=kinds)
     if language:

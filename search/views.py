@@ -4,7 +4,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import get_language
 
-from accounts.models import User
 from search import registry, services
 from search.excerpts import excerpt
 
@@ -15,10 +14,7 @@ def results(request: HttpRequest) -> HttpResponse:
     query = request.GET.get("q", "").strip()
     kinds = registry.labels()
     kind = request.GET.get("kind", "")
-    for_staff = isinstance(request.user, User) and request.user.is_staff
-    documents = services.find(
-        query, kinds=[kind] if kind in kinds else (), language=get_language() or "", for_staff=for_staff
-    )[:SHOWN]
+    documents = services.find(query, kinds=[kind] if kind in kinds else (), language=get_language() or "")[:SHOWN]
     found = [
         {"document": document, "kind": registry.label_of(document.kind), "excerpt": excerpt(document.body, query)}
         for document in documents

@@ -1,11 +1,10 @@
-"""What is indexed is found by its words, in Chinese too, by those who may see it."""
+"""What is indexed is found by its words, in Chinese too."""
 
 import pytest
 from django.test import Client
 
-from accounts.models import User
 from search.excerpts import excerpt
-from search.models import SearchDocument, Visibility
+from search.models import SearchDocument
 from search.services import find, forget, index
 
 pytestmark = pytest.mark.django_db
@@ -78,11 +77,6 @@ def test_each_language_has_its_own_document() -> None:
     assert found("streaming") == []
 
 
-def test_what_is_for_staff_is_found_by_staff_only() -> None:
-    put("one", "Streaming", visibility=Visibility.STAFF)
-    assert (found("streaming"), found("streaming", for_staff=True)) == ([], ["one"])
-
-
 def test_the_longest_text_can_be_indexed() -> None:
     put("one", "t" * 300, "中文字符串" * 20_000)
     put("two", "t", " ".join(f"{number:x}{'y' * 60}" for number in range(5_000)))
@@ -100,12 +94,6 @@ def test_the_page_shows_why(client: Client) -> None:
 def test_the_page_without_a_query_and_without_a_result(client: Client) -> None:
     assert client.get("/search/").status_code == 200
     assert "Nothing found" in client.get("/search/", {"q": "zzzz"}).content.decode()
-
-
-def test_strangers_do_not_find_what_is_for_staff(client: Client, sam_client: Client, ada: User) -> None:
-    put("one", "Streaming for staff", visibility=Visibility.STAFF)
-    assert "Streaming for staff" not in client.get("/search/", {"q": "streaming"}).content.decode()
-    assert "Streaming for staff" in sam_client.get("/search/", {"q": "streaming"}).content.decode()
 
 
 def test_an_excerpt_ends_between_words() -> None:
