@@ -55,9 +55,9 @@ def sections(page: Tutorial, values: Values) -> Iterator[Section]:
     """The sections of `page` as text without markup; the summary comes with the first."""
     body = FENCE.sub("", values.fill(page.body))
     headings = list(HEADING.finditer(body))
-    ends = [heading.start() for heading in headings[1:]] + [len(body)]
-    yield Section("", page.title, f"{page.summary}\n{_plain(body[: headings[0].start()])}".strip())
-    for heading, end in zip(headings, ends, strict=True):
+    starts = [*(heading.start() for heading in headings), len(body)]
+    yield Section("", page.title, f"{page.summary}\n{_plain(body[: starts[0]])}".strip())
+    for heading, end in zip(headings, starts[1:], strict=True):
         yield Section(heading["id"], _plain(heading["text"]), _plain(body[heading.end() : end]))
 
 

@@ -1,9 +1,14 @@
 """Every section of the tutorials can be found, in the reader's language."""
 
+from datetime import date
+
 import pytest
 from django.core.management import call_command
 from django.test import Client
 
+from docs_site import current
+from docs_site.services import Section, sections
+from docs_site.tutorials import Tutorial
 from search import services as search
 
 pytestmark = pytest.mark.django_db
@@ -23,6 +28,11 @@ def test_it_works() -> None:
     assert "/docs/errors-and-retries/#insufficient_quota" in addresses("insufficient_quota", "en")
     assert "/docs/streaming/#stop" in addresses("stop early", "en")
     assert "/docs/streaming/#stop" in addresses("提前停止", "zh-hans")
+
+
+def test_a_page_without_headings_is_one_section() -> None:
+    page = Tutorial("short", "en", "Short", "All of it.", "Get started", 1, date(2026, 1, 1), "One paragraph.")
+    assert list(sections(page, current.values())) == [Section("", "Short", "All of it.\nOne paragraph.")]
 
 
 @pytest.mark.usefixtures("indexed")
