@@ -17,7 +17,15 @@ from accounts.roles import Right
 from catalog.models import HostedModel
 from common.api import REFUSALS, KeysetPagination
 from playground import services, tickets
-from playground.forms import MOST_CHARACTERS, MOST_MESSAGES, MOST_STOPS
+from playground.forms import (
+    MOST_ANSWER_TOKENS,
+    MOST_CHARACTERS,
+    MOST_MESSAGES,
+    MOST_SEED,
+    MOST_STOPS,
+    MOST_TEMPERATURE,
+    MOST_TOP_P,
+)
 from playground.models import Run
 
 
@@ -29,10 +37,10 @@ class MessageSerializer(serializers.Serializer[dict[str, str]]):
 class ParametersSerializer(serializers.Serializer[dict[str, Any]]):
     """What is left out is not sent: the model's server has its own defaults."""
 
-    temperature = serializers.FloatField(min_value=0, max_value=2, required=False)
-    top_p = serializers.FloatField(min_value=0, max_value=1, required=False)
-    max_tokens = serializers.IntegerField(min_value=1, max_value=1_000_000, required=False)
-    seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, required=False)
+    temperature = serializers.FloatField(min_value=0, max_value=MOST_TEMPERATURE, required=False)
+    top_p = serializers.FloatField(min_value=0, max_value=MOST_TOP_P, required=False)
+    max_tokens = serializers.IntegerField(min_value=1, max_value=MOST_ANSWER_TOKENS, required=False)
+    seed = serializers.IntegerField(min_value=0, max_value=MOST_SEED, required=False)
     stop = serializers.ListField(
         child=serializers.CharField(trim_whitespace=False), max_length=MOST_STOPS, required=False
     )

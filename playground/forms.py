@@ -13,6 +13,10 @@ from playground.models import Run
 MOST_MESSAGES = 80
 MOST_CHARACTERS = 400_000
 MOST_STOPS = 4
+MOST_TEMPERATURE = 2
+MOST_TOP_P = 1
+MOST_ANSWER_TOKENS = 1_000_000
+MOST_SEED = 2**31 - 1
 ROLES = {"user", "assistant"}
 PARAMETERS = ["temperature", "top_p", "max_tokens", "seed", "stop"]
 
@@ -70,7 +74,7 @@ class RunForm(forms.Form):
         label=_("Temperature"),
         required=False,
         min_value=0,
-        max_value=2,
+        max_value=MOST_TEMPERATURE,
         widget=forms.NumberInput(attrs={"step": "any", "placeholder": _("default")}),
         help_text=_("0 to 2, higher varies more"),
     )
@@ -78,7 +82,7 @@ class RunForm(forms.Form):
         label=_("Top P"),
         required=False,
         min_value=0,
-        max_value=1,
+        max_value=MOST_TOP_P,
         widget=forms.NumberInput(attrs={"step": "any", "placeholder": _("default")}),
         help_text=_("0 to 1, lower varies less"),
     )
@@ -86,7 +90,7 @@ class RunForm(forms.Form):
         label=_("Max tokens"),
         required=False,
         min_value=1,
-        max_value=1_000_000,
+        max_value=MOST_ANSWER_TOKENS,
         widget=forms.NumberInput(attrs={"placeholder": _("no limit")}),
         help_text=_("Longest answer allowed"),
     )
@@ -94,7 +98,7 @@ class RunForm(forms.Form):
         label=_("Seed"),
         required=False,
         min_value=0,
-        max_value=2**31 - 1,
+        max_value=MOST_SEED,
         widget=forms.NumberInput(attrs={"placeholder": _("random")}),
         help_text=_("Same seed, same answer"),
     )
