@@ -32,7 +32,6 @@ _UNKNOWN = Explanation(
 _UNAVAILABLE = Explanation(
     title=_("The model's server does not answer."),
     advice=_("Try again in a minute or choose another model. Whoever runs this portal sees it on the backends page."),
-    shows_message=True,
 )
 _REFUSED_VALUE = Explanation(
     title=_("The model's server does not take a setting as it is."),
@@ -62,7 +61,7 @@ _BY_CODE = {
     ),
     "insufficient_quota": Explanation(
         title=_("The budget is used up."),
-        advice=_("An owner of the organization can raise it; free models go on working."),
+        advice=_("An owner or an admin of the organization can raise it; free models go on working."),
         shows_message=True,
         link="usage:overview",
         link_label=_("See usage"),

@@ -209,6 +209,18 @@ def test_an_unknown_error_shows_the_apis_own_words(
     assert "Something rare." in ada_client.get(f"/playground/runs/{run.public_id}/").content.decode()
 
 
+def test_a_server_that_is_away_is_said_once_and_in_the_readers_language(
+    ada_client: Client, ada: User, run_of: MakeRun, model: HostedModel
+) -> None:
+    said = "The model's server does not answer."
+    run = run_of(ada, status=RunStatus.FAILED, error_code="upstream_error", error_message=said)
+
+    page = unescape(ada_client.get(f"/playground/runs/{run.public_id}/").content.decode())
+    assert page.count(said) == 1
+    page = ada_client.get(f"/playground/runs/{run.public_id}/", headers={"accept-language": "zh-hans"}).content.decode()
+    assert said not in unescape(page)
+
+
 @pytest.mark.parametrize("part", ["", "ticket/", "result/"])
 def test_others_cannot_tell_a_run_from_none(
     ben_client: Client, cyd_client: Client, sam_client: Client, ada: User, run_of: MakeRun, part: str
