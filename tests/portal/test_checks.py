@@ -24,10 +24,14 @@ SECURE = {
 
 def start(**changes: str) -> subprocess.CompletedProcess[str]:
     """What a fresh process says that starts with exactly this environment."""
-    environment = {"PATH": os.environ["PATH"], "LYCEUM_VAR": "/nonexistent", **SECURE, **changes}
-    code = (
-        "import django; django.setup(); from portal.checks import refuse_wrong_configuration as f; f(); print('fine')"
+    return run(
+        "import django; django.setup(); from portal.checks import refuse_wrong_configuration as f; f(); print('fine')",
+        **changes,
     )
+
+
+def run(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "LYCEUM_VAR": "/nonexistent", **SECURE, **changes}
     return subprocess.run(
         [sys.executable, "-c", code],
         env={"DJANGO_SETTINGS_MODULE": "portal.settings", **environment},
@@ -40,6 +44,16 @@ def start(**changes: str) -> subprocess.CompletedProcess[str]:
 
 def test_it_works() -> None:
     assert start().stdout == "fine\n"
+
+
+@pytest.mark.parametrize(("proxies", "is_secure"), [("0", False), ("1", True)])
+def test_a_trusted_proxy_says_how_the_visitor_came(proxies: str, is_secure: bool) -> None:
+    """Uvicorn believes only a proxy at 127.0.0.1; pages must not redirect to themselves behind any other."""
+    code = (
+        "import django; django.setup(); from django.test import RequestFactory as F;"
+        "print(F().get('/', headers={'X-Forwarded-Proto': 'https'}).is_secure())"
+    )
+    assert run(code, TRUSTED_PROXY_COUNT=proxies).stdout == f"{is_secure}\n"
 
 
 @pytest.fixture
