@@ -239,6 +239,8 @@ def problem_in_words(event: UsageEvent) -> str:
     # A call that its own limits refuse never reaches a backend, and the API calls both by one code.
     if code == "rate_limit_exceeded" and event.backend:
         code = "backend_busy"
+    if code == "client_closed" and event.source == Source.PLAYGROUND:
+        code = "run_stopped"
     return str(PROBLEMS.get(code) or PROBLEMS.get(str(event.status)) or PROBLEMS["other"])
 
 
@@ -253,6 +255,7 @@ PROBLEMS: Mapping[str, Promise] = {
     "missing_required_parameter": gettext_lazy("A required field was missing."),
     "model_not_found": gettext_lazy("No model of that name is offered to this project."),
     "rate_limit_exceeded": gettext_lazy("A limit on requests or tokens was reached. Wait, then try again."),
+    "run_stopped": gettext_lazy("You stopped it."),
     "unsupported_model": gettext_lazy("That model does not do this: it may only chat, or only give embeddings."),
     "unsupported_parameter": gettext_lazy("A field that this portal does not pass on."),
     "upstream_timeout": gettext_lazy("The model’s server took too long to answer."),

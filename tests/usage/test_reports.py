@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import Project, User
 from accounts.services import open_workspace
 from tests.usage.ledger import a_key, add_call, add_usage
-from usage.models import UsageRollup5Min
+from usage.models import Source, UsageEvent, UsageRollup5Min
 from usage.reports import (
     Group,
     KeyState,
@@ -20,6 +20,7 @@ from usage.reports import (
     Window,
     last_change,
     period_of,
+    problem_in_words,
     recent_calls,
     usage_report,
 )
@@ -74,6 +75,14 @@ def test_recent_calls_are_of_the_period(project: Project) -> None:
     add_call(project, NOON - timedelta(hours=1), model="large")
     calls = recent_calls(sights=[Sight(project)], since=NOON - timedelta(hours=12), narrowing=Narrowing(model="small"))
     assert [call.event for call in calls] == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [(Source.PLAYGROUND, "You stopped it."), (Source.KEY, "Your program hung up before the answer was complete.")],
+)
+def test_who_ended_a_call_before_its_end(source: Source, words: str) -> None:
+    assert problem_in_words(UsageEvent(source=source, status=499, error_code="client_closed")) == words
 
 
 def test_what_was_not_measured_is_not_zero() -> None:
