@@ -124,12 +124,14 @@ def check(arguments: list[str]) -> int:
         "makemigrations --check": [str(PYTHON), "manage.py", "makemigrations", "--check", "--dry-run"],
         "manage.py check": [str(PYTHON), "manage.py", "check"],
     }
+    npm, programs = find_npm()
+    checks["npm run check"] = [*npm, "--prefix", str(FRONTEND), "run", "--silent", "check"]
     failed = False
     for name, command in checks.items():
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env=check_environment(),
+            env=check_environment(programs),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -402,10 +404,10 @@ def environment(path: Path | None = None) -> dict[str, str]:
     return kept
 
 
-def check_environment() -> dict[str, str]:
+def check_environment(programs: Path) -> dict[str, str]:
     """Settings that are complete, so that checks speak of the code; nothing is connected to."""
     return {
-        **environment(),
+        **environment(programs),
         "DATABASE_URL": "postgres://nobody:nothing@127.0.0.1:1/nothing",
         "DATABASE_POOL_SIZE": "0",
         "SECRET_KEY": "only-for-the-checks-of-the-code-which-sign-nothing",
