@@ -1,11 +1,16 @@
-from typing import Any
+from typing import Any, cast
 
+from allauth.mfa import admin as _registers_its_own  # noqa: F401
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from accounts.access import AuthedRequest
+from accounts.audit import record
 from accounts.models import (
     AuditEvent,
     AuditOrigin,
@@ -15,6 +20,7 @@ from accounts.models import (
     Organization,
     Project,
     ProjectMembership,
+    SecondFactor,
     ServiceAccount,
     User,
 )
@@ -120,3 +126,30 @@ class KeptMailAdmin(admin.ModelAdmin[KeptMail]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+
+admin.site.unregister(Authenticator)
+
+
+@admin.register(SecondFactor)
+class SecondFactorAdmin(ReadOnlyAdmin):
+    """For helping somebody who lost theirs: it can be taken away. The secret in it is on no page."""
+
+    list_display = ["user", "type", "created_at", "last_used_at"]
+    list_filter = ["type", "created_at", "last_used_at"]
+    list_select_related = ["user"]
+    search_fields = ["user__email"]
+    fields = ["user", "type", "created_at", "last_used_at"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
+
+    def delete_model(self, request: HttpRequest, obj: SecondFactor) -> None:
+        self.delete_queryset(request, SecondFactor.objects.filter(pk=obj.pk))
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[SecondFactor]) -> None:
+        by = cast(AuthedRequest, request).user
+        for factor in queryset.select_related("user"):
+            record("second_factor.removed", by=by, target=factor.user, before={"type": factor.type})
+        queryset.delete()

@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any, ClassVar, Self
 
+from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib.auth.base_user import BaseUserManager
 from django.contrib.auth.models import AbstractUser
@@ -294,6 +295,18 @@ class KeptMail(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+
+class SecondFactor(Authenticator):  # type: ignore[misc]  # allauth has no types
+    """What a person confirms a sign-in with. allauth keeps it; here it has a name that can be translated."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("second factor")
+        verbose_name_plural = _("second factors")
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.get_type_display()}"
 
 
 class AuditPerson(models.Model):

@@ -1,0 +1,23 @@
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("accounts", "0002_places_and_audit"),
+        ("mfa", "0003_authenticator_type_uniq"),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name="SecondFactor",
+            fields=[],
+            options={
+                "verbose_name": "second factor",
+                "verbose_name_plural": "second factors",
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("mfa.authenticator",),
+        ),
+    ]
