@@ -88,6 +88,9 @@ def test_the_server_is_always_asked_for_usage(url: str, secret: str, fake: FakeI
     assert fake.last().body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
     stream(url, secret, model="plain-chat")
     assert fake.last().body["stream_options"] == {"include_usage": True}
+    assert "timings_per_token" not in fake.last().body
+    stream(url, secret, model="llama-chat")
+    assert fake.last().body["timings_per_token"] is True
 
 
 def test_a_server_without_counts_is_counted_for(url: str, secret: str, event_of: EventOf) -> None:
