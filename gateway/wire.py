@@ -27,8 +27,9 @@ EVENTS: RawHeaders = [
 ]
 # A client that takes nothing for this long holds a slot, a connection and the server's work for nobody.
 SLOWEST_READER_SECONDS = 60.0
-# A body is parsed in one go: a million objects in it would keep every other call waiting for seconds.
+# A body is parsed in one go: a million objects or fields in it would keep every other call waiting for seconds.
 MOST_BRACKETS = 300_000
+MOST_STRINGS = 150_000
 API_VERSION = (b"openai-version", b"2020-10-01")
 
 
@@ -59,6 +60,9 @@ class Exchange:
         raw = await self._body()
         if raw.count(b"{") + raw.count(b"[") > MOST_BRACKETS:
             raise InvalidValueError("body", f"at most {MOST_BRACKETS} objects and lists")
+        # Quotes inside a text are escaped, so that long texts do not count.
+        if (raw.count(b'"') - raw.count(b'\\"')) // 2 > MOST_STRINGS:
+            raise InvalidValueError("body", f"at most {MOST_STRINGS} fields and texts")
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError:

@@ -16,6 +16,8 @@ DEFAULT_SYSTEM_LIKELY_TOKENS = 20
 PROMPT_FIELDS = ("tools", "functions", "response_format")
 IMAGE_TOKENS = 1_000
 MESSAGE_OVERHEAD_TOKENS = 16
+# Longer than any token of the tokenizers in use, spaces apart: they have tokens for a hundred of those and more.
+LONGEST_TOKEN_BYTES = 256
 # More than any body holds or any answer has. A server that counts more must not use up its caller's minute, or money.
 MOST_REPORTED_TOKENS = 50_000_000
 
@@ -95,6 +97,18 @@ def prompt_size(body: Body, *, payload_bytes: int, context_window: int | None) -
         likely += ANSWER_LIKELY_TOKENS + (0 if _has_system(messages) else DEFAULT_SYSTEM_LIKELY_TOKENS)
     likely += sum(_likely_json(body[name]) for name in PROMPT_FIELDS if body.get(name))
     return PromptSize(likely_tokens=min(max(likely, 1), most), most_tokens=most)
+
+
+def fewest_tokens(body: Body) -> int:
+    """Tokens that the messages in `body` have with any tokenizer: far below what they really have, but certain."""
+    texts = 0
+    for message in body.get("messages") or ():
+        content = message.get("content") if isinstance(message, dict) else None
+        for part in content if isinstance(content, list) else [content]:
+            text = part.get("text") if isinstance(part, dict) else part
+            if isinstance(text, str) and len(text) > LONGEST_TOKEN_BYTES:
+                texts += len(text) - text.count(" ") - text.count("\n")
+    return texts // LONGEST_TOKEN_BYTES
 
 
 def likely_tokens(text: str) -> int:

@@ -11,56 +11,27 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+import orjson
+
 from common.errors import InvalidValueError, MissingParameterError, UnsupportedParameterError
+from inference.bounds import check_bounds, check_whole
+from inference.fields import DENIED_FIELDS, DENIED_PARTS, DENIED_TEMPLATE_ARGUMENTS
 
 Body = dict[str, Any]
 
-# Each of these reaches into the server: reads files or addresses, loads weights or code, changes how others are served.
-DENIED_FIELDS = frozenset(
-    {
-        "best_of",
-        "bootstrap_host",
-        "bootstrap_port",
-        "bootstrap_room",
-        "cache_salt",
-        "chat_template",
-        "custom_logit_processor",
-        "custom_params",
-        "data_parallel_rank",
-        "extra_key",
-        "id_slot",
-        "keep_alive",
-        "kv_transfer_params",
-        "lora",
-        "lora_path",
-        "media_io_kwargs",
-        "mm_processor_kwargs",
-        "options",
-        "priority",
-        "prompt_embeds",
-        "request_id",
-        "rid",
-        "session_params",
-        "slot_id",
-        "vllm_xargs",
-    }
-)
-# Serialized tensors: inference servers unpack them with code that has run what was in them.
-DENIED_PARTS = frozenset({"image_embeds", "audio_embeds", "video_embeds", "prompt_embeds"})
-# Arguments of the tokenizer's own method: a template given here runs in the server as one given openly would.
-DENIED_TEMPLATE_ARGUMENTS = frozenset(
-    {"chat_template", "conversation", "max_length", "padding", "return_tensors", "tokenize", "tokenizer_kwargs"}
-)
 # Texts may speak of any address; elsewhere in a message an address is there to be fetched.
 TEXT_FIELDS = frozenset({"content", "refusal", "text", "thinking"})
 REMOTE = re.compile(r"\s*(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
 # Every message and every value in one is looked at before other calls get their turn.
 MOST_MESSAGES = 10_000
 MOST_VALUES = 20_000
-MOST_INPUTS = 200_000
+MOST_INPUTS = 2048
+MOST_INPUT_TOKENS = 300_000
 MOST_DEPTH = 8
 MOST_STOPS = 16
-MOST_CHOICES = 16
+MOST_CHOICES = 4
+# Templates parse the arguments of earlier calls; those with this many brackets are parsed here first.
+MOST_ARGUMENT_BRACKETS = 500
 MOST_OUTPUT_TOKENS = 10_000_000
 
 
@@ -76,12 +47,12 @@ class Endpoint:
     check: Callable[[Body], None]
 
     def asked_output_tokens(self, body: Body) -> int | None:
-        """The most tokens each answer may have as the client put it; None when the client set no bound."""
-        for name in self.output_limits:
-            value = body.get(name)
-            if isinstance(value, int):
-                return value
-        return None
+        """The most tokens each answer may have as the client put it; None when the client set no bound.
+
+        Servers disagree on which of two goes first, so the larger counts.
+        """
+        asked = [value for name in self.output_limits if isinstance(value := body.get(name), int)]
+        return max(asked, default=None)
 
 
 def model_name(body: Body) -> str:
@@ -105,6 +76,7 @@ def choices(body: Body) -> int:
 
 def _check_chat(body: Body) -> None:
     _refuse_denied(body)
+    check_bounds(body)
     messages = body.get("messages")
     if messages is None:
         raise MissingParameterError("messages")
@@ -112,8 +84,9 @@ def _check_chat(body: Body) -> None:
         raise InvalidValueError("messages", "a list with at least one message")
     _check_messages(messages)
     for name in ("max_tokens", "max_completion_tokens"):
-        _check_whole(body, name, least=1, most=MOST_OUTPUT_TOKENS)
-    _check_whole(body, "n", least=1, most=MOST_CHOICES)
+        check_whole(body, name, least=1, most=MOST_OUTPUT_TOKENS)
+    check_whole(body, "n", least=1, most=MOST_CHOICES)
+    _check_tools(body.get("tools"))
     stops = body.get("stop")
     if isinstance(stops, list) and len(stops) > MOST_STOPS:
         raise InvalidValueError("stop", f"at most {MOST_STOPS} texts")
@@ -129,17 +102,14 @@ def _check_chat(body: Body) -> None:
 
 def _check_embeddings(body: Body) -> None:
     _refuse_denied(body)
+    check_bounds(body)
     given = body.get("input")
     if given is None:
         raise MissingParameterError("input")
     if not isinstance(given, str | list) or not given:
         raise InvalidValueError("input", "a text that is not empty, or a list of texts or of token lists")
     if isinstance(given, list):
-        if len(given) > MOST_INPUTS:
-            raise InvalidValueError("input", f"at most {MOST_INPUTS} texts or tokens")
-        # Some servers take objects with the address of an image in them, and fetch it.
-        if not all(isinstance(item, str | int | list) for item in given):
-            raise InvalidValueError("input", "a text that is not empty, or a list of texts or of token lists")
+        _check_inputs(given)
     if body.get("encoding_format") not in (None, "float", "base64"):
         raise InvalidValueError("encoding_format", "'float' or 'base64'")
     if body.get("stream"):
@@ -147,6 +117,21 @@ def _check_embeddings(body: Body) -> None:
     messages = body.get("messages")
     if isinstance(messages, list):
         _check_messages(messages)
+
+
+def _check_inputs(given: list[Any]) -> None:
+    """Refuse what is neither texts nor tokens: some servers take objects with the address of an image, and fetch it."""
+    are_tokens = all(type(item) is int for item in given)
+    if not are_tokens and len(given) > MOST_INPUTS:
+        raise InvalidValueError("input", f"at most {MOST_INPUTS} texts or token lists")
+    tokens = len(given) if are_tokens else sum(len(item) for item in given if isinstance(item, list))
+    if tokens > MOST_INPUT_TOKENS:
+        raise InvalidValueError("input", f"at most {MOST_INPUT_TOKENS} tokens")
+    if are_tokens:
+        return
+    for item in given:
+        if not (isinstance(item, str) or (isinstance(item, list) and all(type(token) is int for token in item))):
+            raise InvalidValueError("input", "a text that is not empty, or a list of texts or of token lists")
 
 
 def _refuse_denied(body: Body) -> None:
@@ -171,8 +156,43 @@ def _check_messages(messages: list[Any]) -> None:
         if not isinstance(role, str):
             raise InvalidValueError(f"messages[{index}].role", "a text")
         content = message.get("content")
+        if content is not None and not isinstance(content, str | list | dict):
+            raise InvalidValueError(f"messages[{index}].content", "a text or a list of parts")
+        if message.get("tool_calls") is not None:
+            _check_tool_calls(message["tool_calls"], f"messages[{index}].tool_calls")
         if isinstance(content, list | dict):
+            if isinstance(content, list) and not all(isinstance(part, dict | list | str) for part in content):
+                raise InvalidValueError(f"messages[{index}].content", "a text or a list of parts")
             _check_value(content, f"messages[{index}].content", name="content", depth=0, values=values)
+
+
+def _check_tool_calls(calls: Any, where: str) -> None:
+    """Refuse what servers cannot read: llama.cpp calls it a fault of its own."""
+    if not isinstance(calls, list):
+        raise InvalidValueError(where, "a list of calls")
+    for number, call in enumerate(calls):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise InvalidValueError(f"{where}[{number}]", "an object with a 'function' that has a 'name'")
+        arguments = function.get("arguments")
+        if isinstance(arguments, str) and arguments.count("[") + arguments.count("{") > MOST_ARGUMENT_BRACKETS:
+            try:
+                orjson.loads(arguments)
+            except orjson.JSONDecodeError:
+                raise InvalidValueError(f"{where}[{number}].function.arguments", "JSON") from None
+
+
+def _check_tools(tools: Any) -> None:
+    if tools is None:
+        return
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise InvalidValueError("tools", "a list of objects")
+    for number, tool in enumerate(tools):
+        if tool.get("type") != "function":
+            continue
+        function = tool.get("function")
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise InvalidValueError(f"tools[{number}]", "an object with a 'function' that has a 'name'")
 
 
 def _check_value(value: Any, where: str, *, name: str, depth: int, values: Iterator[int]) -> None:
@@ -196,14 +216,6 @@ def _check_value(value: Any, where: str, *, name: str, depth: int, values: Itera
             if field in DENIED_PARTS:
                 raise UnsupportedParameterError(f"{where}.{field}")
             _check_value(item, f"{where}.{field}", name=field, depth=depth + 1, values=values)
-
-
-def _check_whole(body: Body, name: str, *, least: int, most: int) -> None:
-    value = body.get(name)
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidValueError(name, f"a whole number from {least} to {most}")
 
 
 def _check_flag(body: Mapping[str, Any], name: str, *, within: str = "") -> None:

@@ -29,6 +29,7 @@ from redis.exceptions import RedisError
 from catalog.routing import Route, RoutedModel
 from common.errors import (
     ApiError,
+    ContextTooLongError,
     InvalidRequestError,
     InvalidValueError,
     OverloadedError,
@@ -39,9 +40,10 @@ from common.ids import uuid7
 from common.money import token_cost
 from common.upkeep import keep_running
 from inference.client import InferenceClient, Reply, Timeouts
-from inference.counting import PromptSize, TokenCount, as_usage, estimated_output, prompt_size, reported
+from inference.counting import PromptSize, TokenCount, as_usage, estimated_output, fewest_tokens, prompt_size, reported
 from inference.endpoints import ENDPOINTS, Body, Endpoint, choices, model_name
 from inference.failures import AttemptFailedError, from_object
+from inference.fields import LLAMA_CPP_FIELDS
 from inference.streams import ChatStream, EventSplitter, error_frame
 from usage.admission import Admission, Admissions, Demand, settle_now
 from usage.events import CLIENT_CLOSED, STREAM, Event
@@ -491,6 +493,9 @@ class MeteredCalls:
             raise InvalidRequestError(
                 f"The model `{model.name}` does not serve {entry.path}.", code="unsupported_model", param="model"
             )
+        if model.context_window is not None and fewest_tokens(body) > model.context_window:
+            # A server would spend seconds on reading it before it said the same.
+            raise ContextTooLongError(limit=model.context_window, requested=None)
         routes = self.routes.by_preference(model)
         if not routes:
             raise OverloadedError(f"No server offers the model `{model.name}` at the moment.", wait_seconds=5)
@@ -520,6 +525,8 @@ class MeteredCalls:
         call.settled = self._admissions.settle(call.admission, event)
 
     def _payload(self, body: Body, route: Route, entry: Endpoint, *, bound: int | None) -> bytes:
+        if route.kind == "llama.cpp":
+            body = {name: value for name, value in body.items() if name in LLAMA_CPP_FIELDS}
         sent = {**body, "model": route.backend_name}
         if bound is not None and entry.asked_output_tokens(body) is None:
             sent["max_tokens"] = bound

@@ -66,7 +66,7 @@ def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: D
         dead = Backend.objects.create(name="gw-dead", base_url=f"http://127.0.0.1:{unused_port()}/v1", is_healthy=True)
         _host("fake-chat", living)
         _host("plain-chat", plain)
-        _host("llama-chat", llama)
+        _host("llama-chat", llama, context_window=1000)
         _host("dead-chat", dead)
         _host("lab/slashed", living, backend_name="slashed")
         _host("renamed", living, backend_name="/srv/models/secret-path")
@@ -230,6 +230,6 @@ def ask(
         connection.close()
 
 
-def chat(text: str = "one two three") -> list[Any]:
+def chat(text: Any = "one two three") -> list[Any]:
     """Messages of three words."""
     return [{"role": "user", "content": text}]

@@ -53,6 +53,14 @@ def test_a_paid_model_costs_what_its_prices_say(client: openai.OpenAI, event_of:
     assert event.cost_nano == 3 * 1 + 5 * 10
 
 
+def test_llama_cpp_is_sent_what_it_is_known_to_read(url: str, secret: str, fake: FakeInferenceServer) -> None:
+    body = {"messages": chat(), "temperature": 0, "min_p": 0.1, "speculative.n_max": 10_000, "some_new_field": 1}
+    for model in ("fake-chat", "llama-chat"):
+        assert ask(url, "/chat/completions", secret=secret, body={"model": model, **body}).status == 200
+        kept = {"speculative.n_max", "some_new_field"} if model == "fake-chat" else set()
+        assert fake.last().body.keys() == {"model", "messages", "temperature", "min_p"} | kept
+
+
 def test_the_name_at_the_backend_stays_inside(client: openai.OpenAI, fake: FakeInferenceServer) -> None:
     answer = client.chat.completions.create(model="renamed", messages=chat(), max_tokens=1)
     assert fake.last().body["model"] == "/srv/models/secret-path"

@@ -159,6 +159,10 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
     ({"mm_processor_kwargs": {}}, "unsupported_parameter", "mm_processor_kwargs"),
     ({"lora_path": "/etc"}, "unsupported_parameter", "lora_path"),
     ({"model": "fake-embed"}, "unsupported_model", "model"),
+    ({"n": 5}, "invalid_value", "n"),
+    ({"top_logprobs": 49_152}, "invalid_value", "top_logprobs"),
+    ({"grammar": "root"}, "unsupported_parameter", "grammar"),
+    ({"max_tokens": 1, "n_predict": 200}, "unsupported_parameter", "n_predict"),
 ]
 
 
@@ -200,6 +204,16 @@ def test_a_body_of_a_million_objects_is_not_parsed(url: str, secret: str) -> Non
     assert (reply.status, reply.error["param"]) == (400, "body")
 
 
+def test_a_body_of_a_million_fields_is_not_parsed(url: str, secret: str) -> None:
+    fields = ",".join(f'"k{number}":1' for number in range(1_000_000))
+    reply = ask(url, "/chat/completions", secret=secret, body=f'{{"model": "fake-chat", {fields}}}'.encode())
+    assert (reply.status, reply.error["param"]) == (400, "body")
+
+
+def test_a_long_text_with_quotes_in_it_is_no_great_number_of_texts(url: str, secret: str) -> None:
+    assert complete(url, secret, messages=chat('say "word" ' * 200_000)).status == 200
+
+
 def test_a_body_over_the_limit_can_be_read_by_who_sends_it(url: str, secret: str) -> None:
     big = b'{"model": "fake-chat", "messages": [{"role": "user", "content": "' + b"a" * (33 * 1024 * 1024) + b'"}]}'
     reply = ask(url, "/chat/completions", secret=secret, body=big)
@@ -227,6 +241,17 @@ def test_a_wrong_method(url: str, secret: str) -> None:
 def test_the_host_header_says_nothing(url: str, secret: str) -> None:
     reply = ask(url, "/models", method="GET", secret=secret, headers={"Host": "evil.example"})
     assert reply.status == 200
+
+
+def test_a_prompt_that_no_tokenizer_fits_into_the_window(url: str, secret: str, fake: FakeInferenceServer) -> None:
+    before = fake.ledger.requests
+    for content in ("a" * 300_000, [{"type": "text", "text": "字" * 300_000}]):
+        reply = complete(url, secret, model="llama-chat", messages=chat(content))
+        assert (reply.status, reply.error["code"]) == (400, "context_length_exceeded")
+        assert "1000" in reply.error["message"]
+    assert fake.ledger.requests == before
+    for content in ("a" * 200_000, " " * 900_000):
+        assert complete(url, secret, model="llama-chat", messages=chat(content)).status == 200
 
 
 # What the server behind does ----------------------------------------------------------------------------------------

@@ -60,6 +60,97 @@ def test_more_work_than_the_choices_say() -> None:
     assert refused(CHAT | {"stop": ["x"] * 10_000}) == "stop"
 
 
+def test_what_the_reference_allows() -> None:
+    CHAT_COMPLETIONS.check(CHAT | {"n": 4, "logprobs": True, "top_logprobs": 20, "logit_bias": {"1": 5.0}})
+    CHAT_COMPLETIONS.check(CHAT | {"tools": [tool({"type": "string", "pattern": "^[a-z]+$"})], "tool_choice": "auto"})
+    CHAT_COMPLETIONS.check(CHAT | {"response_format": {"type": "json_schema", "json_schema": {"schema": nested(12)}}})
+    CHAT_COMPLETIONS.check(CHAT | {"structured_outputs": {"json": '{"type": "object"}'}, "guided_regex": "[0-9]+"})
+    CHAT_COMPLETIONS.check(CHAT | {"json_schema": {"type": "object", "properties": {"grammar": {"type": "string"}}}})
+    EMBEDDINGS.check({"model": "m", "input": ["x"] * 2048})
+    EMBEDDINGS.check({"model": "m", "input": list(range(8192))})
+
+
+def tool(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", "parameters": parameters}}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _level in range(levels):
+        schema = {"type": "object", "properties": {"inner": schema}}
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        *(({name: 'root ::= "a"'}, name) for name in ("grammar", "guided_grammar", "ebnf", "structural_tag")),
+        *(({name: 7}, name) for name in ("n_probs", "n_cmpl", "best_of", "prompt_logprobs", "return_hidden_states")),
+        *(({name: 7}, name) for name in ("n_predict", "max_new_tokens", "num_predict", "max_output_tokens")),
+        ({"options": {"num_predict": 7}}, "options"),
+        ({"structured_outputs": {"grammar": "root"}}, "structured_outputs.grammar"),
+        ({"response_format": {"type": "grammar", "grammar": "root"}}, "response_format.grammar"),
+        ({"response_format": {"type": "structural_tag"}}, "response_format.type"),
+        ({"top_logprobs": 21}, "top_logprobs"),
+        ({"logprobs": 49_152}, "logprobs"),
+        ({"n": 5}, "n"),
+        ({"logit_bias": {str(token): 1 for token in range(49_000)}}, "logit_bias"),
+        ({"logit_bias": [[token, 1] for token in range(301)]}, "logit_bias"),
+        ({"dry_penalty_last_n": 200_000_000}, "dry_penalty_last_n"),
+        ({"repeat_last_n": 2**31 - 1}, "repeat_last_n"),
+        ({"dry_sequence_breakers": ["a"] * 17}, "dry_sequence_breakers"),
+        ({"dry_sequence_breakers": ["a" * 65]}, "dry_sequence_breakers"),
+        ({f"k{number}": 1 for number in range(300)}, "body"),
+        ({"x": [[1] * 1000] * 1000}, "body"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": nested(40)}}}, "body"),
+        ({"tools": [tool({"type": "string", "pattern": "(" * 100_000})]}, "tools"),
+        ({"tools": [tool({"type": "string", "pattern": "(" * 600})]}, "tools"),
+        ({"tools": [tool({})] * 2000}, "tools"),
+        ({"json_schema": {"type": "string", "pattern": "(" * 600}}, "json_schema"),
+        ({"guided_json": "[" * 200 + "]" * 200}, "body"),
+        ({"guided_json": "[" * 100_000}, "guided_json"),
+        ({"guided_regex": "(" * 600}, "guided_regex"),
+        ({"structured_outputs": {"json": '{"pattern": "' + "(" * 600 + '"}'}}, "structured_outputs"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_field_that_could_take_a_server_from_everybody(fields: dict[str, Any], param: str) -> None:
+    assert refused(CHAT | fields) == param
+
+
+@pytest.mark.parametrize(
+    ("message", "place"),
+    [
+        ({"content": 7}, "content"),
+        ({"content": [7]}, "content"),
+        ({"tool_calls": "x"}, "tool_calls"),
+        ({"tool_calls": [7]}, "tool_calls[0]"),
+        ({"tool_calls": [{"type": "function"}]}, "tool_calls[0]"),
+        ({"tool_calls": [{"type": "function", "function": {"arguments": "{}"}}]}, "tool_calls[0]"),
+        (
+            {"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "[" * 100_000}}]},
+            "tool_calls[0].function.arguments",
+        ),
+    ],
+)
+def test_a_message_that_no_server_can_read(message: dict[str, Any], place: str) -> None:
+    assert refused(CHAT | {"messages": [{"role": "assistant", **message}]}) == f"messages[0].{place}"
+
+
+@pytest.mark.parametrize("tools", ["x", [7], [{"type": "function"}], [{"type": "function", "function": {}}]])
+def test_tools_that_no_server_can_read(tools: Any) -> None:
+    assert str(refused(CHAT | {"tools": tools})).startswith("tools")
+
+
+@pytest.mark.parametrize("given", [["x"] * 2049, [1] * 300_001, [[1] * 8192] * 40, [["x"]], [[[1]]], [None]])
+def test_more_to_embed_than_one_call_may_bring(given: Any) -> None:
+    assert refused({"model": "m", "input": given}) == "input"
+
+
+def test_the_larger_of_two_output_limits_counts() -> None:
+    assert CHAT_COMPLETIONS.asked_output_tokens({"max_tokens": 900, "max_completion_tokens": 5}) == 900
+
+
 @pytest.mark.parametrize(
     "body",
     [

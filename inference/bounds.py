@@ -1,0 +1,134 @@
+"""How much of anything a body may hold: what costs the client a line must not cost a server its memory or its life."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from common.errors import InvalidValueError, UnsupportedParameterError
+
+# Every value in a body is looked at before other calls get their turn; texts to embed are counted apart.
+MOST_FIELDS = 200
+MOST_VALUES = 100_000
+MOST_DEPTH = 64
+MOST_LOGPROBS = 20
+MOST_BIASES = 300
+MOST_BREAKERS = 16
+LONGEST_BREAKER = 64
+# As many tokens are looked back at for each one written.
+FURTHEST_BACK = 65_536
+
+# Servers make a grammar of each of these, by code that descends as deep as they go.
+SCHEMA_FIELDS = (
+    "response_format",
+    "tools",
+    "functions",
+    "json_schema",
+    "guided_json",
+    "guided_choice",
+    "structured_outputs",
+)
+PATTERN_FIELDS = frozenset({"pattern", "regex", "guided_regex"})
+DENIED_IN_SCHEMAS = frozenset({"grammar", "structural_tag", "ebnf"})
+LARGEST_SCHEMA_BYTES = 64 * 1024
+LONGEST_PATTERN = 512
+
+
+def check_bounds(body: dict[str, Any]) -> None:
+    """Raise InvalidValueError or UnsupportedParameterError, naming the field, for more than any server should take."""
+    if len(body) > MOST_FIELDS:
+        raise InvalidValueError("body", f"at most {MOST_FIELDS} fields")
+    _check_size({name: value for name, value in body.items() if name != "input"})
+    _check_logprobs(body)
+    for name in ("logit_bias", "allowed_token_ids", "bad_words", "bad_words_ids", "stop_token_ids"):
+        _check_length(body, name, most=MOST_BIASES)
+    for name in ("dry_penalty_last_n", "repeat_last_n"):
+        check_whole(body, name, least=-1, most=FURTHEST_BACK)
+    _check_length(body, "dry_sequence_breakers", most=MOST_BREAKERS)
+    breakers = body.get("dry_sequence_breakers")
+    if isinstance(breakers, list) and any(len(str(breaker)) > LONGEST_BREAKER for breaker in breakers):
+        raise InvalidValueError("dry_sequence_breakers", f"texts of at most {LONGEST_BREAKER} characters")
+    for name in SCHEMA_FIELDS:
+        if body.get(name):
+            _check_schema(body[name], name)
+    for name in PATTERN_FIELDS.intersection(body):
+        _check_pattern(body[name], name)
+
+
+def check_whole(body: dict[str, Any], name: str, *, least: int, most: int) -> None:
+    """Raise InvalidValueError unless the field is absent or a whole number within the bounds."""
+    value = body.get(name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidValueError(name, f"a whole number from {least} to {most}")
+
+
+def _check_size(body: dict[str, Any]) -> None:
+    values = 0
+    level: list[Any] = [body]
+    for _depth in range(MOST_DEPTH):
+        deeper: list[Any] = []
+        for container in level:
+            values += len(container)
+            if values > MOST_VALUES:
+                raise InvalidValueError("body", f"at most {MOST_VALUES} values")
+            inner = container.values() if type(container) is dict else container
+            deeper += [value for value in inner if type(value) is dict or type(value) is list]
+        if not deeper:
+            return
+        level = deeper
+    raise InvalidValueError("body", f"at most {MOST_DEPTH} levels of nesting")
+
+
+def _check_logprobs(body: dict[str, Any]) -> None:
+    check_whole(body, "top_logprobs", least=0, most=MOST_LOGPROBS)
+    if not isinstance(body.get("logprobs"), bool):
+        check_whole(body, "logprobs", least=0, most=MOST_LOGPROBS)
+
+
+def _check_length(body: dict[str, Any], name: str, *, most: int) -> None:
+    value = body.get(name)
+    if isinstance(value, list | dict) and len(value) > most:
+        raise InvalidValueError(name, f"at most {most} entries")
+
+
+def _check_schema(schema: Any, name: str) -> None:
+    try:
+        # Some servers take a schema as text, and read it themselves.
+        parsed = orjson.loads(schema) if isinstance(schema, str) else schema
+        size = len(orjson.dumps(parsed))
+    except (orjson.JSONDecodeError, TypeError):
+        raise InvalidValueError(name, "a JSON schema") from None
+    if size > LARGEST_SCHEMA_BYTES:
+        raise InvalidValueError(name, f"at most {LARGEST_SCHEMA_BYTES} bytes of JSON")
+    if isinstance(parsed, list | dict):
+        _check_size({name: parsed})
+        for field, value in _fields(parsed):
+            if field in PATTERN_FIELDS:
+                _check_pattern(value, name)
+            elif field == "json" and isinstance(value, str):
+                _check_schema(value, name)
+    # A property may have any name: only what stands at the top, or is its type, chooses how the server reads it.
+    if isinstance(parsed, dict):
+        denied = DENIED_IN_SCHEMAS.intersection(parsed)
+        if denied:
+            raise UnsupportedParameterError(f"{name}.{min(denied)}")
+        if name == "response_format" and parsed.get("type") in DENIED_IN_SCHEMAS:
+            raise UnsupportedParameterError(f"{name}.type")
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            yield from found.items()
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+
+
+def _check_pattern(pattern: Any, name: str) -> None:
+    if isinstance(pattern, str) and len(pattern) > LONGEST_PATTERN:
+        raise InvalidValueError(name, f"patterns of at most {LONGEST_PATTERN} characters")
