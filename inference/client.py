@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import aiohttp
@@ -51,7 +51,7 @@ class Reply:
                 if len(received) > LARGEST_ANSWER_BYTES:
                     raise UpstreamError()
         except UpstreamError as error:
-            raise AttemptFailedError(error, elsewhere=False) from error
+            raise AttemptFailedError(error, is_servers=True) from error
         return bytes(received)
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -84,6 +84,25 @@ class Reply:
         self._response.release()
 
 
+@dataclass(slots=True)
+class _Sending:
+    """How one call is sent."""
+
+    on_kept_connection: bool = False
+
+
+async def _on_kept_connection(
+    session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceConnectionReuseconnParams
+) -> None:
+    context.trace_request_ctx.on_kept_connection = True
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(_on_kept_connection)
+    return tracing
+
+
 class InferenceClient:
     """Sends calls to inference servers. It belongs to one event loop: enter it there, leave it there."""
 
@@ -105,6 +124,7 @@ class InferenceClient:
             # Nobody asked for compression: what came so anyway could unpack to far more than it is.
             auto_decompress=False,
             trust_env=False,
+            trace_configs=[_tracing()],
         )
         return self
 
@@ -126,19 +146,31 @@ class InferenceClient:
         """
         session = self._open_session()
         started = asyncio.get_running_loop().time()
+        sending = _Sending()
         try:
             async with asyncio.timeout_at(started + self._timeouts.first_byte):
-                response = await session.post(url, data=payload, headers=_headers(credential), allow_redirects=False)
+                response = await session.post(
+                    url,
+                    data=payload,
+                    headers=_headers(credential),
+                    allow_redirects=False,
+                    trace_request_ctx=sending,
+                )
         except TimeoutError as error:
             # Only a server that never took the call may be replaced: one that is at work would do it twice.
             refused = isinstance(error, aiohttp.ConnectionTimeoutError)
             raise AttemptFailedError(UpstreamTimeoutError(), elsewhere=refused) from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            # A kept connection that the server was just closing looks like this; one that was refused does not.
-            dropped = not isinstance(error, aiohttp.ClientConnectorError)
-            raise AttemptFailedError(UpstreamError(), elsewhere=True, again=dropped) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError):
+                raise AttemptFailedError(UpstreamError(), elsewhere=True) from error
+            # A kept connection that the server was just closing looks like this, and so does a server that the call
+            # has ended: on a new connection it can only be that.
+            raise AttemptFailedError(UpstreamError(), again=sending.on_kept_connection, is_servers=True) from error
+        except ValueError as error:
+            # The address is none, so that nothing was sent.
             raise AttemptFailedError(UpstreamError(), elsewhere=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise AttemptFailedError(UpstreamError(), is_servers=True) from error
         if response.status != 200:
             raise await self._failure(response)
         return Reply(response, timeouts=self._timeouts, started=started)

@@ -21,7 +21,7 @@ FIELDS = (
 FIELDS += "|temperature|top_p|top_k|min_p|logprobs|top_logprobs|logit_bias|max_tokens|max_completion_tokens|modalities"
 FIELDS += "|frequency_penalty|presence_penalty|repetition_penalty|parallel_tool_calls|reasoning_effort|input|dimensions"
 FIELDS += (
-    "|encoding_format|guided_json|guided_regex|guided_choice|guided_grammar|structured_outputs|chat_template_kwargs"
+    "|encoding_format|guided_json|guided_regex|guided_choice|structured_outputs|chat_template_kwargs|reasoning_format"
 )
 PARAM = re.compile(
     rf"(?:{FIELDS})(?:\[\d{{1,4}}\]|\.\d{{1,4}}|\.(?:role|content|name|type|function|parameters|json_schema))*"
@@ -35,21 +35,52 @@ NUMBER = re.compile(r"\b\d{2,9}\b")
 
 
 class AttemptFailedError(Exception):
-    """One attempt at one server failed. `answer` is what the client is told if no other server does better."""
+    """One attempt at one server failed. `answer` is what the client is told if no other server does better.
 
-    def __init__(self, answer: ApiError, *, elsewhere: bool, again: bool = False) -> None:
+    A call is sent a second time only if the first sending cannot have done anything: a request that ends one server
+    must not be handed to the next.
+
+        the server could not be reached          elsewhere
+        it is busy or starting (429, 503)        elsewhere
+        it does not serve us (3xx, 401–404)      elsewhere
+        what it answered is no answer            elsewhere
+        a kept connection was closed, unanswered  the same server again: it may have been closing it just then
+        a new connection was closed, unanswered  not at all: the call may have ended the server
+        any other 5xx, and all that comes later  not at all: the server was at work
+        it took the call and keeps silent        not at all
+    """
+
+    def __init__(
+        self, answer: ApiError, *, elsewhere: bool = False, again: bool = False, is_servers: bool = False
+    ) -> None:
         super().__init__(answer.message)
         self.answer = answer
         self.elsewhere = elsewhere
-        """Whether another server may be tried: the fault is this server's, and nothing was answered yet."""
+        """Whether another server may be tried."""
         self.again = again
-        """Whether the same server may be tried once more: the connection ended before it said anything."""
+        """Whether the same server may be tried once more."""
+        self.is_servers = elsewhere or is_servers
+        """Whether other servers are to be preferred for a moment."""
+
+
+# What llama.cpp answers 500 to, though the request is at fault, and the field it is about.
+CLIENT_FAULTS = (
+    (re.compile(r"failed to parse messages", re.IGNORECASE), "messages"),
+    (re.compile(r"failed to parse tools", re.IGNORECASE), "tools"),
+    (re.compile(r"(?:image|audio|video) input is not supported", re.IGNORECASE), "messages"),
+    (re.compile(r"unknown reasoning format", re.IGNORECASE), "reasoning_format"),
+)
 
 
 def from_status(status: int, body: bytes, *, retry_after: str | None) -> AttemptFailedError:
     """The failure of a server that answered with an error status."""
     if status in (400, 413, 422):
-        return AttemptFailedError(from_object(_error_object(body), status=status), elsewhere=False)
+        return AttemptFailedError(from_object(_error_object(body), status=status))
+    if status == 500:
+        error = _error_object(body)
+        for fault, field in CLIENT_FAULTS:
+            if fault.match(str(error.get("message"))):
+                return AttemptFailedError(from_object({"param": field}, status=400))
     if status in (429, 503):
         wait = _seconds(retry_after)
         if status == 429:
@@ -60,7 +91,7 @@ def from_status(status: int, body: bytes, *, retry_after: str | None) -> Attempt
             busy = OverloadedError("The model's server is overloaded or starting.", wait_seconds=wait)
         return AttemptFailedError(busy, elsewhere=True)
     # A server that refuses our credential, has lost the model or redirects is broken for us, whatever it calls it.
-    return AttemptFailedError(UpstreamError(), elsewhere=True)
+    return AttemptFailedError(UpstreamError(), elsewhere=status < 500, is_servers=True)
 
 
 def from_object(error: dict[str, Any], *, status: int) -> ApiError:

@@ -546,13 +546,10 @@ class MeteredCalls:
     async def _relay(
         self, call: _Call, body: Body, routes: list[Route], *, bound: int | None, payload: bytes
     ) -> Answer:
-        attempts = routes[:MOST_ATTEMPTS]
-        number = 0
+        route, number = routes[0], 1
         while True:
-            route = attempts[number % len(attempts)]
-            if number or bound is not None:
+            if number > 1 or bound is not None:
                 payload = self._payload(body, route, call.endpoint, bound=bound)
-            number += 1
             try:
                 return await self._attempt(call, route, payload)
             except AttemptFailedError as failure:
@@ -560,11 +557,12 @@ class MeteredCalls:
                     # This connection was closed by us: no other server is to be tried, and this one is not at fault.
                     raise call.ended_by from failure
                 log.warning("attempt_failed", backend=route.backend, status=failure.answer.status, attempt=number)
-                if failure.elsewhere:
+                if failure.is_servers:
                     self.routes.shun(route)
-                may_go_on = failure.elsewhere if len(attempts) > 1 else failure.again
-                if not may_go_on or number == MOST_ATTEMPTS:
+                if number == MOST_ATTEMPTS or not (failure.again or (failure.elsewhere and len(routes) > 1)):
                     raise failure.answer from failure
+                route = route if failure.again else routes[1]
+                number += 1
 
     async def _attempt(self, call: _Call, route: Route, payload: bytes) -> Answer:
         call.backend = route.backend
@@ -632,16 +630,16 @@ async def _begin(reply: Reply, stream: ChatStream) -> _Opening:
         has_begun = True
         return opening
     except StopAsyncIteration:
-        raise AttemptFailedError(UpstreamError("The model's server sent an empty answer."), elsewhere=True) from None
+        raise AttemptFailedError(UpstreamError("The model's server sent an empty answer."), is_servers=True) from None
     except UpstreamTimeoutError as error:
-        raise AttemptFailedError(error, elsewhere=False) from error
+        raise AttemptFailedError(error) from error
     except ApiError as error:
         if stream.has_content:
             # Words came before the failure, all in one read: they are delivered and counted, and then it is told.
             opening.failure = error
             has_begun = True
             return opening
-        raise AttemptFailedError(error, elsewhere=isinstance(error, UpstreamError)) from error
+        raise AttemptFailedError(error, is_servers=isinstance(error, UpstreamError)) from error
     finally:
         if not has_begun:
             reply.close()
@@ -668,7 +666,7 @@ async def _read_whole(reply: Reply, call: _Call) -> tuple[bytes, TokenCount, boo
     error = answer.get("error")
     if error:
         described = error if isinstance(error, dict) else {}
-        raise AttemptFailedError(from_object(described, status=502), elsewhere=True)
+        raise AttemptFailedError(from_object(described, status=502), is_servers=True)
     if not isinstance(answer.get(call.endpoint.results), list):
         raise nonsense
     is_changed = False

@@ -96,6 +96,31 @@ def test_other_sdks_headers_carry_a_key_too(url: str, secret: str, header: str) 
     assert ask(url, "/models", method="GET", headers={header: secret}).status == 200
 
 
+def test_a_call_that_ends_a_server_is_not_handed_to_the_next(url: str, secret: str, fake: FakeInferenceServer) -> None:
+    def sent(**told: object) -> tuple[int, int]:
+        before = fake.ledger.requests
+        body = {"model": "pair", "messages": chat(), "fake": told}
+        return ask(url, "/chat/completions", secret=secret, body=body).status, fake.ledger.requests - before
+
+    fake.stop()
+    assert sent()[0] == 502
+    fake.start()
+    assert sent(die_after=0) == (502, 1), "on a new connection it can only be the call"
+    assert sent() == (200, 1)
+    assert sent(die_after=0) == (502, 2), "a kept connection may have been closing: once more, to the same server"
+    assert fake.ledger.entries[-1].authorization == fake.ledger.entries[-2].authorization
+    assert sent(status=500) == (502, 1)
+    assert sent(status=503) == (503, 2)
+
+
+def test_a_request_that_llama_cpp_calls_a_fault_of_its_own(url: str, secret: str, event_of: EventOf) -> None:
+    error = {"code": 500, "message": "Failed to parse messages: Missing tool call type: 7", "type": "server_error"}
+    body = {"model": "fake-chat", "messages": chat(), "fake": {"status": 500, "body": {"error": error}}}
+    reply = ask(url, "/chat/completions", secret=secret, body=body)
+    assert (reply.status, reply.error["param"]) == (400, "messages")
+    assert event_of(reply.headers["x-request-id"]).status == 400
+
+
 def test_failover_before_the_first_byte(client: openai.OpenAI, event_of: EventOf) -> None:
     for _attempt in range(3):
         reply = client.chat.completions.with_raw_response.create(model="twin", messages=chat(), max_tokens=1)

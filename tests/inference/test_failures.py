@@ -82,9 +82,36 @@ def test_busy_servers_pass_their_wait_on() -> None:
     assert answer(429, b"", "3600").headers["x-should-retry"] == "false"
 
 
-@pytest.mark.parametrize("status", [301, 401, 403, 404, 500, 502, 504])
-def test_a_broken_server_may_be_replaced(status: int) -> None:
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 429, 503])
+def test_a_server_that_does_not_take_the_call_may_be_replaced(status: int) -> None:
+    failure = from_status(status, b"<html>", retry_after=None)
+    assert failure.elsewhere
+    assert failure.is_servers
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_server_that_broke_at_work_is_not_replaced_for_this_call(status: int) -> None:
     failure = from_status(status, b"<html>", retry_after=None)
     assert isinstance(failure.answer, UpstreamError)
-    assert failure.elsewhere
-    assert not from_status(400, b"{}", retry_after=None).elsewhere
+    assert not failure.elsewhere
+    assert failure.is_servers
+
+
+def test_a_refused_request_is_nobodys_fault() -> None:
+    failure = from_status(400, b"{}", retry_after=None)
+    assert not failure.elsewhere
+    assert not failure.is_servers
+
+
+@pytest.mark.parametrize(
+    ("said", "param"),
+    [
+        ('Failed to parse messages: Missing tool call type: "x"', "messages"),
+        ("Failed to parse tools: Missing tool type: 7; tools = [ 7 ]", "tools"),
+        ("image input is not supported - hint: if this is unexpected, you may need to provide the mmproj", "messages"),
+        ("Unknown reasoning format: zzz", "reasoning_format"),
+    ],
+)
+def test_what_llama_cpp_calls_its_own_fault_is_the_requests(said: str, param: str) -> None:
+    failure = from_status(500, orjson.dumps({"error": {"code": 500, "message": said}}), retry_after=None)
+    assert (failure.answer.status, failure.answer.param, failure.is_servers) == (400, param, False)
