@@ -90,7 +90,9 @@ class Exchange:
             parts.append(part)
         return b"".join(parts)
 
-    async def send_json(self, status: int, body: bytes, *, headers: Mapping[str, str], upstream: float = 0.0) -> None:
+    async def send_json(
+        self, status: int, body: bytes | bytearray, *, headers: Mapping[str, str], upstream: float = 0.0
+    ) -> None:
         """Answer with a JSON body."""
         length = (b"content-length", str(len(body)).encode())
         await self._begin(status, [*JSON, length, *self._headers(headers, upstream)])

@@ -11,7 +11,8 @@ import aiohttp
 from common.errors import UpstreamError, UpstreamTimeoutError
 from inference.failures import AttemptFailedError, from_status
 
-LARGEST_ANSWER_BYTES = 256 * 1024 * 1024
+# Twenty log probabilities for each of 40,000 tokens, or 2048 embeddings of 4096 numbers in base64.
+LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 LARGEST_ERROR_BYTES = 64 * 1024
 READ_BUFFER_BYTES = 256 * 1024
 
@@ -39,7 +40,7 @@ class Reply:
     def is_event_stream(self) -> bool:
         return self._response.content_type == "text/event-stream"
 
-    async def read(self) -> bytes:
+    async def read(self) -> bytearray:
         """The whole body.
 
         Raises AttemptFailedError when it breaks off, and when it is larger than any answer can be.
@@ -52,7 +53,7 @@ class Reply:
                     raise UpstreamError()
         except UpstreamError as error:
             raise AttemptFailedError(error, is_servers=True) from error
-        return bytes(received)
+        return received
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it arrives.

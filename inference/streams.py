@@ -12,7 +12,7 @@ from common.errors import UpstreamError
 from inference.counting import TokenCount, as_usage, estimated_output, from_timings, reported
 from inference.failures import mid_stream
 
-LONGEST_EVENT_BYTES = 32 * 1024 * 1024
+LONGEST_EVENT_BYTES = 4 * 1024 * 1024
 DONE = b"data: [DONE]\n\n"
 
 
@@ -95,7 +95,8 @@ class ChatStream:
         self.counted: TokenCount | None = None
         self.is_done = False
         self.is_finished = False
-        self.has_final_count = False
+        self._has_several = False
+        self._is_last_count = False
 
     def take(self, data: bytes) -> bytes:
         """The frame to send for one event of the server; empty when there is nothing to send.
@@ -125,7 +126,7 @@ class ChatStream:
             self.counted = count
             self._usage = usage
             # vLLM's continuous counts come with the text; the last one comes without a choice or with the finish.
-            self.has_final_count = not choices or self.is_finished
+            self._is_last_count = not choices or self.is_finished
         elif (count := from_timings(chunk.get("timings"))) is not None:
             self.counted = count
         if not choices and usage is not None:
@@ -157,18 +158,29 @@ class ChatStream:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return
-        for name in ("content", "reasoning_content", "reasoning", "refusal"):
-            text = delta.get(name)
-            if isinstance(text, str) and text:
-                self._pieces += 1
-                self._characters += len(text)
-        if delta.get("tool_calls"):
+        if choice.get("index") not in (0, None):
+            self._has_several = True
+        texts = [text for name in ("content", "refusal") if isinstance(text := delta.get(name), str)]
+        # vLLM sends a thought under both names.
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(thought, str):
+            texts.append(thought)
+        characters = sum(map(len, texts))
+        self._characters += characters
+        if characters or delta.get("tool_calls"):
             self._pieces += 1
 
     @property
     def has_content(self) -> bool:
         """Whether a word of the answer came, as opposed to the empty chunk that names the role."""
         return self._pieces > 0
+
+    @property
+    def has_final_count(self) -> bool:
+        """Whether the server counted all that it sent: llama.cpp counts one of several answers only."""
+        if self.counted is None or not self._is_last_count:
+            return False
+        return not self._has_several or self.counted.completion_tokens >= self._pieces
 
     def count(self, *, likely_prompt: int) -> TokenCount:
         """The tokens so far: the server's own count where it gave one, else what came, whichever is more."""

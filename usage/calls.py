@@ -6,10 +6,12 @@ and is only put on record:
     ended by                       status   tokens                                          estimated
     the answer, complete           200      the server's count                              only if it gave none
     an error status of the server  4xx–5xx  none                                            no
+    the time-out, before an answer 504      the prompt and 512 of the answer, as estimated  yes
     the client, before an answer   499      the prompt, as estimated                        yes
     the client, mid-stream         499      the server's running count, else what came      unless all had come
     the server, mid-stream         502/504  the same                                        unless all had come
     a refusal before it began      4xx–503  none; of each key and minute the first 60       no
+    a server nobody can reach      502/504  none                                            no
     the death of this process      500      as of the last heartbeat, else all it reserved  yes
 """
 
@@ -39,10 +41,11 @@ from common.errors import (
 from common.ids import uuid7
 from common.money import token_cost
 from common.upkeep import keep_running
+from inference.answers import WholeAnswer, whole_answer
 from inference.client import InferenceClient, Reply, Timeouts
-from inference.counting import PromptSize, TokenCount, as_usage, estimated_output, fewest_tokens, prompt_size, reported
+from inference.counting import PromptSize, TokenCount, fewest_tokens, prompt_size
 from inference.endpoints import ENDPOINTS, Body, Endpoint, choices, model_name
-from inference.failures import AttemptFailedError, from_object
+from inference.failures import AttemptFailedError
 from inference.fields import LLAMA_CPP_FIELDS
 from inference.streams import ChatStream, EventSplitter, error_frame
 from usage.admission import Admission, Admissions, Demand, settle_now
@@ -100,6 +103,7 @@ class _Call:
         self.first_token_at: float | None = None
         self.backend = ""
         self.upstream_seconds = 0.0
+        self.was_at_work = False
         self.most_nano = 0
         self.admission: Admission | None = None
         self.reply: Reply | None = None
@@ -184,6 +188,11 @@ class _Call:
             count = TokenCount(self.prompt.likely_tokens, self.assumed_output)
         return self.event(status=500, error_code="gateway_lost", count=count, is_estimated=True)
 
+    def likely_count(self) -> TokenCount:
+        """The tokens of a server that took the call and was silent until its time was over."""
+        answer = min(self.assumed_output, self.choices * ASSUMED_OUTPUT_TOKENS)
+        return TokenCount(self.prompt.likely_tokens, answer)
+
     def count_so_far(self) -> TokenCount:
         if self.stream is None:
             return TokenCount(self.prompt.likely_tokens, 0)
@@ -197,7 +206,7 @@ class Answer:
     known once the answer is finished, either way.
     """
 
-    def __init__(self, call: _Call, *, body: bytes | None = None, source: "Frames | None" = None) -> None:
+    def __init__(self, call: _Call, *, body: bytes | bytearray | None = None, source: "Frames | None" = None) -> None:
         self._call = call
         self._source = source
         self.status = 200
@@ -472,7 +481,11 @@ class MeteredCalls:
             error = call.ended_by or failure
             error.headers = {**call.admission.headers, **error.headers}
             self.finish(
-                call, status=error.status, error_code=error.code or error.kind, count=TokenCount(), is_estimated=False
+                call,
+                status=error.status,
+                error_code=error.code or error.kind,
+                count=call.likely_count() if call.was_at_work else TokenCount(),
+                is_estimated=call.was_at_work,
             )
             raise error from failure
         except asyncio.CancelledError:
@@ -581,14 +594,17 @@ class MeteredCalls:
                 if stream.has_content:
                     call.first_token_at = time.perf_counter()
                 return Answer(call, source=Frames(self, call, stream, route, opening))
-            answer, count, is_estimated = await _read_whole(reply, call)
+            answer = await _read_whole(reply, call)
+        except AttemptFailedError as failure:
+            call.was_at_work = isinstance(failure.answer, UpstreamTimeoutError) and not failure.elsewhere
+            raise
         finally:
             call.upstream_seconds += time.perf_counter() - asked_at
             if not is_streaming:
                 self.routes.leave(route)
-        self.finish(call, status=200, error_code="", count=count, is_estimated=is_estimated)
+        self.finish(call, status=200, error_code="", count=answer.count, is_estimated=answer.is_estimated)
         await recorded(call)
-        return Answer(call, body=answer)
+        return Answer(call, body=answer.body)
 
     async def _extend_leases(self) -> None:
         while True:
@@ -645,8 +661,8 @@ async def _begin(reply: Reply, stream: ChatStream) -> _Opening:
             reply.close()
 
 
-async def _read_whole(reply: Reply, call: _Call) -> tuple[bytes, TokenCount, bool]:
-    """An answer that is not streamed, its count, and whether the count is ours. Its bytes change only if they must."""
+async def _read_whole(reply: Reply, call: _Call) -> WholeAnswer:
+    """An answer that is not streamed."""
     is_whole = False
     try:
         received = await reply.read()
@@ -654,43 +670,10 @@ async def _read_whole(reply: Reply, call: _Call) -> tuple[bytes, TokenCount, boo
     finally:
         if not is_whole:
             reply.close()
-    nonsense = AttemptFailedError(
-        UpstreamError("The model's server sent something that makes no sense."), elsewhere=True
+    return whole_answer(
+        received,
+        model=call.model.name,
+        results=call.endpoint.results,
+        choices=call.choices,
+        likely_prompt=call.prompt.likely_tokens,
     )
-    try:
-        answer = orjson.loads(received)
-    except orjson.JSONDecodeError:
-        raise nonsense from None
-    if not isinstance(answer, dict):
-        raise nonsense
-    error = answer.get("error")
-    if error:
-        described = error if isinstance(error, dict) else {}
-        raise AttemptFailedError(from_object(described, status=502), is_servers=True)
-    if not isinstance(answer.get(call.endpoint.results), list):
-        raise nonsense
-    is_changed = False
-    count = reported(answer.get("usage"))
-    is_estimated = count is None
-    if count is None:
-        count = TokenCount(call.prompt.likely_tokens, _estimated_answer(answer))
-        answer["usage"] = as_usage(count)
-        is_changed = True
-    if answer.get("model") != call.model.name:
-        answer["model"] = call.model.name
-        is_changed = True
-    return (orjson.dumps(answer) if is_changed else received), count, is_estimated
-
-
-def _estimated_answer(answer: Body) -> int:
-    """Tokens in the texts of an answer whose server counted none."""
-    tokens = 0
-    for choice in answer.get("choices") or []:
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if not isinstance(message, dict):
-            continue
-        for name in ("content", "reasoning_content"):
-            text = message.get(name)
-            if isinstance(text, str) and text:
-                tokens += estimated_output(len(text), 1)
-    return tokens

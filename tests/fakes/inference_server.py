@@ -14,6 +14,7 @@ A request says how it is to be served in a field `fake` of its body (the gateway
     usage_at_finish       report the count on the last chunk with a choice, as Ollama does
     bad_json, wrong_type  nonsense instead of JSON; HTML instead of what was asked for
     name                  call the model so
+    padding               make an answer that is not streamed longer by so many characters
     cut, crlf             write in pieces of so many bytes; end lines as Windows does
 
 As a process: `python -m tests.fakes.inference_server --port 9000`; `GET /ledger` gives the totals.
@@ -278,6 +279,8 @@ def _whole(entry: Entry, fake: dict[str, Any]) -> dict[str, Any]:
         message = {"role": "assistant", "content": WORD * entry.sent_tokens, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         answer = {"id": "chatcmpl-fake", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
+        if fake.get("padding"):
+            choice["padding"] = "x" * fake["padding"]
         usage = _usage(entry)
     return answer if fake.get("no_usage") else {**answer, "usage": usage}
 

@@ -113,6 +113,15 @@ def test_a_call_that_ends_a_server_is_not_handed_to_the_next(url: str, secret: s
     assert sent(status=503) == (503, 2)
 
 
+def test_a_large_answer_is_delivered_and_counted(url: str, secret: str, event_of: EventOf) -> None:
+    body = {"model": "renamed", "messages": chat(), "max_tokens": 5, "fake": {"padding": 5_000_000}}
+    reply = ask(url, "/chat/completions", secret=secret, body=body)
+    assert len(reply.body) > 5_000_000
+    assert (reply.json["model"], reply.json["usage"]["completion_tokens"]) == ("renamed", 5)
+    event = event_of(reply.headers["x-request-id"])
+    assert (event.prompt_tokens, event.completion_tokens, event.is_estimated) == (3, 5, False)
+
+
 def test_a_request_that_llama_cpp_calls_a_fault_of_its_own(url: str, secret: str, event_of: EventOf) -> None:
     error = {"code": 500, "message": "Failed to parse messages: Missing tool call type: 7", "type": "server_error"}
     body = {"model": "fake-chat", "messages": chat(), "fake": {"status": 500, "body": {"error": error}}}

@@ -119,7 +119,9 @@ def metered(ids: list[str]) -> int:
     return sum(UsageEvent.objects.filter(request_id__in=ids).values_list("completion_tokens", flat=True))
 
 
-def test_a_server_that_keeps_silent_is_given_up(own: OwnProcess, mint: Mint, fake: FakeInferenceServer) -> None:
+def test_a_server_that_keeps_silent_is_given_up(
+    own: OwnProcess, mint: Mint, fake: FakeInferenceServer, event_of: Callable[[str], UsageEvent]
+) -> None:
     secret = mint()
     for streams in (False, True):
         started = time.monotonic()
@@ -128,6 +130,9 @@ def test_a_server_that_keeps_silent_is_given_up(own: OwnProcess, mint: Mint, fak
         assert reply.status == 504
         assert reply.error["code"] == "upstream_timeout"
         wait_for(lambda: fake.last().closed_by == "client", seconds=1)
+        event = event_of(reply.headers["x-request-id"])
+        assert (event.completion_tokens, event.is_estimated) == (512, True), "the server was at work all the while"
+        assert event.prompt_tokens > 0
     stalled = complete(own.url, secret, stream=True, fake={"tokens": 9, "stall_after": 4})
     assert stalled.status == 200
     assert b'"code":"upstream_timeout"' in stalled.body

@@ -82,6 +82,23 @@ def test_an_explicit_zero_is_a_count() -> None:
     assert stream.has_final_count
 
 
+def test_a_server_that_counts_one_of_several_answers() -> None:
+    stream = ChatStream(model="m", wants_usage=True)
+    for index in (0, 1, 2):
+        for _word in range(5):
+            stream.take(orjson.dumps({"choices": [{"index": index, "delta": {"content": "a"}}]}))
+    stream.take(orjson.dumps({"choices": [], "usage": usage(3, 5)}))
+    assert stream.count(likely_prompt=9) == TokenCount(3, 15)
+    assert not stream.has_final_count
+    assert b'"completion_tokens":15' in stream.ending(likely_prompt=9)
+
+
+def test_a_thought_sent_under_two_names_is_one() -> None:
+    stream = ChatStream(model="m", wants_usage=False)
+    stream.take(orjson.dumps({"choices": [{"delta": {"reasoning": "a" * 12, "reasoning_content": "a" * 12}}]}))
+    assert stream.count(likely_prompt=9) == TokenCount(9, 2)
+
+
 def test_a_running_count_is_no_final_one() -> None:
     stream = ChatStream(model="m", wants_usage=False)
     stream.take(chunk("a", usage=usage(3, 1)))

@@ -1,0 +1,79 @@
+"""Answers that are not streamed: their count, their name, and that a large one keeps nobody waiting."""
+
+import time
+from typing import Any
+
+import orjson
+import pytest
+
+from inference.answers import WholeAnswer, whole_answer
+from inference.counting import TokenCount
+from inference.failures import AttemptFailedError
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 1}}
+
+
+def choice(index: int, text: str, **more: Any) -> dict[str, Any]:
+    return {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop", **more}
+
+
+def logprobs(tokens: int) -> dict[str, Any]:
+    top = [{"token": f"t{rank}", "logprob": -1.0 * rank, "bytes": [116, 48]} for rank in range(20)]
+    return {"content": [{"token": 'a"usage":{}', "logprob": -0.1, "bytes": [97], "top_logprobs": top}] * tokens}
+
+
+def answer(*choices: dict[str, Any], **fields: Any) -> bytearray:
+    return bytearray(
+        orjson.dumps({"choices": choices, "created": 1, "model": "inside", "usage": USAGE, "timings": {}} | fields)
+    )
+
+
+def read(received: bytearray, *, choices: int = 1, results: str = "choices") -> WholeAnswer:
+    return whole_answer(received, model="m", results=results, choices=choices, likely_prompt=9)
+
+
+def test_it_works() -> None:
+    read_one = read(answer(choice(0, "Hello")))
+    assert (read_one.count, read_one.is_estimated) == (TokenCount(3, 50, 1), False)
+    assert orjson.loads(read_one.body)["model"] == "m"
+
+
+def test_a_server_that_counts_one_of_three_answers() -> None:
+    three = read(answer(*(choice(index, "word " * 60) for index in range(3))), choices=3)
+    assert (three.count.completion_tokens, three.is_estimated) == (3 * 75, True)
+    assert orjson.loads(three.body)["usage"]["completion_tokens"] == 3 * 75
+    fair = read(answer(*(choice(index, "word " * 15) for index in range(3))), choices=3)
+    assert (fair.count.completion_tokens, fair.is_estimated) == (50, False)
+
+
+@pytest.mark.parametrize("order", [("choices", "model", "usage"), ("usage", "model", "choices")])
+def test_a_large_answer_says_the_same_without_being_parsed(order: tuple[str, ...]) -> None:
+    fields = {"choices": [choice(0, "Hello", logprobs=logprobs(1000))], "model": "inside", "usage": USAGE}
+    large = read(bytearray(orjson.dumps({name: fields[name] for name in order})))
+    assert (large.count, large.is_estimated) == (TokenCount(3, 50, 1), False)
+    assert orjson.loads(large.body) == {**fields, "model": "m"}
+
+
+def test_a_large_answer_with_several_choices_or_no_count() -> None:
+    several = answer(*(choice(index, "x", logprobs=logprobs(1000)) for index in range(2)))
+    assert read(several, choices=2).count.completion_tokens == 2000
+    uncounted = read(answer(choice(0, "x", logprobs=logprobs(2000)), usage=None))
+    assert (uncounted.count, uncounted.is_estimated) == (TokenCount(9, 2000), True)
+    assert orjson.loads(uncounted.body)["usage"]["completion_tokens"] == 2000
+
+
+def test_large_nonsense() -> None:
+    whole = answer(choice(0, "x", logprobs=logprobs(1000)))
+    for wrong in (whole[:-1], bytearray(b"<html>" * 300_000), bytearray(b"[" + whole + b"]")):
+        with pytest.raises(AttemptFailedError):
+            read(wrong)
+    with pytest.raises(AttemptFailedError):
+        read(whole, results="data")
+
+
+def test_twenty_megabytes_keep_nobody_waiting() -> None:
+    large = answer(*(choice(index, "x", logprobs=logprobs(6000)) for index in range(4)))
+    assert len(large) > 19_000_000
+    started = time.thread_time()
+    read(large, choices=4)
+    assert time.thread_time() - started < 0.05
