@@ -285,6 +285,10 @@ class KeptMail(models.Model):
     """A mail that was not sent because no mail server is configured; people read theirs on a page, staff read all."""
 
     created_at = models.DateTimeField(_("at"), default=timezone.now, editable=False, db_index=True)
+    # Whose address it was when the mail was sent: the next holder of an address must not read what came before.
+    user = models.ForeignKey(
+        User, on_delete=models.CASCADE, null=True, editable=False, related_name="+", verbose_name=_("user")
+    )
     recipient = models.EmailField(_("to"), db_index=True)
     subject = models.CharField(_("subject"), max_length=300)
     body = models.TextField(_("text"))

@@ -1,5 +1,7 @@
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.account.views import EmailView
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
@@ -67,6 +69,24 @@ def _setup_over(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/setup_used.html", status=410)
 
 
+class EmailAddressesView(EmailView):  # type: ignore[misc]  # allauth has no types
+    """allauth's page of addresses. Only a confirmed one that is nobody else's may become the one to sign in with."""
+
+    http_method_names = ["get", "head", "post"]
+
+    def post(self, request: AuthedRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        email = request.POST.get("email", "").lower()
+        if "action_primary" in request.POST:
+            if not EmailAddress.objects.filter(user=request.user, email=email, verified=True).exists():
+                messages.error(request, _("Confirm this address first: it becomes the one you sign in with."))
+                return redirect("account_email")
+            if User.objects.exclude(pk=request.user.pk).filter(email=email).exists():
+                messages.error(request, _("Another account signs in with this address."))
+                return redirect("account_email")
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        return response
+
+
 @never_cache
 @login_required
 @require_safe
@@ -76,5 +96,5 @@ def mail(request: AuthedRequest) -> HttpResponse:
         raise Http404
     kept = KeptMail.objects.order_by("-pk")
     if not request.user.is_staff:
-        kept = kept.filter(recipient=request.user.email)
+        kept = kept.filter(user=request.user)
     return render(request, "accounts/mail.html", {"mails": kept[:50]})

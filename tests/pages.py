@@ -53,6 +53,7 @@ PAGES = [
     Page("mfa_list_webauthn", "/accounts/2fa/webauthn/", Who.MEMBER),
     Page("socialaccount_login_cancelled", "/accounts/3rdparty/login/cancelled/"),
     Page("socialaccount_connections", "/accounts/3rdparty/", Who.MEMBER),
+    Page("accounts:addresses", "/accounts/email/", Who.MEMBER),
     Page("accounts:settings", "/settings/", Who.MEMBER),
     Page("accounts:setup", "/setup/{setup_token}/"),
     Page("accounts:mail", "/mail/", Who.MEMBER),

@@ -1,9 +1,11 @@
 import pytest
+from allauth.account.models import EmailAddress
 from django.conf import LazySettings
 from django.core.mail import send_mail
 from django.test import Client
 
 from accounts.models import KeptMail, User
+from tests.conftest import client_of
 
 URL = "/mail/"
 
@@ -24,6 +26,29 @@ def test_it_works(ada: User, ada_client: Client) -> None:
 def test_mail_to_others_is_not_shown(ada: User, cyd_client: Client) -> None:
     send_mail("Reset your password", "…", None, [ada.email])
     assert "Reset your password" not in cyd_client.get(URL).content.decode()
+
+
+def test_the_next_holder_of_an_address_does_not_see_what_came_before(ada: User, ada_client: Client, cyd: User) -> None:
+    old = ada.email
+    send_mail("Reset your password", "…", None, [old.upper()])
+    ada.email = "new@example.com"
+    ada.save()
+    cyd.email = old
+    cyd.save()
+    assert "Reset your password" not in client_of(cyd).get(URL).content.decode()
+    assert "Reset your password" in ada_client.get(URL).content.decode()
+
+
+def test_mail_to_an_address_that_was_never_confirmed_is_shown_to_staff_only(
+    ada: User, ada_client: Client, sam_client: Client
+) -> None:
+    address = EmailAddress.objects.create(user=ada, email="boss@example.com", verified=False)
+    send_mail("Confirm your address", "…", None, [address.email])
+    assert "Confirm your address" not in ada_client.get(URL).content.decode()
+    assert "Confirm your address" in sam_client.get(URL).content.decode()
+    address.set_verified()
+    send_mail("Welcome", "…", None, [address.email])
+    assert "Welcome" in ada_client.get(URL).content.decode()
 
 
 def test_staff_read_all_of_it(ada: User, sam_client: Client) -> None:
