@@ -13,15 +13,27 @@ from common.context import current_request_id
 API_KEY = re.compile(r"([0-9A-Za-z]{1,20}_)[0-9A-Za-z]{32}([0-9A-Za-z]{4})(?![0-9A-Za-z])")
 
 
-def mask_keys(text: str) -> str:
-    """`text` with the middle of every API key in it taken out."""
-    return API_KEY.sub(r"\1…\2", text)
+# What signs a person in, invites them or stops their mail, in the path or the query of an address.
+TOKEN_IN_PATH = re.compile(
+    r"(/(?:setup|invitations?|join|unsubscribe|confirm-email|password/reset/key)/)[^/\s?\"'<>,)]+", re.IGNORECASE
+)
+TOKEN_IN_QUERY = re.compile(r"([?&](?:ticket|token|code|state|key)=)[^&\s\"'<>]+", re.IGNORECASE)
+# PostgreSQL names the values that break a constraint: addresses of people, digests of keys.
+BROKEN_CONSTRAINT = re.compile(r"(\bKey \(.{1,200}?\)=\().*\)")
+
+
+def mask_secrets(text: str) -> str:
+    """`text` without the middle of any API key, without tokens in addresses and values from PostgreSQL's errors."""
+    text = API_KEY.sub(r"\1…\2", text)
+    if "/" in text:
+        text = TOKEN_IN_QUERY.sub(r"\1…", TOKEN_IN_PATH.sub(r"\1…", text))
+    return BROKEN_CONSTRAINT.sub(r"\1…)", text)
 
 
 def _mask(logger: object, name: str, event: EventDict) -> EventDict:
     for field, value in event.items():
         if isinstance(value, str):
-            event[field] = mask_keys(value)
+            event[field] = mask_secrets(value)
     return event
 
 

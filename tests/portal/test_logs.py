@@ -6,7 +6,7 @@ import pytest
 
 from apikeys.verification import new_secret
 from common.context import current_request_id
-from portal.logs import logging_config, mask_keys
+from portal.logs import logging_config, mask_secrets
 
 
 def test_it_works(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,10 +29,36 @@ def test_a_key_never_stands_in_a_log(capsys: pytest.CaptureFixture[str]) -> None
         logging.getLogger("some.library").exception("A call with %s failed", secret)
     printed = capsys.readouterr().err
     assert secret not in printed
-    assert mask_keys(secret) in printed
+    assert mask_secrets(secret) in printed
 
 
 def test_a_key_inside_a_longer_word_is_masked_too() -> None:
     secret = new_secret()
     for text in (f"my_{secret}", f"key={secret}_old", f"/{secret}/", f'"{secret}"'):
-        assert secret not in mask_keys(text)
+        assert secret not in mask_secrets(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Not Found: /setup/{}/",
+        "Not Found: /accounts/confirm-email/{}/",
+        "Internal Server Error: /accounts/password/reset/key/{}/",
+        "/notifications/unsubscribe/{}/ said no",
+        "/invitations/{}/ and /join/{}",
+        "GET /stream/runs/run_1?ticket={}&after=1",
+        'duplicate key value violates unique constraint "u"\nDETAIL:  Key (email)=({}) already exists.',
+        "DETAIL:  Key (lower(email::text))=({}) already exists.",
+    ],
+)
+def test_no_token_of_an_address_and_no_address_of_a_person_stands_in_a_log(line: str) -> None:
+    secret = "arAxQg68tgRk:CJ@hysbU-L4k4vTGqUp"
+    masked = mask_secrets(line.format(secret, secret))
+    assert secret not in masked
+    assert "…" in masked
+    assert masked.startswith(line[:8])
+
+
+def test_other_lines_stay_as_they_are() -> None:
+    line = "Not Found: /settings/setup?key_name=x (Key found) https://example.com/a"
+    assert mask_secrets(line) == line
