@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import AuthedRequest, staff_required
 from accounts.models import User
@@ -28,6 +28,7 @@ from community.registry import Place, place_of, places_of
 VALUES = {"up": 1, "down": -1, "none": 0}
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 def vote(request: HttpRequest, post_id: str) -> HttpResponse:
     """Cast, change or take back a vote; answers with the vote buttons to htmx, with the post's page otherwise."""
     post, user = post_for(request.user, post_id), request.user
@@ -53,6 +54,7 @@ def vote(request: HttpRequest, post_id: str) -> HttpResponse:
     return redirect(place.url)
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def flag(request: AuthedRequest, post_id: str) -> HttpResponse:
     post = post_for(request.user, post_id)
@@ -80,6 +82,7 @@ def queue(request: AuthedRequest) -> HttpResponse:
     return render(request, "community/queue.html", {"page": page, "cases": _cases(page.items), "done": _done(request)})
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @staff_required
 def case(request: AuthedRequest, post_id: str) -> HttpResponse:
     """One post with everything about it. What is decided in the queue comes here too: a refusal loses nothing."""

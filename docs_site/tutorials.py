@@ -50,8 +50,9 @@ class Tutorial:
 def tutorial(slug: str, language: str) -> Tutorial | None:
     """The page in `language`, in English where it is not translated, None when there is no such page."""
     for candidate in (language, SOURCE_LANGUAGE):
-        path = CONTENT / candidate / f"{slug}.md"
-        if path.is_file():
+        # Looked up among those that exist: a slug comes from the address bar and may be no name of a file at all.
+        path = next((path for path in (CONTENT / candidate).glob("*.md") if path.stem == slug), None)
+        if path is not None:
             return _read(path, path.stat().st_mtime_ns)
     return None
 

@@ -1,4 +1,5 @@
 from django.urls import path
+from django.views.decorators.http import require_safe
 
 from forum import views
 from forum.feeds import NewestQuestions
@@ -8,7 +9,7 @@ urlpatterns = [
     path("", views.index, name="index"),
     path("ask/", views.ask, name="ask"),
     path("tags/", views.tags, name="tags"),
-    path("feed/", NewestQuestions(), name="feed"),
+    path("feed/", require_safe(NewestQuestions()), name="feed"),
     path("preview/", views.preview, name="preview"),
     path("questions/<str:question_id>/", views.question, name="question_by_id"),
     path("questions/<str:question_id>/<str:slug>/", views.question, name="question"),

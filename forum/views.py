@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import AuthedRequest
 from accounts.models import User
@@ -115,6 +115,7 @@ def tags(request: HttpRequest) -> HttpResponse:
     return render(request, "forum/tags.html", {"tags": found.order_by("-question_count", "name")[:200], "query": query})
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def ask(request: AuthedRequest) -> HttpResponse:
     """The form may come filled in by its address: pages of the portal link here with what they know."""
@@ -136,6 +137,7 @@ def ask(request: AuthedRequest) -> HttpResponse:
     return render(request, "forum/ask.html", {"form": form})
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 def question(request: HttpRequest, question_id: str, slug: str = "") -> HttpResponse:
     """The thread. Posting to it gives an answer."""
     user = request.user
@@ -179,6 +181,7 @@ def _thread(request: HttpRequest, asked: Question, form: AnswerForm) -> HttpResp
     )
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def comment(request: AuthedRequest, post_id: str) -> HttpResponse:
     member = member_for(request.user, post_id)
@@ -199,6 +202,7 @@ def comment(request: AuthedRequest, post_id: str) -> HttpResponse:
     return render(request, "forum/comment.html", {"form": form, "member": member})
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def accept(request: AuthedRequest, answer_id: str) -> HttpResponse:
     """Accept an answer or take that back; whoever comes here by signing in again only sees the answer."""
@@ -214,6 +218,7 @@ def accept(request: AuthedRequest, answer_id: str) -> HttpResponse:
 EDIT_FORMS = {PostKind.QUESTION: EditQuestionForm, PostKind.ANSWER: EditAnswerForm, PostKind.COMMENT: EditCommentForm}
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def edit(request: AuthedRequest, post_id: str) -> HttpResponse:
     member = member_for(request.user, post_id)
@@ -261,6 +266,7 @@ def history(request: HttpRequest, post_id: str) -> HttpResponse:
     return render(request, "forum/history.html", context)
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def delete(request: AuthedRequest, post_id: str) -> HttpResponse:
     """Take a post back; whoever comes here by signing in again only sees the post."""

@@ -6,7 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import AuthedRequest
 from common.paging import keyset_page
@@ -51,6 +51,7 @@ def mail(request: AuthedRequest) -> HttpResponse:
 
 # The mail program posts here by itself, with no cookie and so no CSRF token; the signed token is the permission.
 @csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
 def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
     """GET asks, POST stops the mail: a link that a mail scanner opens must not change anything."""
     user = services.user_behind(token)

@@ -3,6 +3,7 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import get_language
+from django.views.decorators.http import require_safe
 
 from search import registry, services
 from search.excerpts import excerpt
@@ -10,6 +11,7 @@ from search.excerpts import excerpt
 SHOWN = 30
 
 
+@require_safe
 def results(request: HttpRequest) -> HttpResponse:
     query = request.GET.get("q", "").strip()
     kinds = registry.labels()
