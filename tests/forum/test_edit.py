@@ -1,5 +1,7 @@
 """Editing, and the history it leaves."""
 
+import time
+
 import pytest
 from django.test import Client
 
@@ -102,5 +104,42 @@ def test_comparing() -> None:
     assert lines == [("same", "a"), ("removed", "b"), ("added", "x"), ("same", "c"), ("added", "d")]
 
 
-def test_a_huge_text_is_not_compared_line_by_line() -> None:
-    assert {line.change for line in compare("a\n" * 1000, "a\n" * 1000)} == {"removed", "added"}
+def test_unchanged_stretches_are_folded() -> None:
+    text = [f"line {number}" for number in range(100)]
+    changed = [*text[:50], "new", *text[50:]]
+    lines = compare("\n".join(text), "\n".join(changed))
+    assert [line.change for line in lines] == [
+        *["same"] * 3,
+        "folded",
+        *["same"] * 3,
+        "added",
+        *["same"] * 3,
+        "folded",
+    ] + ["same"] * 3
+    assert [line.count for line in lines if line.change == "folded"] == [44, 44]
+
+
+HUGE = {
+    "other": ("a\n" * 16_000, "b\n" * 16_000),
+    "first": ("", "a\n" * 16_000),
+    "within": ("x\n" * 8_000 + "a\n" * 190 + "y\n" * 7_000, "x\n" * 8_000 + "a\nb\n" * 95 + "y\n" * 7_000),
+    "shuffled": ("\n".join(map(str, range(6000))), "\n".join(map(str, range(6000, 0, -1)))),
+    "repeated": ("a\nb\n" * 100, "a\nc\n" * 99),
+}
+
+
+@pytest.mark.parametrize("texts", HUGE.values(), ids=HUGE)
+def test_a_huge_text_takes_neither_time_nor_room(texts: tuple[str, str]) -> None:
+    started = time.thread_time()
+    lines = compare(*texts)
+    assert time.thread_time() - started < 0.3
+    assert len(lines) <= 1020
+
+
+def test_the_page_of_a_huge_change_stays_small(ada_client: Client, question: Question) -> None:
+    for base, text in ((1, "a\n" * 16_000), (2, "b\n" * 15_999)):
+        ada_client.post(path(question), CHANGE | {"text": text, "base": str(base)})
+    page = ada_client.get(path(question, "history"))
+    assert page.status_code == 200
+    assert len(page.content) < 500_000
+    assert "15,499 more lines" in page.content.decode() or "15499 more lines" in page.content.decode()
