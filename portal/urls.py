@@ -7,6 +7,8 @@ from django.urls import include, path
 from docs_site.views import llms
 from portal import views
 
+handler500 = "portal.views.failed"
+
 # The portal's own sign-in, with its rate limits and second factors, instead of the admin's, which has neither.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 

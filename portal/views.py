@@ -1,10 +1,15 @@
 """Pages that belong to no app: the way in, and the look a visitor chose."""
 
+import sys
+
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.views.decorators.csrf import requires_csrf_token
 from django.views.decorators.http import require_POST, require_safe
+from psycopg_pool import PoolTimeout
 
 from accounts.access import AuthedRequest, current_project
 from apikeys.models import ApiKey
@@ -14,6 +19,7 @@ from playground.models import Run
 from portal.context import THEMES
 from usage.models import Source, UsageEvent
 
+BUSY_SECONDS = 5
 YEAR_SECONDS = 365 * 24 * 3600
 
 
@@ -48,3 +54,15 @@ def set_theme(request: HttpRequest) -> HttpResponse:
         "theme", theme if theme in THEMES else "auto", max_age=YEAR_SECONDS, samesite="Lax", secure=settings.PRODUCTION
     )
     return response
+
+
+@requires_csrf_token
+def failed(request: HttpRequest) -> HttpResponse:
+    """The page of a request that failed: our fault, or only more requests than there are database connections."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, PoolTimeout):
+        error = error.__cause__ or error.__context__
+    # Without the request: what the frame of a page shows comes from the database.
+    if error is None:
+        return HttpResponse(render_to_string("500.html"), status=500)
+    return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": str(BUSY_SECONDS)})
