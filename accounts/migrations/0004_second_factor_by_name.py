@@ -3,7 +3,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0002_places_and_audit"),
+        ("accounts", "0003_kept_mail_user"),
         ("mfa", "0003_authenticator_type_uniq"),
     ]
 
