@@ -12,6 +12,8 @@ from drf_spectacular.generators import SchemaGenerator
 
 METHODS = ("get", "post", "put", "patch", "delete")
 DEEPEST = 4
+# As they stand in the schema: from here on every answer is a problem, and told once for all.
+REFUSED_FROM = "400"
 Schema = Mapping[str, Any]
 
 
@@ -47,6 +49,7 @@ class Operation:
     parameters: tuple[Field, ...]
     body: tuple[Field, ...]
     answers: tuple[Answer, ...]
+    refusals: tuple[str, ...]
     sample: str
 
 
@@ -92,6 +95,7 @@ class _Reader:
         text = str(found.get("description", ""))
         title, _stop, rest = text.partition("\n\n")
         body = _content(found.get("requestBody", {}))
+        answers = sorted(found["responses"].items())
         return Operation(
             id=found["operationId"],
             method=method.upper(),
@@ -100,7 +104,8 @@ class _Reader:
             text=" ".join(rest.split()),
             parameters=tuple(self._parameter(one) for one in found.get("parameters", [])),
             body=tuple(self._fields(body)),
-            answers=tuple(self._answer(status, answer) for status, answer in sorted(found["responses"].items())),
+            answers=tuple(self._answer(status, answer) for status, answer in answers if status < REFUSED_FROM),
+            refusals=tuple(status for status, _answer in answers if status >= REFUSED_FROM),
             sample=self._sample(method, path, found.get("parameters", []), body),
         )
 

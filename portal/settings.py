@@ -381,6 +381,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Lyceum management API",
     "VERSION": "0.1.0",
     "OAS_VERSION": "3.1.0",
+    "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }

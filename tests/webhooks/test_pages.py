@@ -97,7 +97,9 @@ def test_a_test_is_sent_seen_and_sent_again(
     assert "Messages do not arrive" in log
     delivery = Delivery.objects.get()
     address = f"{base}{endpoint.public_id}/deliveries/{delivery.public_id}/"
-    assert "words" in ada_client.get(address).content.decode()
+    shown = ada_client.get(address).content.decode()
+    assert "words" in shown
+    assert "webhook.test" in shown.split("What is sent")[2]
 
     server.status = 204
     ada_client.post(f"{address}resend/")
