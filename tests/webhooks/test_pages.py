@@ -45,7 +45,7 @@ def test_it_works(base: str, ada_client: Client, organization: Organization) -> 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"url": ""}, "This field is required"),
+        ({"url": ""}, "Fill this in"),
         ({"url": "http://127.0.0.1/hook"}, "not on the public internet"),
         ({"url": "https://example.com/", "event_types": ["no.such"]}, "Select a valid choice"),
     ],
