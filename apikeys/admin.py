@@ -1,21 +1,30 @@
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts.access import AuthedRequest
-from apikeys.models import ApiKey
-from apikeys.services import change_key, revoke_key
-from common.admin import LimitedAdmin
+from apikeys.models import ApiKey, KeyPolicy, KeySecret
+from apikeys.services import disable_key, revoke_key
+from common.admin import ReadOnlyAdmin
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(LimitedAdmin[ApiKey]):
-    """Keys by what is known of them; the digest is on no page, and a new one is made where its owner can read it."""
+class ApiKeyAdmin(ReadOnlyAdmin):
+    """Keys by what is known of them. What one may do is its owner's to say; staff can stop it."""
 
-    list_display = ["name", "hint", "project", "created_by", "created_at", "last_used_at", "revoked_at"]
-    list_filter = [("revoked_at", admin.EmptyFieldListFilter), "created_at"]
-    list_select_related = ["project", "created_by"]
+    list_display = [
+        "name",
+        "kind",
+        "hint",
+        "project",
+        "owner",
+        "created_by",
+        "created_at",
+        "last_used_at",
+        "revoked_at",
+    ]
+    list_filter = ["kind", ("revoked_at", admin.EmptyFieldListFilter), "created_at"]
+    list_select_related = ["project", "owner", "created_by"]
     search_fields = [
         "name",
         "public_id",
@@ -24,22 +33,35 @@ class ApiKeyAdmin(LimitedAdmin[ApiKey]):
         "project__organization__name",
         "created_by__email",
     ]
-    fields = [
-        "public_id", "name", "hint", "project", "created_by", "created_at", "last_used_at", "revoked_at", "revoked_by",
-        "requests_per_minute", "tokens_per_minute", "concurrent_requests", "monthly_budget_nano",
-    ]  # fmt: skip
-    readonly_fields = [
-        "public_id", "hint", "project", "created_by", "created_at", "last_used_at", "revoked_at", "revoked_by",
-    ]  # fmt: skip
-    actions = ["revoke"]
+    exclude = ["submission"]
+    actions = ["disable", "revoke"]
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: object, change: bool) -> None:
-        change_key(key=obj)
+    @admin.action(description=_("Disable"))
+    def disable(self, request: AuthedRequest, queryset: QuerySet[ApiKey]) -> None:
+        for key in queryset:
+            disable_key(key=key, by=request.user)
 
     @admin.action(description=_("Revoke"))
     def revoke(self, request: AuthedRequest, queryset: QuerySet[ApiKey]) -> None:
         for key in queryset:
             revoke_key(key=key, by=request.user)
+
+
+@admin.register(KeySecret)
+class KeySecretAdmin(ReadOnlyAdmin):
+    """Secrets without their digests, and without where they were used from."""
+
+    list_display = ["hint", "key", "pepper_version", "created_at", "valid_until", "last_used_at"]
+    list_select_related = ["key"]
+    search_fields = ["public_id", "last4", "key__public_id", "key__name"]
+    fields = ["public_id", "hint", "key", "pepper_version", "created_at", "valid_until", "last_used_at"]
+
+    def hint(self, secret: KeySecret) -> str:
+        return secret.hint
+
+
+@admin.register(KeyPolicy)
+class KeyPolicyAdmin(ReadOnlyAdmin):
+    list_display = ["organization", "longest_lifetime_days", "default_budget_nano", "makers", "revokes_leaked"]
+    list_select_related = ["organization"]
+    search_fields = ["organization__name", "organization__public_id"]

@@ -9,8 +9,8 @@ class ApiKeysConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
-        from apikeys.models import ApiKey
+        from apikeys.models import KeySecret
         from apikeys.services import announce_deleted
 
         # In the admin, or with its project: a deleted key ends at once, as a revoked one does.
-        post_delete.connect(announce_deleted, sender=ApiKey, dispatch_uid="apikeys.announce_deleted")
+        post_delete.connect(announce_deleted, sender=KeySecret, dispatch_uid="apikeys.announce_deleted")

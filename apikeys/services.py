@@ -1,66 +1,274 @@
 """What people do with keys."""
 
+from datetime import datetime, timedelta
+
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.models import Project, User
-from apikeys.models import ApiKey
-from apikeys.signals import key_changed
+from accounts.audit import record
+from accounts.models import Organization, Project, ServiceAccount, User
+from apikeys.models import ApiKey, KeyKind, KeyMakers, KeyPolicy, KeySecret
+from apikeys.signals import key_changed, key_created, key_revoked
+from apikeys.terms import TERMS, Terms, as_json, check_policy
 from apikeys.verification import current_pepper_version, digest_of, new_secret
+
+NO_TERMS = Terms()
 
 
 class MintedAlreadyError(Exception):
     """A form was sent twice; the first time made the key, and showed its secret."""
 
 
+class RevokedError(Exception):
+    """The key was revoked, which cannot be undone."""
+
+
 @transaction.atomic
-def mint_key(*, project: Project, name: str, by: User, submission: str = "") -> tuple[ApiKey, str]:
+def mint_key(
+    *,
+    project: Project,
+    name: str,
+    by: User,
+    submission: str = "",
+    service_account: ServiceAccount | None = None,
+    terms: Terms = NO_TERMS,
+) -> tuple[ApiKey, str]:
     """A new key of `project` and its secret, which is kept nowhere: whoever asked must be shown it now.
+
+    With a service account it is the project's, and outlives its maker's place in it. Raises MintedAlreadyError when a
+    form with this `submission` has made its key, and PolicyViolationError.
+    """
+    policy = KeyPolicy.objects.of(project.organization)
+    check_policy(policy, terms, since=timezone.now(), changed=TERMS)
+    kind = KeyKind.SERVICE if service_account else KeyKind.PROJECT
+    key = ApiKey(project=project, kind=kind, service_account=service_account, name=name, submission=submission)
+    return _mint(key, by=by, terms=terms)
+
+
+@transaction.atomic
+def mint_management_key(*, owner: User, name: str, submission: str = "", terms: Terms = NO_TERMS) -> tuple[ApiKey, str]:
+    """A new key to the REST API, with which programs may do all that its owner may; and its secret, as `mint_key`.
 
     Raises MintedAlreadyError when a form with this `submission` has made its key.
     """
-    secret = new_secret()
-    prefix, _underscore, payload = secret.partition("_")
-    key = ApiKey(
-        project=project,
-        name=name,
-        prefix=f"{prefix}_{payload[:4]}",
-        last4=secret[-4:],
-        digest=digest_of(secret) or "",
-        pepper_version=current_pepper_version(),
-        created_by=by,
-        submission=submission,
-    )
+    key = ApiKey(owner=owner, kind=KeyKind.MANAGEMENT, name=name, submission=submission)
+    return _mint(key, by=owner, terms=terms)
+
+
+def _mint(key: ApiKey, *, by: User, terms: Terms) -> tuple[ApiKey, str]:
+    secret, kept = _new_secret(key)
+    key.created_by, key.prefix, key.last4 = by, kept.prefix, kept.last4
+    terms.apply(key)
     try:
         with transaction.atomic():
             key.save()
     except IntegrityError as error:
         raise MintedAlreadyError from error
-    _announce(key)
+    kept.save()
+    scope = {"kind": key.kind, "project": key.project.public_id if key.project else None}
+    record(
+        "key.created",
+        by=by,
+        target=key,
+        organization=key.organization,
+        label=key.name,
+        after={**scope, **as_json(terms, terms.changed_from(NO_TERMS))},
+    )
+    key_created.send(sender=ApiKey, key=key, by=by)
+    announce([kept.digest])
     return key, secret
 
 
-@transaction.atomic
-def revoke_key(*, key: ApiKey, by: User) -> None:
-    """End a key for good. Calls with it are refused within a second; revoking it again changes nothing."""
-    revoked = ApiKey.objects.usable().filter(pk=key.pk).update(revoked_at=timezone.now(), revoked_by=by)
-    if revoked:
-        _announce(key)
+def _new_secret(key: ApiKey, *, submission: str = "") -> tuple[str, KeySecret]:
+    secret = new_secret(key.kind)
+    prefix, _underscore, payload = secret.partition("_")
+    kept = KeySecret(
+        key=key,
+        prefix=f"{prefix}_{payload[:4]}",
+        last4=secret[-4:],
+        digest=digest_of(secret) or "",
+        pepper_version=current_pepper_version(),
+        submission=submission,
+    )
+    return secret, kept
 
 
 @transaction.atomic
-def change_key(*, key: ApiKey) -> None:
-    """Save the name and the limits of a key; running gateways enforce them from the next call on."""
-    key.save(
-        update_fields=["name", "requests_per_minute", "tokens_per_minute", "concurrent_requests", "monthly_budget_nano"]
+def open_service_account(*, project: Project, name: str, by: User) -> ServiceAccount:
+    """The project's service account of that name, made when there is none."""
+    account, is_new = ServiceAccount.objects.get_or_create(
+        project=project, name=name, removed_at=None, defaults={"created_by": by}
+    )
+    if is_new:
+        record("service_account.created", by=by, target=account, organization=project.organization, label=name)
+    return account
+
+
+@transaction.atomic
+def rotate_key(*, key: ApiKey, overlap: timedelta, by: User, submission: str = "") -> str:
+    """A new secret of the key, to be shown now; the one it had works on for `overlap`, older ones no longer than that.
+
+    Raises RevokedError, and MintedAlreadyError when a form with this `submission` has made its secret.
+    """
+    locked = _locked(key)
+    if submission and locked.secrets.filter(submission=submission).exists():
+        raise MintedAlreadyError
+    until = timezone.now() + overlap
+    older = list(locked.secrets.valid())
+    for old in older:
+        old.valid_until = min(old.valid_until or until, until)
+    KeySecret.objects.bulk_update(older, ["valid_until"])
+    secret, kept = _new_secret(locked, submission=submission)
+    kept.save()
+    key.prefix, key.last4 = kept.prefix, kept.last4
+    key.save(update_fields=["prefix", "last4"])
+    after = {"secret": kept.public_id, "old_valid_until": until.isoformat()}
+    record("key.rotated", by=by, target=key, organization=key.organization, label=key.name, after=after)
+    announce([kept.digest, *(old.digest for old in older)])
+    return secret
+
+
+@transaction.atomic
+def retire_secret(*, secret: KeySecret, by: User) -> None:
+    """End an older secret of a key now. Ended already, nothing changes; the newest ends only with its key."""
+    retired = KeySecret.objects.valid().filter(pk=secret.pk).exclude(valid_until=None)
+    if retired.update(valid_until=timezone.now()):
+        key = secret.key
+        after = {"secret": secret.public_id}
+        record("key.secret_retired", by=by, target=key, organization=key.organization, label=key.name, after=after)
+        announce([secret.digest])
+
+
+@transaction.atomic
+def change_key(*, key: ApiKey, name: str, terms: Terms, by: User) -> None:
+    """Give a key another name and other terms; running gateways enforce them from the next call on.
+
+    Raises RevokedError, and PolicyViolationError for what is changed to something the policy forbids.
+    """
+    locked = _locked(key)
+    before = Terms.of(locked)
+    changed = terms.changed_from(before)
+    if locked.project is not None and changed:
+        policy = KeyPolicy.objects.of(locked.project.organization)
+        check_policy(policy, terms, since=locked.secrets.get(valid_until=None).created_at, changed=changed)
+    old_name = {} if name == locked.name else {"name": locked.name}
+    new_name = {} if name == locked.name else {"name": name}
+    if not changed and not new_name:
+        return
+    terms.apply(key)
+    key.name = name
+    key.save(update_fields=["name", *TERMS])
+    record(
+        "key.changed",
+        by=by,
+        target=key,
+        organization=key.organization,
+        label=name,
+        before={**old_name, **as_json(before, changed)},
+        after={**new_name, **as_json(terms, changed)},
     )
     _announce(key)
 
 
+@transaction.atomic
+def disable_key(*, key: ApiKey, by: User | None) -> None:
+    """Have calls with a key refused within a second, until it is enabled again."""
+    if ApiKey.objects.filter(pk=key.pk, revoked_at=None, disabled_at=None).update(disabled_at=timezone.now()):
+        record("key.disabled", by=by, target=key, organization=key.organization, label=key.name)
+        _announce(key)
+
+
+@transaction.atomic
+def enable_key(*, key: ApiKey, by: User) -> None:
+    """Let a disabled key work again. Raises RevokedError."""
+    _locked(key)
+    if ApiKey.objects.filter(pk=key.pk).exclude(disabled_at=None).update(disabled_at=None):
+        record("key.enabled", by=by, target=key, organization=key.organization, label=key.name)
+        _announce(key)
+
+
+@transaction.atomic
+def revoke_key(*, key: ApiKey, by: User | None) -> None:
+    """End a key for good. Calls with it are refused within a second; revoking it again changes nothing."""
+    revoked = ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now(), revoked_by=by)
+    if revoked:
+        record("key.revoked", by=by, target=key, organization=key.organization, label=key.name)
+        key_revoked.send(sender=ApiKey, key=key, by=by)
+        _announce(key)
+
+
+@transaction.atomic
+def change_policy(
+    *,
+    organization: Organization,
+    longest_lifetime_days: int | None,
+    default_budget_nano: int | None,
+    allowed_networks: tuple[str, ...],
+    makers: KeyMakers,
+    revokes_leaked: bool,
+    by: User,
+) -> KeyPolicy:
+    """Set what an organization demands of its keys. The networks hold for every key from its next call on."""
+    policy = KeyPolicy.objects.of(organization)
+    after = {
+        "longest_lifetime_days": longest_lifetime_days,
+        "default_budget_nano": default_budget_nano,
+        "allowed_networks": list(allowed_networks),
+        "makers": str(makers),
+        "revokes_leaked": revokes_leaked,
+    }
+    before = {name: getattr(policy, name) for name in after}
+    for name, value in after.items():
+        setattr(policy, name, value)
+    policy.save()
+    changed = [name for name in after if after[name] != before[name]]
+    if changed:
+        record(
+            "key_policy.changed",
+            by=by,
+            target=organization,
+            organization=organization,
+            label=organization.name,
+            before={name: before[name] for name in changed},
+            after={name: after[name] for name in changed},
+        )
+    if "allowed_networks" in changed:
+        secrets = KeySecret.objects.filter(key__project__organization=organization)
+        announce(list(secrets.values_list("digest", flat=True)))
+    return policy
+
+
+def _locked(key: ApiKey) -> ApiKey:
+    locked = ApiKey.objects.select_for_update(of=("self",)).select_related("project__organization").get(pk=key.pk)
+    if locked.is_revoked:
+        raise RevokedError
+    return locked
+
+
 def _announce(key: ApiKey) -> None:
-    # After commit: told earlier, a gateway could read the old row back into its cache.
-    transaction.on_commit(lambda: key_changed.send(sender=ApiKey, digest=key.digest), robust=True)
+    announce(list(key.secrets.values_list("digest", flat=True)))
 
 
-def announce_deleted(sender: type[ApiKey], instance: ApiKey, **kwargs: object) -> None:
-    _announce(instance)
+def announce(digests: list[str]) -> None:
+    """Tell who holds policies that these secrets, or what they open, changed: once this transaction is committed."""
+    # Told earlier, a gateway could read the old row back into its cache.
+    transaction.on_commit(lambda: key_changed.send(sender=ApiKey, digests=digests), robust=True)
+
+
+def announce_deleted(sender: type[KeySecret], instance: KeySecret, **kwargs: object) -> None:
+    announce([instance.digest])
+
+
+def mark_used(*, secret: KeySecret, address: str, agent: str) -> None:
+    """Note on a secret when and from where it was used, at most once a minute."""
+    now = timezone.now()
+    if _is_recent(secret.last_used_at, now):
+        return
+    KeySecret.objects.filter(pk=secret.pk).update(
+        last_used_at=now, last_used_address=address or None, last_used_agent=agent
+    )
+    ApiKey.objects.filter(pk=secret.key_id).update(last_used_at=now)
+
+
+def _is_recent(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and now - moment < timedelta(minutes=1)

@@ -1,8 +1,9 @@
 """The format of a key, and what is kept of it.
 
-A key is `<prefix>_`, 30 random base-62 characters (178 bits) and 6 of checksum: CRC-32 of the 30, in base 62, as GitHub
-and npm do. The underscore lets a double click select the whole key; the checksum refuses typing errors and random scans
-before anything is looked up. A fast keyed hash is enough for a secret that cannot be guessed.
+A key is `<prefix><kind>_`, 30 random base-62 characters (178 bits) and 6 of checksum: CRC-32 of the 30, in base 62, as
+GitHub and npm do. The underscore lets a double click select the whole key; the checksum refuses typing errors and
+random scans before anything is looked up. The kind is hashed along: a key with another kind written before it is
+another key. A fast keyed hash is enough for a secret that cannot be guessed.
 """
 
 import hashlib
@@ -18,11 +19,17 @@ from common.ids import ALPHABET, base62
 
 RANDOM_LENGTH = 30
 CHECKSUM_LENGTH = 6
+KIND_PARTS = {"project": "", "service": "svc", "management": "adm"}
+"""What stands between the installation's prefix and the underscore, by kind of key."""
+_KINDS = {part: kind for kind, part in KIND_PARTS.items()}
 
 
 @cache
 def _pattern(prefix: str) -> re.Pattern[str]:
-    return re.compile(rf"{re.escape(prefix)}_([0-9A-Za-z]{{{RANDOM_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})")
+    parts = "|".join(KIND_PARTS.values())
+    return re.compile(
+        rf"{re.escape(prefix)}({parts})_([0-9A-Za-z]{{{RANDOM_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})"
+    )
 
 
 @cache
@@ -35,16 +42,26 @@ def _checksum(payload: str) -> str:
     return base62(zlib.crc32(payload.encode()), width=CHECKSUM_LENGTH)
 
 
-def new_secret() -> str:
-    """A new key."""
+def new_secret(kind: str = "project") -> str:
+    """A new key of a kind."""
     payload = "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
-    return f"{settings.API_KEY_PREFIX}_{payload}{_checksum(payload)}"
+    return f"{prefix_of(kind)}_{payload}{_checksum(payload)}"
+
+
+def prefix_of(kind: str) -> str:
+    """What every key of a kind begins with, before the underscore."""
+    return f"{settings.API_KEY_PREFIX}{KIND_PARTS[kind]}"
 
 
 def is_well_formed(secret: str) -> bool:
     """Whether `secret` could be a key of this installation: prefix, length and checksum. Looks nothing up."""
+    return kind_of(secret) is not None
+
+
+def kind_of(secret: str) -> str | None:
+    """The kind of key that `secret` says it is; None when it cannot be a key of this installation."""
     match = _pattern(settings.API_KEY_PREFIX).fullmatch(secret)
-    return match is not None and _checksum(match[1]) == match[2]
+    return _KINDS[match[1]] if match is not None and _checksum(match[2]) == match[3] else None
 
 
 def find_keys(text: str) -> list[str]:

@@ -4,8 +4,8 @@ from http import HTTPStatus
 from typing import Any
 
 from django.db.models import Model
-from rest_framework import serializers, status
-from rest_framework.exceptions import ErrorDetail, NotAuthenticated
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,10 +23,6 @@ def problem(exception: Exception, context: dict[str, Any]) -> Response | None:
     response = exception_handler(exception, context)
     if response is None:
         return None
-    if isinstance(exception, NotAuthenticated):
-        # The framework says 403 where no scheme has a challenge; someone not signed in is 401 to every client.
-        response.status_code = status.HTTP_401_UNAUTHORIZED
-        response["WWW-Authenticate"] = "Session"
     code = response.status_code
     errors = list(_errors(response.data, ""))
     named = any(error["field"] for error in errors)

@@ -11,7 +11,13 @@
     ├── AuthenticationError          401
     │   ├── MissingKeyError
     │   ├── RevokedKeyError                while a call was running
-    │   └── IncorrectKeyError              malformed, unknown or revoked: told alike
+    │   ├── EndedKeyError                  its time is over
+    │   ├── WrongKindOfKeyError            a management key
+    │   ├── AddressNotAllowedError
+    │   └── IncorrectKeyError              malformed, unknown, revoked or disabled: told alike
+    ├── NotAllowedError              403   the key does not open this
+    │   ├── ModelNotAllowedError
+    │   └── EndpointNotAllowedError
     ├── NotFoundError                404
     │   ├── UnknownRouteError
     │   └── ModelNotFoundError             unknown or not allowed: told alike
@@ -129,7 +135,37 @@ class IncorrectKeyError(AuthenticationError):
 
     def __init__(self, presented: str) -> None:
         super().__init__(
-            f"Incorrect API key provided: {masked(presented)}. You find your keys on the portal's Keys page."
+            f"Incorrect API key provided: {masked(presented)}. It is unknown, or was revoked or disabled. "
+            "You find your keys on the portal's Keys page."
+        )
+
+
+class EndedKeyError(AuthenticationError):
+    default_code = "invalid_api_key"
+
+    def __init__(self, presented: str) -> None:
+        super().__init__(
+            f"The API key {masked(presented)} is no longer valid: it expired, was replaced by a newer secret, or its "
+            "project has ended. The portal's Keys page says which."
+        )
+
+
+class WrongKindOfKeyError(AuthenticationError):
+    default_code = "invalid_api_key"
+
+    def __init__(self, presented: str) -> None:
+        super().__init__(
+            f"The API key {masked(presented)} is a management key, which opens the portal's /api/ and no model. Use a "
+            "key of a project."
+        )
+
+
+class AddressNotAllowedError(AuthenticationError):
+    default_code = "ip_not_authorized"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This API key may not be used from your IP address. Its page in the portal says from where it may."
         )
 
 
@@ -138,6 +174,28 @@ class RevokedKeyError(AuthenticationError):
 
     def __init__(self) -> None:
         super().__init__("The API key of this request was revoked while it was being answered.")
+
+
+class NotAllowedError(ApiError):
+    status = 403
+    type = "invalid_request_error"
+
+
+class ModelNotAllowedError(NotAllowedError):
+    default_code = "model_not_allowed"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"This API key may not use the model `{model[:200]}`. `GET /v1/models` lists those it may use.",
+            param="model",
+        )
+
+
+class EndpointNotAllowedError(NotAllowedError):
+    default_code = "endpoint_not_allowed"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"This API key may not use /v1/{path}. Its page in the portal says what it may be used for.")
 
 
 class NotFoundError(ApiError):

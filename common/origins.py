@@ -21,7 +21,8 @@ def client_address(peer: str, forwarded_for: str) -> str:
     hops = [hop.strip() for hop in forwarded_for.split(",")]
     candidate = hops[-proxies] if 0 < proxies <= len(hops) and forwarded_for else peer
     try:
-        address = ipaddress.ip_address(candidate)
+        # The zone of a link-local address means something on this machine only.
+        address = ipaddress.ip_address(candidate.partition("%")[0])
     except ValueError:
         return ""
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

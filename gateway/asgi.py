@@ -17,8 +17,16 @@ if not apps.ready:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup(set_prefix=False)
 
-from common.context import current_request_id
-from common.errors import ApiError, InternalError, MethodNotAllowedError, RevokedKeyError, UnknownRouteError
+from common.context import current_origin, current_request_id
+from common.errors import (
+    ApiError,
+    EndpointNotAllowedError,
+    InternalError,
+    MethodNotAllowedError,
+    ModelNotAllowedError,
+    RevokedKeyError,
+    UnknownRouteError,
+)
 from common.upkeep import keep_running
 from gateway.authentication import authenticate
 from gateway.models import described, listing
@@ -26,7 +34,7 @@ from gateway.relay import relay
 from gateway.wire import ClientGoneError, Exchange, WhileClientListens
 from inference.endpoints import ENDPOINTS, Endpoint
 from usage.calls import MeteredCalls
-from usage.policies import Policies
+from usage.policies import Caller, Policies
 
 log = structlog.get_logger(__name__)
 
@@ -61,15 +69,20 @@ class Gateway:
     async def _end_calls_of_revoked_keys(self) -> None:
         while True:
             await asyncio.sleep(REVOCATION_SECONDS)
-            for key_id in self.calls.keys_in_use():
-                if not await self.policies.is_usable(key_id):
-                    self.calls.end_calls_of(key_id, RevokedKeyError())
+            for digest in self.calls.secrets_in_use():
+                if not await self.policies.is_usable(digest):
+                    self.calls.end_calls_of(digest, RevokedKeyError())
+
+    async def _caller(self, exchange: Exchange) -> Caller:
+        return await authenticate(exchange.headers, self.policies, address=exchange.origin.address)
 
     def relayed(self, endpoint: Endpoint) -> Handler:
         """The handler of an endpoint that an inference server answers."""
 
         async def handle(exchange: Exchange) -> None:
-            caller = await authenticate(exchange.headers, self.policies)
+            caller = await self._caller(exchange)
+            if not caller.may_use_endpoint(endpoint.path):
+                raise EndpointNotAllowedError(endpoint.path)
             body = await exchange.json()
             with WhileClientListens(exchange.receive):
                 answer = await self.calls.open(caller=caller, endpoint=endpoint.path, body=body, request_id=exchange.id)
@@ -78,14 +91,17 @@ class Gateway:
         return handle
 
     async def models(self, exchange: Exchange) -> None:
-        """List the models."""
-        await authenticate(exchange.headers, self.policies)
-        await exchange.send_json(200, orjson.dumps(listing(self.calls.routes.models)), headers={})
+        """List the models that the key may use."""
+        caller = await self._caller(exchange)
+        allowed = [model for model in self.calls.routes.models if caller.may_use_model(model.name)]
+        await exchange.send_json(200, orjson.dumps(listing(allowed)), headers={})
 
     async def model(self, exchange: Exchange) -> None:
         """Describe one model. Its name may have slashes in it."""
-        await authenticate(exchange.headers, self.policies)
-        model = await self.calls.routes.find(exchange.path_params["name"])
+        caller, name = await self._caller(exchange), exchange.path_params["name"]
+        if not caller.may_use_model(name):
+            raise ModelNotAllowedError(name)
+        model = await self.calls.routes.find(name)
         await exchange.send_json(200, orjson.dumps(described(model)), headers={})
 
 
@@ -99,6 +115,7 @@ class Answering:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
         current_request_id.set(exchange.id)
+        current_origin.set(exchange.origin)
         try:
             if exchange.method != self._method:
                 raise MethodNotAllowedError(exchange.method, exchange.path, self._method)

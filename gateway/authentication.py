@@ -2,25 +2,40 @@
 
 from starlette.datastructures import Headers
 
-from apikeys.verification import digests_of
-from common.errors import IncorrectKeyError, MissingKeyError
+from apikeys.verification import digests_of, kind_of
+from common.errors import (
+    AddressNotAllowedError,
+    EndedKeyError,
+    IncorrectKeyError,
+    MissingKeyError,
+    WrongKindOfKeyError,
+)
 from usage.policies import Caller, Policies
 
 MOST_KEY_CHARACTERS = 512
 
 
-async def authenticate(headers: Headers, policies: Policies) -> Caller:
-    """The caller whose key is in `headers`. Never in the address: addresses end in logs.
+async def authenticate(headers: Headers, policies: Policies, *, address: str) -> Caller:
+    """The caller whose key is in `headers`, calling from `address`. Never in the URL: those end in logs.
 
-    Raises MissingKeyError, or IncorrectKeyError for a key that is malformed, unknown or revoked.
+    Raises MissingKeyError; IncorrectKeyError for a key that is malformed, unknown, revoked or disabled;
+    WrongKindOfKeyError, EndedKeyError and AddressNotAllowedError.
     """
     secret = presented_key(headers)
     if not secret:
         raise MissingKeyError
-    digests = digests_of(secret) if len(secret) <= MOST_KEY_CHARACTERS else []
-    caller = await policies.find(digests)
+    kind = kind_of(secret) if len(secret) <= MOST_KEY_CHARACTERS else None
+    if kind is None:
+        raise IncorrectKeyError(secret)
+    if kind == "management":
+        raise WrongKindOfKeyError(secret)
+    caller = await policies.find(digests_of(secret))
     if caller is None:
         raise IncorrectKeyError(secret)
+    if caller.has_ended:
+        raise EndedKeyError(secret)
+    if not caller.may_call_from(address):
+        raise AddressNotAllowedError
     return caller
 
 

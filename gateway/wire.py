@@ -11,8 +11,10 @@ from django.conf import settings
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
+from common.context import Origin
 from common.errors import ApiError, BadJsonError, BodyTooLargeError, InvalidValueError
 from common.ids import request_id
+from common.origins import MOST_AGENT_CHARACTERS, client_address
 from inference.endpoints import Body
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -47,6 +49,10 @@ class Exchange:
         self.path_params: dict[str, Any] = scope.get("path_params", {})
         self.headers = Headers(scope=scope)
         self.id = request_id()
+        self.origin = Origin(
+            address=client_address(_peer(scope), self.headers.get("x-forwarded-for", "")),
+            user_agent=self.headers.get("user-agent", "")[:MOST_AGENT_CHARACTERS],
+        )
         self.receive = receive
         self.has_begun = False
         self._send = send
@@ -172,6 +178,11 @@ class WhileClientListens:
 async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _peer(scope: Scope) -> str:
+    client: tuple[str, int] | None = scope.get("client")
+    return client[0] if client else ""
 
 
 def _part(message: Message) -> bytes:

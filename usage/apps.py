@@ -1,7 +1,10 @@
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from accounts.models import Organization, Project, User
 
 
 class UsageConfig(AppConfig):
@@ -9,13 +12,38 @@ class UsageConfig(AppConfig):
     verbose_name = _("Usage")
 
     def ready(self) -> None:
+        from accounts.signals import project_changed, rights_changed
         from apikeys.signals import key_changed
 
-        key_changed.connect(forget_policy, dispatch_uid="forget_policy")
+        key_changed.connect(forget_policies, dispatch_uid="forget_policies")
+        rights_changed.connect(forget_policies_of_person, dispatch_uid="forget_policies_of_person")
+        project_changed.connect(forget_policies_of_project, dispatch_uid="forget_policies_of_project")
 
 
-def forget_policy(*, digest: str, **_signal: Any) -> None:
-    """Every process checks a key that was made, changed or revoked anew."""
+def forget_policies(*, digests: list[str], **_signal: Any) -> None:
+    """Every process checks keys that were made, changed or revoked anew."""
     from usage.policies import forget
 
-    forget(digest)
+    forget(digests)
+
+
+def forget_policies_of_person(*, user: "User", organization: "Organization | None", **_signal: Any) -> None:
+    """Keys that somebody made rest on what that person may do."""
+    from apikeys.models import KeySecret
+
+    secrets = KeySecret.objects.filter(key__created_by=user)
+    _forget_after_commit(secrets.filter(key__project__organization=organization) if organization else secrets)
+
+
+def forget_policies_of_project(*, project: "Project", **_signal: Any) -> None:
+    """No key of a project works once it is archived, or has ended."""
+    from apikeys.models import KeySecret
+
+    _forget_after_commit(KeySecret.objects.filter(key__project=project))
+
+
+def _forget_after_commit(secrets: Any) -> None:
+    from django.db import transaction
+
+    # Told earlier, a gateway could read the old state back into its cache.
+    transaction.on_commit(lambda: forget_policies(digests=list(secrets.values_list("digest", flat=True))), robust=True)

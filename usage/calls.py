@@ -29,11 +29,13 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from catalog.routing import Route, RoutedModel
+from common.context import current_origin
 from common.errors import (
     ApiError,
     ContextTooLongError,
     InvalidRequestError,
     InvalidValueError,
+    ModelNotAllowedError,
     OverloadedError,
     UpstreamError,
     UpstreamTimeoutError,
@@ -91,6 +93,7 @@ class _Call:
         self.endpoint = endpoint
         self.model = model
         self.request_id = request_id
+        self.origin = current_origin.get()
         self.is_streamed = endpoint.streams and body.get("stream") is True
         self.choices = choices(body)
         self.asked_output = endpoint.asked_output_tokens(body)
@@ -178,6 +181,9 @@ class _Call:
             cost_nano=cost,
             latency_ms=int((now - self.started) * 1000),
             first_token_ms=None if self.first_token_at is None else int((self.first_token_at - self.started) * 1000),
+            secret_id=self.caller.secret_id,
+            address=self.origin.address,
+            user_agent=self.origin.user_agent,
         )
 
     def lost(self) -> Event:
@@ -403,6 +409,9 @@ def _refused(
             cost_nano=0,
             latency_ms=int((time.perf_counter() - started) * 1000),
             first_token_ms=None,
+            secret_id=caller.secret_id,
+            address=current_origin.get().address,
+            user_agent=current_origin.get().user_agent,
         )
         .encode()
         .decode()
@@ -464,7 +473,10 @@ class MeteredCalls:
         entry, started = ENDPOINTS[endpoint], time.perf_counter()
         model: RoutedModel | None = None
         try:
-            model = await self.routes.find(model_name(body))
+            name = model_name(body)
+            if not caller.may_use_model(name):
+                raise ModelNotAllowedError(name)
+            model = await self.routes.find(name)
             call, routes, payload = await self._admit(caller, entry, model, body, request_id)
         except ApiError as refusal:
             if self._refusals.take(caller):
@@ -518,14 +530,14 @@ class MeteredCalls:
         self._running[call.id] = call
         return call, routes, payload
 
-    def keys_in_use(self) -> set[str]:
-        """The keys whose calls are running."""
-        return {call.caller.key_id for call in self._running.values() if call.caller.key_id}
+    def secrets_in_use(self) -> set[str]:
+        """The digests of the keys whose calls are running."""
+        return {call.caller.digest for call in self._running.values() if call.caller.digest}
 
-    def end_calls_of(self, key_id: str, error: ApiError) -> None:
-        """End the running calls of a key: their servers stop, their clients read `error`."""
+    def end_calls_of(self, digest: str, error: ApiError) -> None:
+        """End the running calls of a secret: their servers stop, their clients read `error`."""
         for call in list(self._running.values()):
-            if call.caller.key_id == key_id and call.reply is not None:
+            if call.caller.digest == digest and call.reply is not None:
                 call.ended_by = error
                 call.reply.close()
 

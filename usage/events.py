@@ -1,5 +1,6 @@
 """The usage event between the gateway and the ledger: a JSON array, so that a million of them stay small in Redis."""
 
+import ipaddress
 import re
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -9,12 +10,17 @@ from typing import Any, Self, cast
 import orjson
 from django.db.models import CharField
 
+from common.origins import MOST_AGENT_CHARACTERS
 from usage.models import Source, UsageEvent
 
 STREAM = "ly:usage"
 GROUP = "ingest"
 DEAD_LETTERS = "ly:usage:dead"
-VERSION = 1
+VERSION = 2
+# What a gateway that was not yet updated, or a spool it left behind, may still hold.
+VERSION_WITHOUT_ORIGIN = 1
+# What an event tells besides the ledger's columns.
+ORIGIN = ("secret_id", "address", "user_agent")
 # The status of a call whose client hung up.
 CLIENT_CLOSED = 499
 UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
@@ -29,7 +35,10 @@ class PoisonError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One finished call. `id` is a version 7 UUID in hex, fixed at admission; the time of the call is the one in it."""
+    """One finished call. `id` is a version 7 UUID in hex, fixed at admission; the time of the call is the one in it.
+
+    The last three say where a key was last used; they are no part of the ledger, which knows no addresses.
+    """
 
     id: str
     request_id: str
@@ -51,6 +60,9 @@ class Event:
     cost_nano: int
     latency_ms: int
     first_token_ms: int | None
+    secret_id: str = ""
+    address: str = ""
+    user_agent: str = ""
 
     @property
     def at(self) -> datetime:
@@ -70,6 +82,8 @@ class Event:
             version, *values = orjson.loads(text)
         except (orjson.JSONDecodeError, TypeError, ValueError) as error:
             raise PoisonError("not a JSON array") from error
+        if version == VERSION_WITHOUT_ORIGIN:
+            version, values = VERSION, [*values, "", "", ""]
         if version != VERSION or len(values) != len(_CHECKS):
             raise PoisonError(f"version {version!r} with {len(values)} values")
         for (name, check), value in zip(_CHECKS, values, strict=True):
@@ -94,12 +108,25 @@ def _is_uuid7(value: Any) -> bool:
     return isinstance(value, str) and UUID7.fullmatch(value) is not None
 
 
+def _is_address(value: Any) -> bool:
+    if value == "":
+        return True
+    try:
+        # PostgreSQL knows no zone of an address, which Python does.
+        return isinstance(value, str) and "%" not in value and bool(ipaddress.ip_address(value))
+    except ValueError:
+        return False
+
+
 def _checks() -> list[tuple[str, Any]]:
     special: dict[str, Any] = {
         "id": _is_uuid7,
         "source": lambda value: isinstance(value, str) and value in SOURCES,
         "status": _is_whole(32_767),
         "cost_nano": _is_whole(LARGEST_MONEY),
+        "secret_id": _is_text(40),
+        "address": _is_address,
+        "user_agent": _is_text(MOST_AGENT_CHARACTERS),
         "first_token_ms": lambda value: value is None or _is_whole(LARGEST_COUNT)(value),
     }
     checks = []

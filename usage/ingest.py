@@ -13,12 +13,13 @@ from typing import Any, cast
 import orjson
 import structlog
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.backends.utils import CursorWrapper
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from apikeys.models import ApiKey
+from apikeys.models import ApiKey, KeySecret
 from common import redis as servers
-from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, STREAM, Event, PoisonError
+from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, ORIGIN, STREAM, Event, PoisonError
 from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
 
 log = structlog.get_logger(__name__)
@@ -32,7 +33,8 @@ MOST_DEAD_LETTERS = 100_000
 
 Entry = tuple[str, dict[str, str] | None]
 
-NAMES = ("id", "at", *(field.name for field in fields(Event) if field.name != "id"))
+# The ledger has no column for where a call came from.
+NAMES = ("id", "at", *(field.name for field in fields(Event) if field.name not in {"id", *ORIGIN}))
 COLUMNS = ", ".join(NAMES)
 _values = attrgetter(*NAMES)
 # Kept by the session and emptied by each commit: a table made for every batch would litter the system's catalog.
@@ -85,11 +87,18 @@ STATEMENT = INSERT.format(
     fifteen=ROLL_UP.format(table=UsageRollup15Min._meta.db_table, width="15 minutes", client_closed=CLIENT_CLOSED),
 )
 
-# At most once a minute for each key: a row written at every call would be the busiest in the database.
-MARK_USED = f"""
+# At most once a minute for each: rows written at every call would be the busiest in the database.
+MARK_KEYS_USED = f"""
 UPDATE {ApiKey._meta.db_table} AS key SET last_used_at = used.at
 FROM unnest(%s::text[], %s::timestamptz[]) AS used(key_id, at)
 WHERE key.public_id = used.key_id AND (key.last_used_at IS NULL OR key.last_used_at < used.at - INTERVAL '1 minute')
+"""  # noqa: S608 - a table name only
+MARK_SECRETS_USED = f"""
+UPDATE {KeySecret._meta.db_table} AS secret
+SET last_used_at = used.at, last_used_address = used.address, last_used_agent = used.agent
+FROM unnest(%s::text[], %s::timestamptz[], %s::inet[], %s::text[]) AS used(secret_id, at, address, agent)
+WHERE secret.public_id = used.secret_id
+    AND (secret.last_used_at IS NULL OR secret.last_used_at < used.at - INTERVAL '1 minute')
 """  # noqa: S608 - a table name only
 
 
@@ -163,7 +172,6 @@ def _insert(client: Redis, events: Sequence[tuple[Entry, Event]]) -> int:
 @transaction.atomic
 def insert_all(events: Sequence[Event]) -> int:
     """Insert events and add those that were new to the roll-ups. Tells how many they were."""
-    last_used = {event.key_id: event.at for event in sorted(events, key=lambda event: event.id) if event.key_id}
     # Copying does not go through Django's cursor, so its errors are made Django's here.
     with connection.cursor() as cursor, connection.wrap_database_errors:
         for statement in INCOMING:
@@ -173,9 +181,27 @@ def insert_all(events: Sequence[Event]) -> int:
                 copy.write_row(_values(event))
         cursor.execute(STATEMENT)
         (inserted,) = cursor.fetchone()
-        if last_used:
-            cursor.execute(MARK_USED, [list(last_used), list(last_used.values())])
+        _mark_used(cursor, events)
     return int(inserted)
+
+
+def _mark_used(cursor: CursorWrapper, events: Sequence[Event]) -> None:
+    by_time = sorted(events, key=lambda event: event.id)
+    keys = {event.key_id: event.at for event in by_time if event.key_id}
+    secrets = {event.secret_id: event for event in by_time if event.secret_id}
+    if keys:
+        cursor.execute(MARK_KEYS_USED, [list(keys), list(keys.values())])
+    if secrets:
+        last = list(secrets.values())
+        cursor.execute(
+            MARK_SECRETS_USED,
+            [
+                list(secrets),
+                [event.at for event in last],
+                [event.address or None for event in last],
+                [event.user_agent for event in last],
+            ],
+        )
 
 
 def _bury(client: Redis, entry: Entry, reason: str) -> None:

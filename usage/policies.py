@@ -1,15 +1,19 @@
 """Who is calling and what they may use: from a key's digest, or for a person's run in the playground.
 
-A policy is looked for in this process, then in Redis, then in PostgreSQL. A changed key is announced on a channel that
-every process listens to; while a process cannot listen it trusts what it holds for half a second only. When PostgreSQL
-is away, the last policy known of a key goes on being used: nobody can have revoked it meanwhile.
+A policy is looked for in this process, then in Redis, then in PostgreSQL. It holds all that a key may do, so that a
+call whose policy is at hand is judged without asking anything. A change of the key, or of what it rests on, is
+announced on a channel that every process listens to; while a process cannot listen it trusts what it holds for half a
+second only. When PostgreSQL is away, the last policy known of a key goes on being used: nobody can have revoked it
+meanwhile.
 """
 
 import asyncio
 import math
 import time
 from collections import OrderedDict
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -18,10 +22,13 @@ import structlog
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from accounts.models import Project, User
-from apikeys.models import ApiKey
+from accounts.access import rights_in
+from accounts.models import Organization, Project, User
+from accounts.roles import Right
+from apikeys.models import ApiKey, KeyKind, KeyPolicy, KeySecret
 from common import redis as servers
 from common.errors import OverloadedError
+from common.networks import contains
 from common.upkeep import keep_running
 from usage.link import LinkDownError, RedisLink
 from usage.models import Source
@@ -39,6 +46,7 @@ REDIS_KEPT_SECONDS = 24 * 3600
 # A change leaves this mark instead of the policy, so that a slow reader cannot put the old one back.
 CHANGED = ""
 CHANGED_SECONDS = 10
+FORGOTTEN_AT_ONCE = 1000
 MOST_HELD = 50_000
 UNKNOWN_SECONDS = 2.0
 PING_SECONDS = 0.4
@@ -74,10 +82,33 @@ class Caller:
     key_id: str
     user_id: str
     scopes: tuple[Scope, ...]
+    # Of the secret that was presented; empty for a person.
+    digest: str = field(default="", repr=False)
+    secret_id: str = ""
+    # When the first of what the key rests on ends, in seconds since 1970. Compared at each call: no cache outlives it.
+    valid_until: float | None = None
+    # Empty: all of them.
+    models: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    # An address has to be in each of these lists.
+    networks: tuple[tuple[str, ...], ...] = ()
 
     @property
     def has_budget(self) -> bool:
         return any(scope.limits.monthly_budget_nano is not None for scope in self.scopes)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.valid_until is not None and time.time() >= self.valid_until
+
+    def may_use_model(self, name: str) -> bool:
+        return not self.models or name in self.models
+
+    def may_use_endpoint(self, path: str) -> bool:
+        return not self.endpoints or path in self.endpoints
+
+    def may_call_from(self, address: str) -> bool:
+        return all(contains(networks, address) for networks in self.networks)
 
 
 @dataclass(slots=True)
@@ -114,32 +145,69 @@ def with_ceiling(kind: str, identifier: str, limits: Limits) -> Scope:
 
 
 def load(digest: str) -> Caller | None:
-    """The caller behind a key's digest as PostgreSQL has it; None when no usable key has it."""
-    key = ApiKey.objects.usable().select_related("project__organization").filter(digest=digest).first()
-    if key is None:
+    """The caller behind a secret's digest as PostgreSQL has it; None when no key that may make calls has it.
+
+    One whose time has ended is still a caller: it can be told so.
+    """
+    secret = KeySecret.objects.for_calls().filter(digest=digest).first()
+    if secret is None or secret.key.project is None or not _may_go_on(secret.key):
         return None
+    key, project = secret.key, secret.key.project
+    organization = project.organization
     limits = Limits(
         requests_per_minute=key.requests_per_minute,
         tokens_per_minute=key.tokens_per_minute,
         concurrent_requests=key.concurrent_requests,
         monthly_budget_nano=key.monthly_budget_nano,
     )
+    lists = (key.allowed_networks, _policy_networks(organization))
     return Caller(
         source=Source.KEY,
-        organization_id=key.project.organization.public_id,
-        project_id=key.project.public_id,
+        organization_id=organization.public_id,
+        project_id=project.public_id,
         key_id=key.public_id,
         user_id="",
         scopes=(with_ceiling("key", key.public_id, limits),),
+        digest=digest,
+        secret_id=secret.public_id,
+        valid_until=_earliest(key.expires_at, secret.valid_until, project.ends_at),
+        models=tuple(key.allowed_models),
+        endpoints=tuple(key.allowed_endpoints),
+        networks=tuple(tuple(networks) for networks in lists if networks),
     )
 
 
-def forget(digest: str) -> None:
-    """Make every process ask PostgreSQL about a key again, now."""
-    pipeline = servers.durable().pipeline(transaction=False)
-    pipeline.set(redis_key(digest), CHANGED, ex=CHANGED_SECONDS)
-    pipeline.publish(CHANNEL, digest)
-    pipeline.execute()
+def _may_go_on(key: ApiKey) -> bool:
+    """Whether whoever made a key still could: it stops with their account and with their place in the project."""
+    if key.kind == KeyKind.SERVICE:
+        return True
+    maker = key.created_by
+    return (
+        maker is not None
+        and maker.is_active
+        and key.project is not None
+        and Right.MAKE_KEYS in rights_in(maker, key.project)
+    )
+
+
+def _policy_networks(organization: Organization) -> list[str]:
+    policy: KeyPolicy | None = getattr(organization, "key_policy", None)
+    return policy.allowed_networks if policy is not None else []
+
+
+def _earliest(*moments: datetime | None) -> float | None:
+    return min((moment.timestamp() for moment in moments if moment is not None), default=None)
+
+
+def forget(digests: Sequence[str]) -> None:
+    """Make every process ask PostgreSQL about secrets again, now."""
+    for start in range(0, len(digests), FORGOTTEN_AT_ONCE):
+        some = digests[start : start + FORGOTTEN_AT_ONCE]
+        pipeline = servers.durable().pipeline(transaction=False)
+        for digest in some:
+            pipeline.set(redis_key(digest), CHANGED, ex=CHANGED_SECONDS)
+        pipeline.publish(CHANNEL, " ".join(some))
+        pipeline.execute()
 
 
 def redis_key(digest: str) -> str:
@@ -152,7 +220,7 @@ class Policies:
     def __init__(self, link: RedisLink) -> None:
         self._link = link
         self._held: OrderedDict[str, _Held] = OrderedDict()
-        self._digests: dict[str, str] = {}
+        self._asking: dict[str, asyncio.Task[Caller | None]] = {}
         self._changes = 0
         self._is_hearing = False
         # Of what Redis keeps, only what was put there since this process listens can be trusted: what changed before,
@@ -181,15 +249,13 @@ class Policies:
                 return caller
         return None
 
-    async def is_usable(self, key_id: str) -> bool:
-        """Whether a key that a call began with may still be used; True while nothing can tell."""
-        digest = self._digests.get(key_id)
-        if digest is None:
-            return True
+    async def is_usable(self, digest: str) -> bool:
+        """Whether a secret that a call began with may still be used; True while nothing can tell."""
         try:
-            return await self._find(digest) is not None
+            caller = await self._find(digest)
         except OverloadedError:
             return True
+        return caller is not None and not caller.has_ended
 
     async def _find(self, digest: str) -> Caller | None:
         held = self._held.get(digest)
@@ -202,6 +268,23 @@ class Policies:
         return await self._look_up(digest, held)
 
     async def _look_up(self, digest: str, held: _Held | None) -> Caller | None:
+        """Ask once for all the calls that want to know at the same time: a crowd must not queue for the database."""
+        asking = self._asking.get(digest)
+        if asking is None:
+            asking = asyncio.create_task(self._ask(digest, held), name="policy")
+            self._asking[digest] = asking
+            asking.add_done_callback(lambda done: self._is_answered(digest, done))
+        # A client that hangs up leaves the others their answer.
+        return await asyncio.shield(asking)
+
+    def _is_answered(self, digest: str, asking: "asyncio.Task[Caller | None]") -> None:
+        if self._asking.get(digest) is asking:
+            del self._asking[digest]
+        if not asking.cancelled():
+            # Everybody may have left meanwhile; what was raised has then nobody to tell.
+            asking.exception()
+
+    async def _ask(self, digest: str, held: _Held | None) -> Caller | None:
         changes = self._changes
         stored = await self._from_redis(digest)
         trusted_age = min(REDIS_FRESH_SECONDS, time.time() - self._trusts_since)
@@ -225,12 +308,8 @@ class Policies:
     def _hold(self, digest: str, caller: Caller | None) -> None:
         self._held[digest] = _Held(caller, time.monotonic())
         self._held.move_to_end(digest)
-        if caller is not None:
-            self._digests[caller.key_id] = digest
         if len(self._held) > MOST_HELD:
-            _oldest, dropped = self._held.popitem(last=False)
-            if dropped.caller is not None:
-                self._digests.pop(dropped.caller.key_id, None)
+            self._held.popitem(last=False)
 
     async def _from_redis(self, digest: str) -> tuple[Caller, float] | None:
         try:
@@ -279,7 +358,10 @@ class Policies:
             self._is_hearing = True
             if message["type"] == "message":
                 self._changes += 1
-                self._held.pop(message["data"], None)
+                for digest in message["data"].split():
+                    self._held.pop(digest, None)
+                    # Whoever asks from now on must not be told what was read before.
+                    self._asking.pop(digest, None)
 
     def _forget_all(self) -> None:
         """Have every policy confirmed before its next use; it stays at hand for when nothing can confirm it."""
@@ -301,6 +383,9 @@ def _decode(text: str) -> tuple[Caller, float] | None:
             Scope(kind=scope["kind"], id=scope["id"], limits=Limits(**scope["limits"]))
             for scope in fields.pop("scopes")
         )
+        for name in ("models", "endpoints"):
+            fields[name] = tuple(fields[name])
+        fields["networks"] = tuple(tuple(networks) for networks in fields["networks"])
         return Caller(**fields, scopes=scopes), time.time() - stored["at"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None

@@ -19,7 +19,8 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.models import Organization, Project, User
 from accounts.services import open_workspace
-from apikeys.services import change_key, mint_key
+from apikeys.services import mint_key
+from apikeys.terms import Terms
 from catalog.models import Backend, Deployment, HostedModel
 from tests.fakes.inference_server import FakeInferenceServer
 from usage.ingest import drain
@@ -102,6 +103,8 @@ def serving(application: Any) -> Iterator[str]:
         lifespan="on",
         log_config=None,
         access_log=False,
+        # It would believe what a caller on this machine says of its own address.
+        proxy_headers=False,
         timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)
@@ -130,13 +133,8 @@ def url(stage: Stage) -> Iterator[str]:
 def mint(stage: Stage) -> Callable[..., str]:
     """Makes keys of Ada's project: `mint(requests_per_minute=5)` gives the secret."""
 
-    def make(**limits: int) -> str:
-        key, secret = mint_key(project=stage.project, name="test", by=stage.ada)
-        if limits:
-            for name, value in limits.items():
-                setattr(key, name, value)
-            change_key(key=key)
-        return secret
+    def make(**terms: Any) -> str:
+        return mint_key(project=stage.project, name="test", by=stage.ada, terms=Terms(**terms))[1]
 
     return make
 

@@ -8,8 +8,9 @@ import openai
 import pytest
 
 from apikeys.models import ApiKey
-from apikeys.services import revoke_key
-from apikeys.verification import digest_of, new_secret
+from apikeys.services import change_key, revoke_key
+from apikeys.terms import Terms
+from apikeys.verification import new_secret
 from catalog.models import HostedModel
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import Stage, ask, chat, wait_for
@@ -52,17 +53,14 @@ def test_a_key_in_the_address_is_not_a_key(url: str, secret: str) -> None:
 
 def test_a_revoked_key_is_refused_within_a_second(url: str, secret: str, stage: Stage) -> None:
     assert complete(url, secret).status == 200
-    revoke_key(key=ApiKey.objects.get(digest=digest_of(secret)), by=stage.ada)
+    revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
     wait_for(lambda: complete(url, secret).status == 401, seconds=1)
 
 
-def test_changed_limits_hold_within_a_second(url: str, secret: str) -> None:
-    from apikeys.services import change_key
-
+def test_changed_limits_hold_within_a_second(url: str, secret: str, stage: Stage) -> None:
     assert complete(url, secret).status == 200
-    key = ApiKey.objects.get(digest=digest_of(secret))
-    key.requests_per_minute = 7
-    change_key(key=key)
+    key = ApiKey.objects.behind(secret).get()
+    change_key(key=key, name=key.name, terms=Terms(requests_per_minute=7), by=stage.ada)
     wait_for(lambda: complete(url, secret).headers["x-ratelimit-limit-requests"] == "7", seconds=1)
 
 

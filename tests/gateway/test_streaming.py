@@ -13,7 +13,6 @@ import pytest
 
 from apikeys.models import ApiKey
 from apikeys.services import revoke_key
-from apikeys.verification import digest_of
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import Reply, Stage, ask, chat, wait_for
 from usage.ingest import drain
@@ -144,7 +143,7 @@ def test_a_revoked_keys_running_stream_ends_within_five_seconds(
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(stream, url, secret, {"tokens": 10_000, "rate": 20})
         wait_for(lambda: fake.ledger.requests > before and fake.last().sent_tokens > 2)
-        revoke_key(key=ApiKey.objects.get(digest=digest_of(secret)), by=stage.ada)
+        revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
         *_chunks, last = events(running.result(timeout=5).body)
     assert last["error"]["code"] == "invalid_api_key"
     assert wait_for(lambda: fake.last().closed_by == "client") < 1

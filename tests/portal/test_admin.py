@@ -47,7 +47,7 @@ def secrets(ada: User, cyd: User, sam: User, project: Project) -> list[str]:
     build_world(ada=ada, cyd=cyd, sam=sam)
     key, secret = mint_key(project=project, name="laptop", by=ada)
     Backend.objects.filter(name="gpu-1").update(credential="a-credential-of-the-backend")
-    return [secret, key.digest, "a-credential-of-the-backend", ada.password]
+    return [secret, key.secrets.get().digest, "a-credential-of-the-backend", ada.password]
 
 
 def test_no_page_shows_a_secret(secrets: list[str], sam_client: Client) -> None:

@@ -1,0 +1,91 @@
+"""What a key may do and for how long: the part of it that is chosen when it is made, and changed later."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Self
+
+from django.utils.translation import gettext as _
+
+from apikeys.models import ApiKey, KeyPolicy
+from common.networks import outside
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms of a key. Empty tuples leave nothing out, None is no limit."""
+
+    description: str = ""
+    allowed_models: tuple[str, ...] = ()
+    allowed_endpoints: tuple[str, ...] = ()
+    allowed_networks: tuple[str, ...] = ()
+    is_read_only: bool = False
+    expires_at: datetime | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_requests: int | None = None
+    monthly_budget_nano: int | None = None
+
+    @classmethod
+    def of(cls, key: ApiKey) -> Self:
+        """The terms that a key has."""
+        values: dict[str, Any] = {field.name: getattr(key, field.name) for field in fields(cls)}
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**(values | lists))
+
+    def apply(self, key: ApiKey) -> None:
+        """Put them on a key, which is not saved."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            setattr(key, field.name, list(value) if isinstance(value, tuple) else value)
+
+    def changed_from(self, before: "Terms") -> list[str]:
+        """The names of what differs."""
+        return [field.name for field in fields(self) if getattr(self, field.name) != getattr(before, field.name)]
+
+
+TERMS = [field.name for field in fields(Terms)]
+
+
+def as_json(terms: Terms, names: list[str]) -> dict[str, Any]:
+    """Some of the terms as the audit log holds them."""
+    values = {name: getattr(terms, name) for name in names}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
+
+
+class PolicyViolationError(Exception):
+    """The organization's policy for keys forbids these terms. `faults` says why, for each field that is at fault."""
+
+    def __init__(self, faults: dict[str, str]) -> None:
+        super().__init__(" ".join(faults.values()))
+        self.faults = faults
+
+
+def check_policy(policy: KeyPolicy, terms: Terms, *, since: datetime, changed: list[str]) -> None:
+    """Raise PolicyViolationError where what is `changed` breaks the policy; the lifetime counts from `since`."""
+    faults = {name: fault for name, fault in _faults(policy, terms, since).items() if name in changed}
+    if faults:
+        raise PolicyViolationError(faults)
+
+
+def _faults(policy: KeyPolicy, terms: Terms, since: datetime) -> dict[str, str]:
+    faults = {}
+    latest = policy.latest_expiry(since)
+    if latest is not None and (terms.expires_at is None or terms.expires_at > latest):
+        faults["expires_at"] = _(
+            "%(organization)s lets a key live for at most %(days)s days. Choose a time until %(latest)s (UTC)."
+        ) % {
+            "organization": policy.organization.name,
+            "days": policy.longest_lifetime_days,
+            "latest": f"{latest:%Y-%m-%d %H:%M}",
+        }
+    strays = outside(terms.allowed_networks, policy.allowed_networks) if policy.allowed_networks else []
+    if strays:
+        faults["allowed_networks"] = _(
+            "%(organization)s lets keys be used from %(allowed)s only, and %(strays)s is not within. Narrow the list, "
+            "or leave it empty: the organization’s own then holds."
+        ) % {
+            "organization": policy.organization.name,
+            "allowed": ", ".join(policy.allowed_networks),
+            "strays": ", ".join(strays),
+        }
+    return faults

@@ -1,0 +1,136 @@
+"""Management keys: a person's rights on the REST API, for a program."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import Project, User
+from apikeys.models import ApiKey, KeySecret
+from apikeys.services import disable_key, enable_key, mint_key, mint_management_key, revoke_key
+from apikeys.terms import Terms
+from apikeys.verification import new_secret, prefix_of
+
+URL = "/api/keys/"
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture
+def minted(ada: User) -> tuple[ApiKey, str]:
+    return mint_management_key(owner=ada, name="terraform")
+
+
+@pytest.fixture
+def key(minted: tuple[ApiKey, str]) -> ApiKey:
+    return minted[0]
+
+
+@pytest.fixture
+def secret(minted: tuple[ApiKey, str]) -> str:
+    return minted[1]
+
+
+def refusal(client: Client, secret: str) -> str:
+    answer = client.get(URL, headers=bearer(secret))
+    assert (answer.status_code, answer["Content-Type"]) == (401, "application/problem+json")
+    assert answer["WWW-Authenticate"] == "Bearer"
+    assert secret not in answer.content.decode()
+    code: str = answer.json()["code"]
+    return code
+
+
+def test_it_works(client: Client, ada: User, project: Project, secret: str) -> None:
+    assert secret.startswith(f"{prefix_of('management')}_")
+    mint_key(project=project, name="laptop", by=ada)
+    answer = client.get(URL, headers=bearer(secret))
+    assert [row["name"] for row in answer.json()["data"]] == ["laptop"]
+    assert not answer.cookies
+    assert not Session.objects.exists()
+
+
+def test_writing_needs_no_csrf_token(secret: str) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    answer = strict.post("/api/runs/", {}, content_type="application/json", headers=bearer(secret))
+    assert answer.status_code == 400
+
+
+def test_it_opens_what_its_owner_may_and_no_more(client: Client, cyd: User, project: Project) -> None:
+    _key, secret = mint_management_key(owner=cyd, name="curious")
+    assert client.get(f"{URL}?project={project.public_id}", headers=bearer(secret)).status_code == 404
+
+
+def test_the_key_is_judged_and_not_the_session(ada_client: Client) -> None:
+    assert refusal(ada_client, new_secret("management")) == "invalid_api_key"
+
+
+@pytest.mark.parametrize("junk", ["", "x", "lycadm_" + "a" * 36, "é" * 40, "Bearer"])
+def test_junk_is_refused(client: Client, db: None, junk: str) -> None:
+    answer = client.get(URL, headers={"authorization": f"Bearer {junk}".encode().decode("latin-1")})
+    assert answer.status_code == 401
+
+
+def test_a_revoked_one_is_refused(client: Client, ada: User, key: ApiKey, secret: str) -> None:
+    revoke_key(key=key, by=ada)
+    assert refusal(client, secret) == "invalid_api_key"
+
+
+def test_a_disabled_one_is_refused_until_it_is_enabled(client: Client, ada: User, key: ApiKey, secret: str) -> None:
+    disable_key(key=key, by=ada)
+    assert refusal(client, secret) == "invalid_api_key"
+    enable_key(key=key, by=ada)
+    assert client.get(URL, headers=bearer(secret)).status_code == 200
+
+
+def test_an_expired_one_is_refused(client: Client, key: ApiKey, secret: str) -> None:
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now())
+    assert refusal(client, secret) == "invalid_api_key"
+
+
+def test_a_retired_secret_is_refused(client: Client, key: ApiKey, secret: str) -> None:
+    KeySecret.objects.filter(key=key).update(valid_until=timezone.now())
+    assert refusal(client, secret) == "invalid_api_key"
+
+
+def test_it_stops_with_its_owners_account(client: Client, ada: User, secret: str) -> None:
+    ada.is_active = False
+    ada.save()
+    assert refusal(client, secret) == "invalid_api_key"
+
+
+def test_from_another_address_it_is_refused(client: Client, ada: User) -> None:
+    for networks, status in ((("127.0.0.0/8",), 200), (("192.0.2.0/24", "2001:db8::/32"), 401)):
+        _key, secret = mint_management_key(owner=ada, name="office", terms=Terms(allowed_networks=networks))
+        assert client.get(URL, headers=bearer(secret)).status_code == status
+
+
+def test_a_key_of_a_project_opens_nothing_here(client: Client, ada: User, project: Project) -> None:
+    _key, secret = mint_key(project=project, name="laptop", by=ada)
+    assert refusal(client, secret) == "wrong_kind_of_key"
+
+
+def test_one_that_only_reads_does_not_write(client: Client, ada: User) -> None:
+    _key, secret = mint_management_key(owner=ada, name="dashboard", terms=Terms(is_read_only=True))
+    assert client.get(URL, headers=bearer(secret)).status_code == 200
+    answer = client.post("/api/runs/", {}, content_type="application/json", headers=bearer(secret))
+    assert (answer.status_code, answer.json()["code"]) == (403, "read_only_key")
+
+
+def test_its_use_is_noted_once_a_minute(client: Client, key: ApiKey, secret: str) -> None:
+    client.get(URL, headers=bearer(secret) | {"user-agent": "terraform/1.9"})
+    kept = key.secrets.get()
+    assert (kept.last_used_address, kept.last_used_agent) == ("127.0.0.1", "terraform/1.9")
+    assert kept.last_used_at is not None
+    client.get(URL, headers=bearer(secret) | {"user-agent": "curl/8"})
+    assert key.secrets.get().last_used_agent == "terraform/1.9"
+    key.secrets.update(last_used_at=kept.last_used_at - timedelta(minutes=2))
+    client.get(URL, headers=bearer(secret) | {"user-agent": "curl/8"})
+    assert key.secrets.get().last_used_agent == "curl/8"
+
+
+def test_it_opens_no_page(client: Client, secret: str) -> None:
+    assert client.get("/keys/", headers=bearer(secret)).status_code == 302
