@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 import uvicorn
+from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
-from accounts.models import Organization, Project, User
+from accounts.models import AuditEvent, AuditOrigin, Organization, Project, User
 from accounts.services import open_workspace
 from apikeys.services import mint_key
 from apikeys.terms import Terms
@@ -84,6 +85,9 @@ def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: D
         ada.delete()
         for table in (UsageEvent, UsageRollup5Min, UsageRollup15Min):
             table.objects.all().delete()
+        with connection.cursor() as cursor:
+            # Its rows are not for deleting one by one.
+            cursor.execute(f"TRUNCATE {AuditEvent._meta.db_table}, {AuditOrigin._meta.db_table}")
 
 
 def _host(name: str, backend: Backend, *, backend_name: str = "", **fields: Any) -> HostedModel:
