@@ -1,11 +1,277 @@
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
 from django import forms
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
-from common.forms import new_submission
+from apikeys.models import ApiKey, KeyMakers, KeyPolicy
+from apikeys.terms import PolicyViolationError, Terms
+from catalog.models import HostedModel
+from common.forms import DollarsField, new_submission
+from common.networks import canonical
+from inference.endpoints import ENDPOINTS
+
+MOST_NETWORKS = 100
+MOST_DOLLARS = Decimal(1_000_000)
+LARGEST_COUNT = 2**31 - 1
+OVERLAPS = (
+    (0, _("Not at all: it ends at once")),
+    (15, _("15 minutes")),
+    (60, _("1 hour")),
+    (6 * 60, _("6 hours")),
+    (24 * 60, _("24 hours")),
+    (7 * 24 * 60, _("7 days")),
+)
+"""How long an old secret may go on beside its successor, in minutes."""
+
+
+class NetworksField(forms.CharField):
+    """Addresses and networks in CIDR notation, one a line; a tuple of them as they are stored."""
+
+    widget = forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "placeholder": "203.0.113.0/24\n2001:db8::/32"})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list | tuple) else value
+
+    def clean(self, value: Any) -> Any:
+        networks = []
+        for line in super().clean(value).replace(",", "\n").split():
+            try:
+                networks.append(canonical(line))
+            except ValueError:
+                raise forms.ValidationError(
+                    _("“%(line)s” is no IP address and no network such as 203.0.113.0/24."), params={"line": line[:60]}
+                ) from None
+        if len(networks) > MOST_NETWORKS:
+            raise forms.ValidationError(_("At most %(most)s networks."), params={"most": MOST_NETWORKS})
+        return tuple(dict.fromkeys(networks))
+
+
+def _count(label: Any) -> forms.IntegerField:
+    return forms.IntegerField(label=label, required=False, min_value=1, max_value=LARGEST_COUNT)
 
 
 class KeyForm(forms.Form):
+    """A key of a project: what it is called, and (all of it optional) what it is held to."""
+
     name = forms.CharField(
         label=_("Name"), max_length=80, help_text=_("What will use it, such as “laptop” or “nightly evaluation”.")
     )
+    description = forms.CharField(label=_("Description"), max_length=200, required=False)
+    allowed_models = forms.MultipleChoiceField(
+        label=_("Models"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None chosen: every model."),
+    )
+    allowed_endpoints = forms.MultipleChoiceField(
+        label=_("Endpoints"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        choices=[(path, f"/v1/{path}") for path in ENDPOINTS],
+        help_text=_("None chosen: every endpoint. The list of models can always be read."),
+    )
+    allowed_networks = NetworksField(label=_("IP addresses"), required=False)
+    expires_at = forms.DateTimeField(
+        label=_("Expires"),
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+    requests_per_minute = _count(_("Requests per minute"))
+    tokens_per_minute = _count(_("Tokens per minute"))
+    concurrent_requests = _count(_("Requests at the same time"))
+    monthly_budget = DollarsField(
+        label=_("Budget per month"), required=False, help_text=_("In US dollars, for a calendar month in UTC.")
+    )
+    service_account = forms.CharField(
+        label=_("Service account"),
+        max_length=80,
+        required=False,
+        help_text=_(
+            "The key then belongs to a program of this name in the project, and goes on when you leave. Empty: it is "
+            "yours, and stops with your place in the project."
+        ),
+    )
+    submission = forms.CharField(widget=forms.HiddenInput, max_length=40, required=False)
+
+    who: tuple[str, ...] = ("service_account",)
+    what: tuple[str, ...] = ("allowed_models", "allowed_endpoints")
+    where = ("allowed_networks", "expires_at")
+    how_much = ("requests_per_minute", "tokens_per_minute", "concurrent_requests", "monthly_budget")
+
+    def __init__(
+        self,
+        data: QueryDict | None = None,
+        *,
+        key: ApiKey | None = None,
+        policy: KeyPolicy | None = None,
+        address: str = "",
+        for_services: bool = False,
+    ) -> None:
+        self.key, self.policy = key, policy
+        super().__init__(data, initial=self._initial())
+        if key is not None or not for_services:
+            del self.fields["service_account"]
+        self._offer_models()
+        self.fields["allowed_networks"].help_text = self._about_networks(address)
+        self.fields["expires_at"].help_text = self._about_expiry()
+
+    def _offer_models(self) -> None:
+        offered = list(HostedModel.objects.offered().order_by("public_name").values_list("public_name", flat=True))
+        # One that was chosen and is no longer offered stays chosen until somebody takes it out.
+        chosen = self.key.allowed_models if self.key else []
+        field = self.fields["allowed_models"]
+        assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101 - says it to the type checker
+        field.choices = [(name, name) for name in dict.fromkeys([*offered, *chosen])]
+
+    def _initial(self) -> dict[str, Any]:
+        if self.key is None:
+            latest = self.policy.latest_expiry(timezone.now()) if self.policy else None
+            budget = self.policy.default_budget_nano if self.policy else None
+            return {"submission": new_submission(), "expires_at": _to_the_minute(latest), "monthly_budget": budget}
+        key = self.key
+        names = (*self.base_fields.keys() - {"monthly_budget", "service_account", "submission"},)
+        return {name: getattr(key, name) for name in names} | {
+            "monthly_budget": key.monthly_budget_nano,
+            "expires_at": _to_the_minute(key.expires_at),
+        }
+
+    def _about_networks(self, address: str) -> str:
+        text = _now("One address or network a line, IPv4 or IPv6. Empty: from anywhere.")
+        if self.policy is not None and self.policy.allowed_networks:
+            text = _now("One address or network a line, within what the organization allows: %(networks)s.") % {
+                "networks": ", ".join(self.policy.allowed_networks)
+            }
+        return text + (" " + _now("You are at %(address)s now.") % {"address": address} if address else "")
+
+    def _about_expiry(self) -> str:
+        days = self.policy.longest_lifetime_days if self.policy else None
+        if days is None:
+            return _now("In your time zone. Empty: never.")
+        return _now("In your time zone. The organization lets a key live for at most %(days)s days.") % {"days": days}
+
+    def clean_expires_at(self) -> datetime | None:
+        moment: datetime | None = self.cleaned_data["expires_at"]
+        if self.key is not None and moment == _to_the_minute(self.key.expires_at):
+            return self.key.expires_at
+        if moment is not None and moment <= timezone.now():
+            raise forms.ValidationError(_("Choose a time that is still to come."))
+        return moment
+
+    def terms(self) -> Terms:
+        """What the valid form says."""
+        values = dict(self.cleaned_data)
+        for name in ("name", "submission", "service_account"):
+            values.pop(name, None)
+        values["monthly_budget_nano"] = values.pop("monthly_budget", None)
+        for name in ("allowed_models", "allowed_endpoints"):
+            values[name] = tuple(values.get(name, ()))
+        return Terms(**values)
+
+    def refuse(self, violation: PolicyViolationError) -> None:
+        """Show what the policy forbids beside the field that would mend it."""
+        for name, fault in violation.faults.items():
+            self.add_error(name, fault)
+
+    @property
+    def is_restricting(self) -> bool:
+        """Whether the part that is folded away holds something to look at."""
+        folded = [name for name in (*self.who, *self.what, *self.where, *self.how_much) if name in self.fields]
+        return any(self[name].errors or self[name].value() for name in folded)
+
+    def _fields_of(self, names: tuple[str, ...]) -> list[forms.BoundField]:
+        return [self[name] for name in names if name in self.fields]
+
+    @property
+    def groups(self) -> list[tuple[Any, list[forms.BoundField]]]:
+        """The folded part, by what each piece is about."""
+        groups = [
+            (_("Whose it is"), self._fields_of(self.who)),
+            (_("What it may use"), self._fields_of(self.what)),
+            (_("From where, and until when"), self._fields_of(self.where)),
+            (_("How much"), self._fields_of(self.how_much)),
+        ]
+        return [(title, fields) for title, fields in groups if fields]
+
+
+class ManagementKeyForm(KeyForm):
+    """A person's key to the REST API."""
+
+    is_read_only = forms.BooleanField(
+        label=_("Reads only"), required=False, help_text=_("Whatever changes something is refused.")
+    )
+    what = ("is_read_only",)
+
+    def __init__(self, data: QueryDict | None = None, *, key: ApiKey | None = None, address: str = "") -> None:
+        super().__init__(data, key=key, address=address)
+        for name in ("allowed_models", "allowed_endpoints", *self.how_much):
+            del self.fields[name]
+
+
+def _to_the_minute(moment: datetime | None) -> datetime | None:
+    # The control has no seconds: with them the form would ask for the next minute, which a policy may forbid.
+    return moment.replace(second=0, microsecond=0) if moment else None
+
+
+class RotateForm(forms.Form):
+    overlap = forms.TypedChoiceField(
+        label=_("The old secret goes on for"), choices=OVERLAPS, coerce=int, initial=24 * 60
+    )
     submission = forms.CharField(widget=forms.HiddenInput, max_length=40, required=False, initial=new_submission)
+
+
+class PolicyForm(forms.Form):
+    """What an organization demands of its keys."""
+
+    longest_lifetime_days = forms.IntegerField(
+        label=_("Longest lifetime"),
+        required=False,
+        min_value=1,
+        max_value=3650,
+        help_text=_("In days, from when a secret is made. Empty: a key may live for ever."),
+    )
+    default_budget = DollarsField(
+        label=_("Default budget per month"),
+        required=False,
+        help_text=_("In US dollars. What a new key is given unless its maker says otherwise."),
+    )
+    allowed_networks = NetworksField(
+        label=_("IP addresses"),
+        required=False,
+        help_text=_(
+            "One address or network a line. Calls from elsewhere are refused from the moment you save, with whichever "
+            "key. Empty: from anywhere."
+        ),
+    )
+    makers = forms.ChoiceField(label=_("Who may make keys"), choices=KeyMakers, initial=KeyMakers.MEMBERS)
+    leaked = forms.ChoiceField(
+        label=_("A key that is found in public"),
+        choices=[("revoke", _("Revoke it at once")), ("flag", _("Only flag it, and tell its owners"))],
+        initial="revoke",
+    )
+
+    def __init__(self, data: QueryDict | None = None, *, policy: KeyPolicy) -> None:
+        leaked: Literal["revoke", "flag"] = "revoke" if policy.revokes_leaked else "flag"
+        initial = {
+            "longest_lifetime_days": policy.longest_lifetime_days,
+            "default_budget": policy.default_budget_nano,
+            "allowed_networks": policy.allowed_networks,
+            "makers": policy.makers,
+            "leaked": leaked,
+        }
+        super().__init__(data, initial=initial)
+
+    def changes(self) -> dict[str, Any]:
+        """The cleaned values under the names and in the units of `services.change_policy`."""
+        values = self.cleaned_data
+        return {
+            "longest_lifetime_days": values["longest_lifetime_days"],
+            "default_budget_nano": values["default_budget"],
+            "allowed_networks": values["allowed_networks"],
+            "makers": KeyMakers(values["makers"]),
+            "revokes_leaked": values["leaked"] == "revoke",
+        }

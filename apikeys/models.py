@@ -15,6 +15,7 @@ from accounts.roles import Right, Rights
 from apikeys.verification import digests_of
 from common.ids import new_id
 from common.limits import Limited
+from common.money import display_dollars
 
 # An old secret that nobody used for this long may go: at once when its successor works already, else much later.
 QUIET_BESIDE_SUCCESSOR = timedelta(hours=1)
@@ -188,6 +189,11 @@ class ApiKey(Limited):
         if self.is_disabled:
             return KeyState.DISABLED
         return KeyState.EXPIRED if self.is_expired else KeyState.ACTIVE
+
+    @property
+    def budget(self) -> str:
+        """The budget for reading; empty when there is none."""
+        return "" if self.monthly_budget_nano is None else display_dollars(self.monthly_budget_nano)
 
     @property
     def organization(self) -> Organization | None:

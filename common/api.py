@@ -74,7 +74,7 @@ class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
     )
 
 
-REFUSALS = {(code, PROBLEM_TYPE): ProblemSerializer for code in (400, 401, 403, 404, 415, 429)}
+REFUSALS: dict[Any, Any] = {(code, PROBLEM_TYPE): ProblemSerializer for code in (400, 401, 403, 404, 415, 429)}
 """How an endpoint can refuse, for its schema."""
 
 

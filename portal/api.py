@@ -10,7 +10,8 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from apikeys.api import KeysView
+from apikeys.api import inner_places as inner_places_of_keys
+from apikeys.api import places as places_of_keys
 from catalog.api import ModelsView
 from common.api import PROBLEM_TYPE
 from playground.api import RunStopView, RunsView, RunView
@@ -44,7 +45,7 @@ WEBHOOKS = "organizations/<str:organization_id>/webhooks"
 WEBHOOK = f"{WEBHOOKS}/<str:endpoint_id>"
 
 places = [
-    path("keys/", KeysView.as_view(), name="api-keys"),
+    *places_of_keys,
     path("models/", ModelsView.as_view(), name="api-models"),
     path("runs/", RunsView.as_view(), name="api-runs"),
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
@@ -54,6 +55,7 @@ places = [
 urlpatterns = [
     path("", RootView.as_view(), name="api-root"),
     *places,
+    *inner_places_of_keys,
     path("runs/<str:run_id>/", RunView.as_view(), name="api-run"),
     path("runs/<str:run_id>/stop/", RunStopView.as_view(), name="api-run-stop"),
     path(f"{WEBHOOKS}/", webhooks.EndpointsView.as_view(), name="api-webhooks"),

@@ -4,12 +4,14 @@ Screenshots, accessibility, translations and permissions are all taken over this
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 
 from django.utils import timezone
 
 from accounts.models import User
 from accounts.services import invite_operator
+from apikeys.services import mint_key, mint_management_key, rotate_key
 from catalog.models import Backend, Deployment, HostedModel
 from community import moderation
 from community.models import FlagReason
@@ -58,6 +60,13 @@ PAGES = [
     Page("accounts:setup", "/setup/{setup_token}/"),
     Page("accounts:mail", "/mail/", Who.MEMBER),
     Page("apikeys:list", "/keys/", Who.MEMBER),
+    Page("apikeys:new", "/keys/new/", Who.MEMBER),
+    Page("apikeys:health", "/keys/health/", Who.MEMBER),
+    Page("apikeys:policy", "/keys/policy/", Who.MEMBER),
+    Page("apikeys:management", "/keys/management/", Who.MEMBER),
+    Page("apikeys:new_management", "/keys/management/new/", Who.MEMBER),
+    Page("apikeys:detail", "/keys/{key}/", Who.MEMBER),
+    Page("apikeys:edit", "/keys/{key}/edit/", Who.MEMBER),
     Page("catalog:models", "/models/"),
     Page("catalog:model", "/models/{model}/"),
     Page("catalog:backends", "/backends/", Who.STAFF),
@@ -93,7 +102,8 @@ PAGES = [
 ]
 
 ACTIONS = {
-    "accounts:choose_project", "apikeys:revoke", "catalog:check_now", "catalog:rediscover", "catalog:remove",
+    "accounts:choose_project", "apikeys:disable", "apikeys:enable", "apikeys:fix", "apikeys:retire", "apikeys:revoke",
+    "apikeys:rotate", "catalog:check_now", "catalog:rediscover", "catalog:remove",
     "catalog:set_deployment_enabled", "catalog:set_enabled", "community:undo", "community:vote", "forum:accept",
     "forum:delete", "forum:preview", "notifications:follow", "notifications:mail", "notifications:read_all",
     "notifications:unsubscribe", "playground:delete", "playground:stop", "set_language", "set_theme",
@@ -102,10 +112,12 @@ ACTIONS = {
 """Addresses that change something, or hand on, and are no page of their own."""
 
 PARTS = {
-    "api-keys", "api-models", "api-root", "api-run", "api-run-stop", "api-runs", "api-schema", "api-usage-calls",
-    "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled", "api-webhook-resend",
-    "api-webhook-secret", "api-webhook-test", "api-webhooks", "docs_site:twin", "forum:feed", "forum:question_by_id",
-    "llms", "playground:code", "playground:result", "playground:ticket", "usage:export", "usage:live",
+    "api-key", "api-key-disable", "api-key-enable", "api-key-revoke", "api-key-rotate", "api-key-secret-retire",
+    "api-keys", "api-keys-health", "api-keys-policy", "api-models", "api-root", "api-run", "api-run-stop",
+    "api-runs", "api-schema", "api-usage-calls", "api-usage-summary", "api-webhook", "api-webhook-deliveries",
+    "api-webhook-enabled", "api-webhook-resend", "api-webhook-secret", "api-webhook-test", "api-webhooks",
+    "docs_site:twin", "forum:feed", "forum:question_by_id", "llms", "playground:code", "playground:result",
+    "playground:ticket", "usage:export", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 
@@ -131,6 +143,9 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
     answer = forum.answer(question=question, author=cyd, source="A proxy in between buffers what it gets.")
     raise_flag(post=answer.post, flagger=ada, reason=FlagReason.OTHER)
     moderation.lock_post(post=forum.answer(question=question, author=sam, source="The manual says how.").post, by=sam)
+    key, _secret = mint_key(project=project, name="laptop", by=ada)
+    rotate_key(key=key, overlap=timedelta(days=1), by=ada)
+    mint_management_key(owner=ada, name="terraform")
     add_usage(project, timezone.now(), model=model.public_name, prompt_tokens=1200, completion_tokens=80, cost_nano=900)
     add_call(project, timezone.now(), model=model.public_name, status=429, error_code="rate_limit_exceeded")
     run = Run.objects.create(
@@ -152,6 +167,7 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
         "endpoint": endpoint.public_id,
         "delivery": endpoint.deliveries.get().public_id,
         "setup_token": invite_operator(),
+        "key": key.public_id,
         "model": model.public_name,
         "backend": backend.name,
         "question": question.public_id,

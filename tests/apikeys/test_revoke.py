@@ -75,7 +75,7 @@ def test_a_viewer_only_reads(key: ApiKey, project: Project, ben: User, ben_clien
     page = ben_client.get("/keys/").content.decode()
     assert key.name in page
     assert "/revoke/" not in page
-    assert ben_client.post("/keys/", {"name": "mine"}).status_code == 403
+    assert ben_client.post("/keys/new/", {"name": "mine"}).status_code == 403
     assert ben_client.post(f"/keys/{key.public_id}/revoke/").status_code == 403
     assert not ApiKey.objects.get().is_revoked
 

@@ -59,11 +59,10 @@ def sign_up(page: Page, name: str) -> str:
 
 
 def make_key(page: Page) -> str:
-    page.goto("/keys/")
+    page.goto("/keys/new/")
     page.fill("input[name=name]", "journey")
     page.click("main form button.btn-primary")
     secret = page.locator("#new-key code").inner_text()
-    page.reload()
     return secret.strip()
 
 

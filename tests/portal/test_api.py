@@ -33,7 +33,7 @@ def test_an_unknown_address_is_a_problem(client: Client) -> None:
 def test_a_wrong_method_is_a_problem(ada_client: Client) -> None:
     refusal = ada_client.delete("/api/keys/")
     assert (refusal.status_code, refusal["Content-Type"]) == (405, "application/problem+json")
-    assert refusal["Allow"] == "GET, HEAD, OPTIONS"
+    assert refusal["Allow"] == "GET, POST, HEAD, OPTIONS"
 
 
 def test_writing_needs_the_csrf_token(ada_client: Client) -> None:

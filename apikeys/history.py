@@ -1,0 +1,95 @@
+"""What happened to a key, out of the audit log, in words."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+from django.utils.functional import Promise
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _now
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import AuditEvent, AuditPerson
+from apikeys.models import ApiKey
+from common.money import display_dollars
+
+MOST_SHOWN = 30
+ACTS: dict[str, str | Promise] = {
+    "key.created": _("Made"),
+    "key.changed": _("Changed"),
+    "key.rotated": _("Rotated"),
+    "key.secret_retired": _("Old secret retired"),
+    "key.disabled": _("Disabled"),
+    "key.enabled": _("Enabled"),
+    "key.leaked": _("Seen leaked"),
+    "key.revoked": _("Revoked"),
+}
+TERMS: dict[str, str | Promise] = {
+    "name": _("Name"),
+    "description": _("Description"),
+    "allowed_models": _("Models"),
+    "allowed_endpoints": _("Endpoints"),
+    "allowed_networks": _("IP addresses"),
+    "is_read_only": _("Reads only"),
+    "expires_at": _("Expires"),
+    "requests_per_minute": _("Requests per minute"),
+    "tokens_per_minute": _("Tokens per minute"),
+    "concurrent_requests": _("Requests at the same time"),
+    "monthly_budget_nano": _("Budget per month"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    what: str | Promise
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One act on a key. `who` is empty for the portal itself, and for somebody who was erased."""
+
+    at: datetime
+    what: str | Promise
+    who: str
+    changes: list[Change]
+
+
+def history_of(key: ApiKey) -> list[Act]:
+    """The latest acts on a key, newest first."""
+    events = AuditEvent.objects.filter(target_kind="apikey", target_id=key.public_id).order_by("-at")[:MOST_SHOWN]
+    found = list(events)
+    people = AuditPerson.objects.filter(token__in={event.actor for event in found}).select_related("user")
+    names = {person.token: person.user.display_name for person in people if person.user}
+    return [
+        Act(
+            at=event.at,
+            what=ACTS.get(event.action, event.action),
+            who=names.get(event.actor, ""),
+            changes=_changes(event) if event.action == "key.changed" else [],
+        )
+        for event in found
+    ]
+
+
+def _changes(event: AuditEvent) -> list[Change]:
+    return [
+        Change(label, _in_words(name, event.before.get(name)), _in_words(name, event.after.get(name)))
+        for name, label in TERMS.items()
+        if name in event.after
+    ]
+
+
+def _in_words(name: str, value: Any) -> str:
+    if value in (None, "", []):
+        return "–"
+    if isinstance(value, bool):
+        return _now("yes") if value else _now("no")
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value)
+    if name == "monthly_budget_nano":
+        return display_dollars(int(value))
+    moment = parse_datetime(value) if name == "expires_at" else None
+    return f"{localtime(moment):%Y-%m-%d %H:%M}" if moment else str(value)
