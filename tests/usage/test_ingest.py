@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -184,6 +185,29 @@ def test_a_keys_last_use_is_noted_at_most_once_a_minute(ada: User, project: Proj
         drain()
         key.refresh_from_db()
         assert (key.last_used_at != before) is moved
+
+
+@pytest.mark.django_db
+def test_where_a_secret_was_last_used_from_is_noted_and_forgotten(ada: User, project: Project) -> None:
+    key, _secret = mint_key(project=project, name="k", by=ada)
+    now, secret = timezone.now(), key.secrets.get()
+    for minutes, address, agent in ((0, "192.0.2.7", "curl/8"), (2, "2001:db8::7", "nightly"), (4, "", "")):
+        at = uuid7_at(now + timedelta(minutes=minutes))
+        emit(event(id=at, key_id=key.public_id, secret_id=secret.public_id, address=address, user_agent=agent))
+        drain()
+        secret.refresh_from_db()
+        assert (secret.last_used_address, secret.last_used_agent) == (address or None, agent)
+    # Nothing but the latest is kept, anywhere.
+    assert not UsageEvent.objects.filter(request_id__contains="192.0.2").exists()
+    assert "192.0.2.7" not in str([vars(row) for row in UsageEvent.objects.all()])
+
+
+@pytest.mark.django_db
+def test_an_event_of_a_gateway_that_is_not_yet_updated_is_taken() -> None:
+    version, *values = orjson.loads(event().encode())
+    assert version == 2
+    servers.durable().xadd(STREAM, {"e": orjson.dumps([1, *values[:-3]]).decode()})
+    assert drain() == 1
 
 
 DRAIN = "import django; django.setup(); from usage.ingest import drain\nwhile True: drain()"

@@ -1,0 +1,89 @@
+"""Two gateways in processes of their own over one store: what ends on one ends on both."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from apikeys.models import ApiKey
+from apikeys.services import revoke_key
+from tests.gateway.conftest import Stage, ask, unused_port, wait_for
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def process(var: Path) -> Iterator[str]:
+    database, port = connection.settings_dict, unused_port()
+    place = f"{database['HOST']}:{database['PORT'] or 5432}/{database['NAME']}"
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "portal.settings",
+        "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@{place}",
+        "REDIS_URL": settings.REDIS_URL,
+        "LYCEUM_VAR": str(var),
+    }
+    command = [sys.executable, "-m", "uvicorn", "gateway.asgi:application", "--port", str(port), "--no-access-log"]
+    running = subprocess.Popen([*command, "--log-level", "warning"], cwd=ROOT, env=environment)
+    try:
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        running.kill()
+        running.wait()
+
+
+@pytest.fixture
+def urls(stage: Stage, tmp_path: Path) -> Iterator[list[str]]:
+    with ExitStack() as both:
+        yield [both.enter_context(process(tmp_path)) for _number in range(2)]
+
+
+def status(url: str, secret: str) -> int:
+    try:
+        return ask(url, "/models", method="GET", secret=secret).status
+    except OSError:
+        return 0
+
+
+class Caller(threading.Thread):
+    """Calls one gateway without a pause, and keeps what it was answered and when it asked."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        super().__init__(daemon=True)
+        self._url, self._secret = url, secret
+        self.answers: list[tuple[float, int]] = []
+        self.is_over = False
+
+    def run(self) -> None:
+        while not self.is_over:
+            asked_at = time.monotonic()
+            self.answers.append((asked_at, status(self._url, self._secret)))
+
+
+def test_a_revoked_key_is_refused_by_both_within_a_second(urls: list[str], secret: str, stage: Stage) -> None:
+    for url in urls:
+        wait_for(lambda at=url: status(at, secret) == 200, seconds=40)  # type: ignore[misc]
+    callers = [Caller(url, secret) for url in urls]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        wait_for(lambda one=caller: len(one.answers) >= 20)  # type: ignore[misc]
+
+    revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
+    revoked_at = time.monotonic()
+
+    for caller in callers:
+        wait_for(lambda one=caller: one.answers[-1][0] > revoked_at + 1.2, seconds=10)  # type: ignore[misc]
+        caller.is_over = True
+        caller.join(10)
+        assert {answer for asked_at, answer in caller.answers if asked_at < revoked_at - 0.5} == {200}
+        late = [answer for asked_at, answer in caller.answers if asked_at >= revoked_at + 1]
+        assert set(late) == {401}
