@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Set-up and the commands: `python3 lyceum.py run|test|check|bench|lock`. Needs Python 3.11 and nothing else.
+"""Set-up and the commands: `python3 lyceum.py run|test|check|mutants|bench|lock`. Needs Python 3.11 and nothing else.
 
 What is already set up is not done again: each step leaves a stamp, the hash of what it was made from. Whatever is
 missing on the machine is told in one line that says what to do.
@@ -71,7 +71,7 @@ class Stop(Exception):  # noqa: N818 - not a fault of this program but what it s
 
 def main(arguments: list[str]) -> int:
     """Run the named command; its exit status."""
-    commands = {"run": run, "test": test, "check": check, "bench": bench, "lock": lock}
+    commands = {"run": run, "test": test, "check": check, "mutants": mutants, "bench": bench, "lock": lock}
     if not arguments or arguments[0] not in commands:
         print(f"usage: python3 lyceum.py {'|'.join(commands)}", file=sys.stderr)
         return 2
@@ -142,6 +142,13 @@ def check(arguments: list[str]) -> int:
             print(done.stdout, flush=True)
             failed = True
     return int(failed)
+
+
+def mutants(arguments: list[str]) -> int:
+    """Set up, then take away one guard at a time: the test that stands for it must fail. Arguments are their names."""
+    require_redis()
+    set_up(TEST_FILES)
+    become("-m", "tests.mutations", *arguments)
 
 
 def bench(arguments: list[str]) -> int:

@@ -41,7 +41,7 @@ from apikeys.services import (
 )
 from apikeys.terms import TERMS, PolicyViolationError, Terms
 from catalog.models import HostedModel
-from common.api import REFUSALS, KeysetPagination, ProblemSerializer
+from common.api import CONFLICT, REFUSALS, KeysetPagination
 from common.networks import canonical
 from inference.endpoints import ENDPOINTS
 
@@ -313,7 +313,7 @@ class KeyView(APIView):
     @extend_schema(
         operation_id="keys_change",
         request=TermsSerializer(partial=True),
-        responses={200: KeySerializer, **REFUSALS, 409: ProblemSerializer},
+        responses={200: KeySerializer, **REFUSALS, **CONFLICT},
         tags=["keys"],
     )
     def patch(self, request: Request, key_id: str) -> Response:
@@ -342,7 +342,7 @@ class KeyActView(APIView):
 
 
 def _act(name: str) -> Callable[[type[KeyActView]], type[KeyActView]]:
-    responses = {200: KeySerializer, **REFUSALS, 409: ProblemSerializer}
+    responses = {200: KeySerializer, **REFUSALS, **CONFLICT}
     said = extend_schema(operation_id=f"keys_{name}", request=None, responses=responses, tags=["keys"])
     return cast("Callable[[type[KeyActView]], type[KeyActView]]", extend_schema_view(post=said))
 
@@ -377,7 +377,7 @@ class KeyRotateView(APIView):
     @extend_schema(
         operation_id="keys_rotate",
         request=RotationSerializer,
-        responses={200: MintedSerializer, **REFUSALS, 409: ProblemSerializer},
+        responses={200: MintedSerializer, **REFUSALS, **CONFLICT},
         tags=["keys"],
     )
     def post(self, request: Request, key_id: str) -> Response:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from django import forms
 from django.http import QueryDict
 from django.utils import timezone
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy
@@ -141,18 +141,22 @@ class KeyForm(forms.Form):
         }
 
     def _about_networks(self, address: str) -> str:
-        text = _now("One address or network a line, IPv4 or IPv6. Empty: from anywhere.")
+        text = gettext("One address or network a line, IPv4 or IPv6. Empty: from anywhere.")
         if self.policy is not None and self.policy.allowed_networks:
-            text = _now("One address or network a line, within what the organization allows: %(networks)s.") % {
+            text = gettext("One address or network a line, within what the organization allows: %(networks)s.") % {
                 "networks": ", ".join(self.policy.allowed_networks)
             }
-        return text + (" " + _now("You are at %(address)s now.") % {"address": address} if address else "")
+        if not address:
+            return text
+        return gettext("%(about)s You are at %(address)s now.") % {"about": text, "address": address}
 
     def _about_expiry(self) -> str:
         days = self.policy.longest_lifetime_days if self.policy else None
         if days is None:
-            return _now("In your time zone. Empty: never.")
-        return _now("In your time zone. The organization lets a key live for at most %(days)s days.") % {"days": days}
+            return gettext("In your time zone. Empty: never.")
+        return gettext("In your time zone. The organization lets a key live for at most %(days)s days.") % {
+            "days": days
+        }
 
     def clean_expires_at(self) -> datetime | None:
         moment: datetime | None = self.cleaned_data["expires_at"]

@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.timezone import localtime
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import AuditEvent, AuditPerson
@@ -86,7 +86,7 @@ def _in_words(name: str, value: Any) -> str:
     if value in (None, "", []):
         return "–"
     if isinstance(value, bool):
-        return _now("yes") if value else _now("no")
+        return gettext("yes") if value else gettext("no")
     if isinstance(value, list):
         return ", ".join(str(one) for one in value)
     if name == "monthly_budget_nano":

@@ -76,6 +76,8 @@ class ProblemSerializer(serializers.Serializer[dict[str, Any]]):
 
 REFUSALS: dict[Any, Any] = {(code, PROBLEM_TYPE): ProblemSerializer for code in (400, 401, 403, 404, 415, 429)}
 """How an endpoint can refuse, for its schema."""
+CONFLICT: dict[Any, Any] = {(409, PROBLEM_TYPE): ProblemSerializer}
+"""And one whose act does not fit how things stand."""
 
 
 class KeysetPagination(BasePagination):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings
 from hypothesis import given
 from hypothesis import settings as how

@@ -1,7 +1,18 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apikeys.verification import _checksum, digest_of, digests_of, find_keys, is_well_formed, new_secret
+from apikeys.verification import (
+    KIND_PARTS,
+    _checksum,
+    digest_of,
+    digests_of,
+    find_keys,
+    is_well_formed,
+    kind_of,
+    new_secret,
+    prefix_of,
+)
 
 
 def test_it_works() -> None:
@@ -14,6 +25,16 @@ def test_it_works() -> None:
 def test_the_checksum_is_the_one_npm_and_github_use() -> None:
     assert _checksum("qkJaB6MffYVzZXWqmcoF49yrUxP3wf") == "0LsakP"
     assert _checksum("rH39afa0PHvEDg72PPnuryL5UP0ZUA") == "34ae9N"
+
+
+@pytest.mark.parametrize("kind", KIND_PARTS)
+def test_each_kind_is_known_by_what_it_begins_with(kind: str) -> None:
+    secret = new_secret(kind)
+    assert (kind_of(secret), find_keys(f"({secret})")) == (kind, [secret])
+    for other in KIND_PARTS.keys() - {kind}:
+        disguised = f"{prefix_of(other)}_{secret.partition('_')[2]}"
+        assert kind_of(disguised) == other
+        assert digest_of(disguised) != digest_of(secret)
 
 
 def test_a_typing_error_is_refused_without_looking_anything_up() -> None:

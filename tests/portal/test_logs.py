@@ -4,7 +4,7 @@ import logging.config
 
 import pytest
 
-from apikeys.verification import new_secret
+from apikeys.verification import KIND_PARTS, new_secret
 from common.context import current_request_id
 from portal.logs import logging_config, mask_secrets
 
@@ -32,8 +32,9 @@ def test_a_key_never_stands_in_a_log(capsys: pytest.CaptureFixture[str]) -> None
     assert mask_secrets(secret) in printed
 
 
-def test_a_key_inside_a_longer_word_is_masked_too() -> None:
-    secret = new_secret()
+@pytest.mark.parametrize("kind", KIND_PARTS)
+def test_a_key_inside_a_longer_word_is_masked_too(kind: str) -> None:
+    secret = new_secret(kind)
     for text in (f"my_{secret}", f"key={secret}_old", f"/{secret}/", f'"{secret}"'):
         assert secret not in mask_secrets(text)
 

@@ -1,0 +1,145 @@
+"""What checking a key costs where its policy is at hand and where it is not, and pages of few and of 10,000 keys."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import orjson
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+from starlette.datastructures import Headers
+
+from accounts.models import Project, User
+from accounts.services import open_workspace
+from apikeys.models import ApiKey, KeySecret
+from apikeys.services import mint_key
+from apikeys.terms import Terms
+from apikeys.verification import digests_of, new_secret
+from common import redis as servers
+from common.errors import IncorrectKeyError
+from common.ids import new_id
+from gateway.authentication import authenticate
+from usage.link import RedisLink
+from usage.policies import Policies, redis_key
+
+CHECKS = 20_000
+COLD_CHECKS = 300
+FEW, FULL, MANY = 10, 100, 10_000
+ROUNDS = 15
+ADDRESS = "10.1.2.3"
+RESTRICTED = Terms(
+    allowed_models=("fake-chat",),
+    allowed_endpoints=("chat/completions",),
+    allowed_networks=("192.0.2.0/24", "2001:db8::/32", "10.0.0.0/8"),
+)
+PAGES = {"keys": "/keys/", "keys by name": "/keys/?sort=name", "key health": "/keys/health/", "API": "/api/keys/"}
+
+
+def main() -> None:
+    """Print milliseconds and round trips, as JSON."""
+    user = User.objects.create_user("keys@example.com", name="Grace")
+    project = open_workspace(user=user)
+    _key, secret = mint_key(project=project, name="bench", by=user, terms=RESTRICTED)
+    # For some seconds after a change nobody keeps a policy in Redis; this one was changed long ago.
+    servers.durable().delete(*(redis_key(digest) for digest in digests_of(secret)))
+    figures = asyncio.run(_verification(secret))
+    settings.ALLOWED_HOSTS = ["*"]
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    sizes = {"few": FEW, "full": FULL, "many": MANY}
+    measured = {}
+    for size, number in sizes.items():
+        _fill(project, user, number)
+        measured[size] = _pages(client)
+    pages = {name: {size: measured[size][name] for size in sizes} for name in PAGES}
+    print(orjson.dumps({**figures, "pages": pages}).decode())
+
+
+async def _verification(secret: str) -> dict[str, float]:
+    link = RedisLink()
+    await link.start()
+    headers = Headers({"authorization": f"Bearer {secret}"})
+    policies = Policies(link)
+    policies.start()
+    await authenticate(headers, policies, address=ADDRESS)
+    # Until it hears of changes: before that a policy is held for half a second only.
+    await asyncio.sleep(3)
+    await authenticate(headers, policies, address=ADDRESS)
+    before = _commands()
+    started = time.perf_counter()
+    for _number in range(CHECKS):
+        await authenticate(headers, policies, address=ADDRESS)
+    warm = (time.perf_counter() - started) / CHECKS
+    warm_commands = _commands() - before
+    await policies.close()
+
+    before = _commands()
+    started = time.perf_counter()
+    for _number in range(COLD_CHECKS):
+        # Each a process that has never seen the key.
+        await authenticate(headers, Policies(link), address=ADDRESS)
+    cold = (time.perf_counter() - started) / COLD_CHECKS
+    cold_commands = (_commands() - before) / COLD_CHECKS
+
+    started = time.perf_counter()
+    for _number in range(COLD_CHECKS):
+        await link.execute("GET", "nothing")
+    trip = (time.perf_counter() - started) / COLD_CHECKS
+    junk = Headers({"authorization": f"Bearer {new_secret()[:-1]}_"})
+    started = time.perf_counter()
+    for _number in range(CHECKS):
+        try:
+            await authenticate(junk, policies, address=ADDRESS)
+        except IncorrectKeyError:
+            continue
+    junk_seconds = (time.perf_counter() - started) / CHECKS
+    await link.close()
+    return {
+        "warm_ms": warm * 1000,
+        "warm_commands": warm_commands,
+        "cold_ms": cold * 1000,
+        "cold_commands": cold_commands,
+        "trip_ms": trip * 1000,
+        "junk_ms": junk_seconds * 1000,
+    }
+
+
+def _commands() -> int:
+    """How many policies Redis was asked for so far."""
+    stats = servers.durable().info("commandstats")
+    asked: int = stats.get("cmdstat_get", {}).get("calls", 0)  # type: ignore[union-attr]
+    return asked
+
+
+def _fill(project: Project, user: User, number: int) -> None:
+    """Bring the project to that many keys."""
+    missing = number - ApiKey.objects.filter(project=project).count()
+    keys = ApiKey.objects.bulk_create(
+        ApiKey(project=project, name=f"key {index:05}", prefix="lyc_test", last4="wxyz", created_by=user)
+        for index in range(missing)
+    )
+    KeySecret.objects.bulk_create(
+        KeySecret(key=key, prefix="lyc_test", last4="wxyz", digest=new_id("digest"), pepper_version=1) for key in keys
+    )
+    with connection.cursor() as cursor:
+        # As PostgreSQL does by itself within a minute.
+        cursor.execute("ANALYZE")
+
+
+def _pages(client: Client) -> dict[str, float]:
+    """Milliseconds of each page, the best of some rounds."""
+
+    def fetch(address: str) -> Callable[[], None]:
+        def get() -> None:
+            assert client.get(address).status_code == 200
+
+        return get
+
+    return {name: min(_milliseconds(fetch(address)) for _round in range(ROUNDS)) for name, address in PAGES.items()}
+
+
+def _milliseconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return (time.perf_counter() - started) * 1000
