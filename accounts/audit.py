@@ -7,7 +7,7 @@ where a request came from: the log keeps its order and its meaning, and forgets 
 from collections.abc import Mapping
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
 
 from accounts.models import AuditEvent, AuditOrigin, AuditPerson, Organization, User
 from common.context import current_origin, current_request_id
@@ -56,3 +56,12 @@ def person_token(user: User) -> str:
     """What stands for the user in the log."""
     person, _made = AuditPerson.objects.get_or_create(user=user)
     return person.token
+
+
+@transaction.atomic
+def forget_person(*, user: User) -> None:
+    """Take from the log who the user was and where they came from; what was done stays, by "someone who was erased"."""
+    for person in AuditPerson.objects.filter(user=user):
+        AuditOrigin.objects.filter(person=person.token).delete()
+        person.user = None
+        person.save(update_fields=["user"])

@@ -1,7 +1,7 @@
 """The audit log: what was done, by whom and from where."""
 
-from accounts.audit import person_token, record
-from accounts.models import AuditEvent, AuditOrigin, Project, User
+from accounts.audit import forget_person, person_token, record
+from accounts.models import AuditEvent, AuditOrigin, AuditPerson, Project, User
 from common.context import Origin, current_origin
 
 
@@ -39,3 +39,18 @@ def test_the_portal_itself_has_no_origin(project: Project) -> None:
     record("project.ended", by=None, target=project, organization=project.organization)
     assert AuditEvent.objects.get().actor == ""
     assert not AuditOrigin.objects.exists()
+
+
+def test_a_person_can_be_forgotten(ada: User, ben: User, project: Project) -> None:
+    origin = current_origin.set(Origin(address="192.0.2.7", user_agent="curl/8"))
+    try:
+        for user in (ada, ben):
+            record("project.renamed", by=user, target=project, organization=project.organization)
+    finally:
+        current_origin.reset(origin)
+    token = person_token(ada)
+    forget_person(user=ada)
+    assert AuditPerson.objects.get(token=token).user is None
+    assert AuditEvent.objects.filter(actor=token).count() == 1
+    assert [origin.person for origin in AuditOrigin.objects.all()] == [person_token(ben)]
+    assert person_token(ada) != token
