@@ -15,6 +15,7 @@ from accounts.models import (
     AuditEvent,
     AuditOrigin,
     AuditPerson,
+    AuditSeal,
     KeptMail,
     Membership,
     Organization,
@@ -116,6 +117,12 @@ class AuditPersonAdmin(ReadOnlyAdmin):
 class AuditOriginAdmin(ReadOnlyAdmin):
     list_display = ["event_id", "person", "address", "user_agent"]
     search_fields = ["person", "address"]
+
+
+@admin.register(AuditSeal)
+class AuditSealAdmin(ReadOnlyAdmin):
+    list_display = ["month", "number", "event_id", "hash"]
+    search_fields = ["event_id", "hash"]
 
 
 @admin.register(KeptMail)

@@ -330,7 +330,8 @@ class AuditPerson(models.Model):
 class AuditEvent(models.Model):
     """An act that matters to security. Rows are only ever inserted; PostgreSQL refuses to change or delete one.
 
-    Identifiers instead of foreign keys: a row stays when what it speaks of is gone.
+    Identifiers instead of foreign keys: a row stays when what it speaks of is gone. The table is partitioned by month
+    and its key is `(id, at)`; what is older than the log is kept goes with its whole month.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -348,9 +349,35 @@ class AuditEvent(models.Model):
     class Meta:
         verbose_name = _("audit event")
         verbose_name_plural = _("audit log")
+        indexes = [
+            models.Index(fields=["organization_id", "-at", "-id"], name="audit_by_organization"),
+            models.Index(fields=["actor", "-at", "-id"], name="audit_by_actor"),
+            models.Index(fields=["target_id", "-at", "-id"], name="audit_by_target"),
+            models.Index(fields=["-at", "-id"], name="audit_by_time"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action} · {self.target_id}"
+
+
+class AuditSeal(models.Model):
+    """Proof that an event of the audit log is as it was written, and in its place.
+
+    PostgreSQL adds it when the event is committed. `hash` is made of the event and of the hash before it in its month,
+    so that one who alters, adds or takes away a row must alter every later seal. The key is `(month, number)`.
+    """
+
+    event_id = models.UUIDField(primary_key=True)
+    month = models.DateField(_("month"))
+    number = models.BigIntegerField(_("number in the month"))
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        verbose_name = _("seal in the audit log")
+        verbose_name_plural = _("seals in the audit log")
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m} · {self.number}"
 
 
 class AuditOrigin(models.Model):

@@ -8,6 +8,154 @@ from django.db import migrations, models
 import accounts.models
 import common.ids
 
+AUDIT_LOG = """
+CREATE TABLE accounts_auditevent (
+    id uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    action varchar(60) NOT NULL,
+    actor varchar(40) NOT NULL,
+    organization_id varchar(40) NOT NULL,
+    target_kind varchar(40) NOT NULL,
+    target_id varchar(60) NOT NULL,
+    target_label varchar(200) NOT NULL,
+    before jsonb NOT NULL,
+    after jsonb NOT NULL,
+    request_id varchar(40) NOT NULL,
+    PRIMARY KEY (id, at)
+) PARTITION BY RANGE (at);
+CREATE INDEX audit_by_organization ON accounts_auditevent (organization_id, at DESC, id DESC);
+CREATE INDEX audit_by_actor ON accounts_auditevent (actor, at DESC, id DESC);
+CREATE INDEX audit_by_target ON accounts_auditevent (target_id, at DESC, id DESC);
+CREATE INDEX audit_by_time ON accounts_auditevent (at DESC, id DESC);
+
+CREATE TABLE accounts_auditseal (
+    event_id uuid NOT NULL,
+    month date NOT NULL,
+    number bigint NOT NULL,
+    hash varchar(64) NOT NULL,
+    PRIMARY KEY (month, number),
+    UNIQUE (event_id, month)
+) PARTITION BY RANGE (month);
+
+-- Holds a row from one step of a commit to the next, and is empty otherwise.
+CREATE UNLOGGED TABLE accounts_auditunsealed (
+    event_id uuid PRIMARY KEY,
+    at timestamp with time zone NOT NULL
+);
+
+CREATE FUNCTION accounts_audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'The audit log is only ever added to: % of % is refused.', TG_OP, TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege';
+END $$;
+
+CREATE TRIGGER only_added_to BEFORE UPDATE OR DELETE ON accounts_auditevent
+    FOR EACH ROW EXECUTE FUNCTION accounts_audit_refuse();
+CREATE TRIGGER only_added_to BEFORE UPDATE OR DELETE ON accounts_auditseal
+    FOR EACH ROW EXECUTE FUNCTION accounts_audit_refuse();
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON accounts_auditevent
+    FOR EACH STATEMENT EXECUTE FUNCTION accounts_audit_refuse();
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON accounts_auditseal
+    FOR EACH STATEMENT EXECUTE FUNCTION accounts_audit_refuse();
+
+-- Every field with its length before it, so that no two events read the same.
+CREATE FUNCTION accounts_audit_text(event accounts_auditevent) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT string_agg(length(part) || ':' || part, '' ORDER BY place)
+    FROM unnest(ARRAY[
+        event.id::text, ((extract(epoch FROM event.at) * 1000000)::bigint)::text, event.action, event.actor,
+        event.organization_id, event.target_kind, event.target_id, event.target_label, event.before::text,
+        event.after::text, event.request_id
+    ]) WITH ORDINALITY AS parts (part, place)
+$$;
+
+-- Sealing waits for other transactions that seal, so it must come after everything else a commit may wait for: checks
+-- of foreign keys are deferred as well. What a deferred trigger causes comes after all that were there before it.
+CREATE FUNCTION accounts_audit_note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO accounts_auditunsealed (event_id, at) VALUES (NEW.id, NEW.at);
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER noted AFTER INSERT ON accounts_auditevent DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION accounts_audit_note();
+
+CREATE FUNCTION accounts_audit_seal() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    month_of_event date := date_trunc('month', NEW.at AT TIME ZONE 'UTC')::date;
+    latest record;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('accounts_audit_seal'));
+    SELECT number, hash INTO latest FROM accounts_auditseal
+        WHERE month = month_of_event ORDER BY number DESC LIMIT 1;
+    INSERT INTO accounts_auditseal (event_id, month, number, hash)
+        SELECT event.id, month_of_event, coalesce(latest.number, 0) + 1,
+            encode(sha256(convert_to(coalesce(latest.hash, '') || accounts_audit_text(event), 'UTF8')), 'hex')
+        FROM accounts_auditevent AS event WHERE event.id = NEW.event_id AND event.at = NEW.at;
+    DELETE FROM accounts_auditunsealed WHERE event_id = NEW.event_id;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER sealed AFTER INSERT ON accounts_auditunsealed DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION accounts_audit_seal();
+
+-- What no month has a partition for: an insert never fails.
+CREATE TABLE accounts_auditevent_other PARTITION OF accounts_auditevent DEFAULT;
+CREATE TABLE accounts_auditseal_other PARTITION OF accounts_auditseal DEFAULT;
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON accounts_auditevent_other
+    FOR EACH STATEMENT EXECUTE FUNCTION accounts_audit_refuse();
+CREATE TRIGGER never_emptied BEFORE TRUNCATE ON accounts_auditseal_other
+    FOR EACH STATEMENT EXECUTE FUNCTION accounts_audit_refuse();
+
+-- Makes the partitions of a month unless they are there, and moves into them what had none.
+CREATE FUNCTION accounts_audit_open_month(any_day date) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    first_day date := date_trunc('month', any_day)::date;
+    next_day date := (date_trunc('month', any_day) + interval '1 month')::date;
+    suffix text := to_char(first_day, 'YYYY_MM');
+BEGIN
+    IF to_regclass('accounts_auditevent_' || suffix) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    PERFORM accounts_audit_open_partition(
+        'accounts_auditevent', suffix, 'at',
+        to_char(first_day, 'YYYY-MM-DD') || ' 00:00:00+00', to_char(next_day, 'YYYY-MM-DD') || ' 00:00:00+00'
+    );
+    PERFORM accounts_audit_open_partition(
+        'accounts_auditseal', suffix, 'month', to_char(first_day, 'YYYY-MM-DD'), to_char(next_day, 'YYYY-MM-DD')
+    );
+END $$;
+
+CREATE FUNCTION accounts_audit_open_partition(parent text, suffix text, field text, lower_end text, upper_end text)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    part text := parent || '_' || suffix;
+    other text := parent || '_other';
+    strays boolean;
+BEGIN
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE %I >= %L AND %I < %L)',
+        other, field, lower_end, field, upper_end) INTO strays;
+    IF strays THEN
+        EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', other);
+        EXECUTE format(
+            'WITH moved AS (DELETE FROM %I WHERE %I >= %L AND %I < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
+            other, field, lower_end, field, upper_end, part);
+        EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', other);
+    END IF;
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+        parent, part, lower_end, upper_end);
+    EXECUTE format('CREATE TRIGGER never_emptied BEFORE TRUNCATE ON %I
+        FOR EACH STATEMENT EXECUTE FUNCTION accounts_audit_refuse()', part);
+END $$;
+
+SELECT accounts_audit_open_month((now() AT TIME ZONE 'UTC' + ahead * interval '1 month')::date)
+    FROM generate_series(0, 3) AS ahead;
+"""
+
+NO_AUDIT_LOG = """
+DROP TABLE accounts_auditevent, accounts_auditseal, accounts_auditunsealed CASCADE;
+DROP FUNCTION IF EXISTS accounts_audit_text, accounts_audit_refuse, accounts_audit_note, accounts_audit_seal,
+    accounts_audit_open_month, accounts_audit_open_partition;
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -15,25 +163,63 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.CreateModel(
-            name="AuditEvent",
-            fields=[
-                ("id", models.UUIDField(default=common.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ("at", models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="at")),
-                ("action", models.CharField(max_length=60, verbose_name="action")),
-                ("actor", models.CharField(blank=True, max_length=40, verbose_name="by")),
-                ("organization_id", models.CharField(blank=True, max_length=40, verbose_name="organization")),
-                ("target_kind", models.CharField(max_length=40, verbose_name="kind of target")),
-                ("target_id", models.CharField(max_length=60, verbose_name="target")),
-                ("target_label", models.CharField(blank=True, max_length=200, verbose_name="name of the target")),
-                ("before", models.JSONField(default=dict, verbose_name="before")),
-                ("after", models.JSONField(default=dict, verbose_name="after")),
-                ("request_id", models.CharField(blank=True, max_length=40, verbose_name="request")),
+        migrations.SeparateDatabaseAndState(
+            database_operations=[migrations.RunSQL(AUDIT_LOG, NO_AUDIT_LOG)],
+            state_operations=[
+                migrations.CreateModel(
+                    name="AuditEvent",
+                    fields=[
+                        (
+                            "id",
+                            models.UUIDField(
+                                default=common.ids.uuid7, editable=False, primary_key=True, serialize=False
+                            ),
+                        ),
+                        (
+                            "at",
+                            models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="at"),
+                        ),
+                        ("action", models.CharField(max_length=60, verbose_name="action")),
+                        ("actor", models.CharField(blank=True, max_length=40, verbose_name="by")),
+                        (
+                            "organization_id",
+                            models.CharField(blank=True, max_length=40, verbose_name="organization"),
+                        ),
+                        ("target_kind", models.CharField(max_length=40, verbose_name="kind of target")),
+                        ("target_id", models.CharField(max_length=60, verbose_name="target")),
+                        (
+                            "target_label",
+                            models.CharField(blank=True, max_length=200, verbose_name="name of the target"),
+                        ),
+                        ("before", models.JSONField(default=dict, verbose_name="before")),
+                        ("after", models.JSONField(default=dict, verbose_name="after")),
+                        ("request_id", models.CharField(blank=True, max_length=40, verbose_name="request")),
+                    ],
+                    options={
+                        "verbose_name": "audit event",
+                        "verbose_name_plural": "audit log",
+                        "indexes": [
+                            models.Index(fields=["organization_id", "-at", "-id"], name="audit_by_organization"),
+                            models.Index(fields=["actor", "-at", "-id"], name="audit_by_actor"),
+                            models.Index(fields=["target_id", "-at", "-id"], name="audit_by_target"),
+                            models.Index(fields=["-at", "-id"], name="audit_by_time"),
+                        ],
+                    },
+                ),
+                migrations.CreateModel(
+                    name="AuditSeal",
+                    fields=[
+                        ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+                        ("month", models.DateField(verbose_name="month")),
+                        ("number", models.BigIntegerField(verbose_name="number in the month")),
+                        ("hash", models.CharField(max_length=64)),
+                    ],
+                    options={
+                        "verbose_name": "seal in the audit log",
+                        "verbose_name_plural": "seals in the audit log",
+                    },
+                ),
             ],
-            options={
-                "verbose_name": "audit event",
-                "verbose_name_plural": "audit log",
-            },
         ),
         migrations.CreateModel(
             name="AuditOrigin",
