@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
+from accounts.auditing.api import EventsFileView, EventsView
 from apikeys.api import inner_places as inner_places_of_keys
 from apikeys.api import places as places_of_keys
 from catalog.api import ModelsView
@@ -45,6 +46,7 @@ WEBHOOKS = "organizations/<str:organization_id>/webhooks"
 WEBHOOK = f"{WEBHOOKS}/<str:endpoint_id>"
 
 places = [
+    path("audit/events/", EventsView.as_view(), name="api-audit-events"),
     *places_of_keys,
     path("models/", ModelsView.as_view(), name="api-models"),
     path("runs/", RunsView.as_view(), name="api-runs"),
@@ -56,6 +58,7 @@ urlpatterns = [
     path("", RootView.as_view(), name="api-root"),
     *places,
     *inner_places_of_keys,
+    path("audit/events.<str:kind>", EventsFileView.as_view(), name="api-audit-events-file"),
     path("runs/<str:run_id>/", RunView.as_view(), name="api-run"),
     path("runs/<str:run_id>/stop/", RunStopView.as_view(), name="api-run-stop"),
     path(f"{WEBHOOKS}/", webhooks.EndpointsView.as_view(), name="api-webhooks"),

@@ -16,6 +16,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("quickstart/", views.quickstart, name="quickstart"),
     path("admin/", admin.site.urls),
+    path("", include("accounts.auditing.urls")),
     path("", include("accounts.urls")),
     path("accounts/", include("allauth.urls")),
     path("i18n/", include("django.conf.urls.i18n")),

@@ -9,6 +9,7 @@ from enum import Enum
 
 from django.utils import timezone
 
+from accounts.audit import record
 from accounts.models import User
 from accounts.services import invite_operator
 from apikeys.services import mint_key, mint_management_key, rotate_key
@@ -67,6 +68,8 @@ PAGES = [
     Page("apikeys:new_management", "/keys/management/new/", Who.MEMBER),
     Page("apikeys:detail", "/keys/{key}/", Who.MEMBER),
     Page("apikeys:edit", "/keys/{key}/edit/", Who.MEMBER),
+    Page("audit:organization", "/organizations/{organization}/audit/", Who.MEMBER),
+    Page("audit:everything", "/audit/", Who.STAFF),
     Page("catalog:models", "/models/"),
     Page("catalog:model", "/models/{model}/"),
     Page("catalog:backends", "/backends/", Who.STAFF),
@@ -112,12 +115,13 @@ ACTIONS = {
 """Addresses that change something, or hand on, and are no page of their own."""
 
 PARTS = {
-    "api-key", "api-key-disable", "api-key-enable", "api-key-revoke", "api-key-rotate", "api-key-secret-retire",
-    "api-keys", "api-keys-health", "api-keys-policy", "api-models", "api-root", "api-run", "api-run-stop",
-    "api-runs", "api-schema", "api-usage-calls", "api-usage-summary", "api-webhook", "api-webhook-deliveries",
-    "api-webhook-enabled", "api-webhook-resend", "api-webhook-secret", "api-webhook-test", "api-webhooks",
-    "docs_site:twin", "forum:feed", "forum:question_by_id", "llms", "playground:code", "playground:result",
-    "playground:ticket", "usage:export", "usage:live",
+    "api-audit-events", "api-audit-events-file", "api-key", "api-key-disable", "api-key-enable", "api-key-revoke",
+    "api-key-rotate", "api-key-secret-retire", "api-keys", "api-keys-health", "api-keys-policy", "api-models",
+    "api-root", "api-run", "api-run-stop", "api-runs", "api-schema", "api-usage-calls", "api-usage-summary",
+    "api-webhook", "api-webhook-deliveries", "api-webhook-enabled", "api-webhook-resend", "api-webhook-secret",
+    "api-webhook-test", "api-webhooks", "audit:everything_file", "audit:organization_file", "docs_site:twin",
+    "forum:feed", "forum:question_by_id", "llms", "playground:code", "playground:result", "playground:ticket",
+    "usage:export", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 
@@ -148,6 +152,7 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
     mint_management_key(owner=ada, name="terraform")
     add_usage(project, timezone.now(), model=model.public_name, prompt_tokens=1200, completion_tokens=80, cost_nano=900)
     add_call(project, timezone.now(), model=model.public_name, status=429, error_code="rate_limit_exceeded")
+    record("project.renamed", by=ada, target=project, organization=project.organization, label=project.name)
     run = Run.objects.create(
         user=ada,
         project=project,

@@ -1,0 +1,53 @@
+"""What each action of the audit log is called in words. Higher apps register theirs in `AppConfig.ready()`."""
+
+from collections.abc import Mapping
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+Words = str | Promise
+
+_actions: dict[str, Words] = {}
+
+
+def register(actions: Mapping[str, Words]) -> None:
+    """`actions` says what somebody did, to be read after their name. %(target)s stands for what it was done to."""
+    _actions.update(actions)
+
+
+def registered() -> Mapping[str, Words]:
+    return _actions
+
+
+def in_words(action: str, *, target: str) -> str:
+    """What was done; an action that nobody registered is called by its code."""
+    words = _actions.get(action)
+    if words is None:
+        return f"{action} {target}".strip()
+    return str(words) % {"target": target}
+
+
+def as_choice(action: str) -> str:
+    """The action without a target, for choosing it from a list."""
+    return in_words(action, target="…")
+
+
+ACTIONS: dict[str, Words] = {
+    "user.signed_up": _("signed up"),
+    "user.signed_in": _("signed in"),
+    "user.sign_in_failed": _("tried to sign in as %(target)s with a wrong password"),
+    "user.signed_out": _("signed out"),
+    "user.password_changed": _("changed their password"),
+    "user.password_reset": _("set a new password by mail"),
+    "user.email_added": _("added an e-mail address"),
+    "user.email_changed": _("changed their main e-mail address"),
+    "user.email_removed": _("removed an e-mail address"),
+    "user.second_factor_added": _("added a second factor"),
+    "user.second_factor_removed": _("removed a second factor"),
+    "user.second_factor_renewed": _("made new recovery codes"),
+    "user.social_account_connected": _("connected an account to sign in with"),
+    "user.social_account_removed": _("disconnected an account to sign in with"),
+    "admin.added": _("added %(target)s in the admin"),
+    "admin.changed": _("changed %(target)s in the admin"),
+    "admin.deleted": _("deleted %(target)s in the admin"),
+}

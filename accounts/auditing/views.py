@@ -1,0 +1,75 @@
+"""The audit log of an organization, for those who may see it, and of the whole portal, for staff."""
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from accounts.access import AuthedRequest, organization_for, staff_required
+from accounts.auditing.files import file_response
+from accounts.auditing.forms import FilterForm
+from accounts.auditing.reading import entries, events
+from accounts.models import Organization
+from accounts.roles import Right
+from common.paging import keyset_page
+
+
+@never_cache
+@login_required
+@require_safe
+def organization_log(request: AuthedRequest, organization_id: str) -> HttpResponse:
+    return _page(request, organization_for(request.user, organization_id, to=Right.SEE_AUDIT))
+
+
+@never_cache
+@login_required
+@require_safe
+def organization_file(request: AuthedRequest, organization_id: str, kind: str) -> HttpResponseBase:
+    organization = organization_for(request.user, organization_id, to=Right.SEE_AUDIT)
+    return _file(request, organization, kind)
+
+
+@never_cache
+@require_safe
+@staff_required
+def whole_log(request: AuthedRequest) -> HttpResponse:
+    return _page(request, None)
+
+
+@never_cache
+@require_safe
+@login_required
+def whole_file(request: AuthedRequest, kind: str) -> HttpResponseBase:
+    if not request.user.is_staff:
+        raise Http404
+    return _file(request, None, kind)
+
+
+def _page(request: AuthedRequest, organization: Organization | None) -> HttpResponse:
+    form = FilterForm(request.GET)
+    found = events(organization=organization, asked=form.asked())
+    page = keyset_page(found, by="at", cursor=request.GET.get("cursor"), size=50)
+    query = request.GET.copy()
+    query.pop("cursor", None)
+    if organization:
+        address = reverse("audit:organization", args=[organization.public_id])
+    else:
+        address = reverse("audit:everything")
+    context = {
+        "organization": organization,
+        "form": form,
+        "is_filtered": any(form.cleaned_data.values()),
+        "page": page,
+        "entries": entries(page.items),
+        "address": address,
+        "query": query.urlencode(),
+    }
+    return render(request, "accounts/audit.html", context)
+
+
+def _file(request: AuthedRequest, organization: Organization | None, kind: str) -> HttpResponseBase:
+    found = events(organization=organization, asked=FilterForm(request.GET).asked())
+    return file_response(found, kind=kind, name=f"audit-{organization.public_id}" if organization else "audit")

@@ -1,0 +1,208 @@
+"""Reading the audit log: on its pages, as a file and over the REST API."""
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, cast
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.audit import forget_person, person_token, record
+from accounts.auditing import reading
+from accounts.models import AuditEvent, Organization, Project, User
+from common.context import Origin, current_origin, current_request_id
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def organization(project: Project) -> Organization:
+    return project.organization
+
+
+@pytest.fixture
+def renamed(ada: User, project: Project) -> AuditEvent:
+    origin = current_origin.set(Origin(address="192.0.2.7", user_agent="curl/8"))
+    request = current_request_id.set("req_first")
+    record(
+        "project.renamed",
+        by=ada,
+        target=project,
+        organization=project.organization,
+        label="Evaluation",
+        before={"name": "Old name"},
+        after={"name": "Evaluation"},
+    )
+    current_request_id.reset(request)
+    current_origin.reset(origin)
+    return AuditEvent.objects.get()
+
+
+def page(client: Client, organization: Organization, **query: str) -> str:
+    return client.get(f"/organizations/{organization.public_id}/audit/", query).content.decode()
+
+
+def file(client: Client, address: str, **query: str) -> str:
+    response: Any = client.get(address, query)
+    assert response.status_code == 200, response.content
+
+    async def gather() -> bytes:
+        return b"".join([part async for part in cast("AsyncIterator[bytes]", response.streaming_content)])
+
+    return async_to_sync(gather)().decode()
+
+
+def test_it_works(ada_client: Client, organization: Organization, renamed: AuditEvent) -> None:
+    body = page(ada_client, organization)
+    for said in ("Ada", "192.0.2.7", "curl/8", "req_first", "Old name", "Evaluation", "project.renamed"):
+        assert said in body
+
+
+def test_who_is_not_an_admin_does_not_see_it(
+    ben_client: Client, cyd_client: Client, sam_client: Client, organization: Organization, renamed: AuditEvent
+) -> None:
+    for tail in ("", "log.csv", "log.jsonl"):
+        address = f"/organizations/{organization.public_id}/audit/{tail}"
+        assert ben_client.get(address).status_code == 403
+        assert cyd_client.get(address).status_code == 404
+        assert sam_client.get(address).status_code == 404
+
+
+def test_an_organization_sees_its_own_acts_only(
+    ada_client: Client, cyd: User, organization: Organization, renamed: AuditEvent
+) -> None:
+    theirs = Project.objects.for_member(cyd)[0]
+    record("project.renamed", by=cyd, target=theirs, organization=theirs.organization, label="Not for Ada")
+    assert "Not for Ada" not in page(ada_client, organization)
+    assert "Not for Ada" not in file(ada_client, f"/organizations/{organization.public_id}/audit/log.jsonl")
+
+
+def test_staff_see_all(sam_client: Client, ada_client: Client, renamed: AuditEvent) -> None:
+    body = sam_client.get("/audit/").content.decode()
+    assert "Ada" in body
+    assert "Personal" in body
+    assert ada_client.get("/audit/").status_code == 404
+    assert ada_client.get("/audit/log.csv").status_code == 404
+
+
+def test_who_is_erased_has_no_name(
+    ada: User, ben_client: Client, ben: User, organization: Organization, renamed: AuditEvent
+) -> None:
+    organization.memberships.filter(user=ben).update(role="admin")
+    forget_person(user=ada)
+    body = page(ben_client, organization)
+    assert "someone who has been erased" in body
+    assert "192.0.2.7" not in body
+    assert "Ada" not in body.replace("Ada’s", "")
+
+
+@pytest.mark.parametrize(
+    ("query", "is_there"),
+    [
+        ({"action": "project.renamed"}, False),
+        ({"by": "ada"}, True),
+        ({"by": "ben"}, False),
+        ({"target": "evalu"}, True),
+        ({"target": "something else"}, False),
+        ({"since": "TODAY", "until": "TODAY"}, True),
+        ({"since": "TOMORROW"}, False),
+        ({"until": "YESTERDAY"}, False),
+        ({"since": "not a day"}, True),
+    ],
+)
+def test_it_is_filtered(
+    query: dict[str, str], is_there: bool, ada_client: Client, organization: Organization, renamed: AuditEvent
+) -> None:
+    days = {"TODAY": 0, "TOMORROW": 1, "YESTERDAY": -1}
+    today = timezone.now().date()
+    query = {
+        name: str(today + timedelta(days=days[value])) if value in days else value for name, value in query.items()
+    }
+    # An action without words is no choice of the form, and is as if not there.
+    assert ("req_first" in page(ada_client, organization, **query)) is (is_there or "action" in query)
+
+
+def test_by_a_token(ada: User, ben: User, ada_client: Client, organization: Organization, renamed: AuditEvent) -> None:
+    record("project.renamed", by=ben, target=ben, organization=organization)
+    body = page(ada_client, organization, by=person_token(ben))
+    assert "req_first" not in body
+    assert "Ben" in body
+
+
+def test_it_costs_the_same_however_long_it_is(
+    ada: User, ada_client: Client, organization: Organization, project: Project, renamed: AuditEvent
+) -> None:
+    # Session, user; the organization, the membership; the events; people, origins, organizations; of the frame: the
+    # projects to switch between, unread notifications.
+    with CaptureQueriesContext(
+        connection,
+    ) as few:
+        page(ada_client, organization)
+    for _number in range(60):
+        record("project.renamed", by=ada, target=project, organization=organization)
+    with CaptureQueriesContext(connection) as many:
+        body = page(ada_client, organization)
+    assert len(many) == len(few) == 10
+    assert "cursor=" in body
+
+
+def test_the_file_is_safe_in_a_spreadsheet(
+    ada: User, ada_client: Client, organization: Organization, project: Project
+) -> None:
+    record("project.renamed", by=ada, target=project, organization=organization, label='=HYPERLINK("http://evil")')
+    text = file(ada_client, f"/organizations/{organization.public_id}/audit/log.csv")
+    (row,) = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    assert row["target_name"] == '\'=HYPERLINK("http://evil")'
+    assert row["by_user"] == ada.public_id
+
+
+def test_a_file_is_written_in_portions(ada_client: Client, organization: Organization) -> None:
+    AuditEvent.objects.bulk_create(
+        AuditEvent(
+            action="project.renamed",
+            organization_id=organization.public_id,
+            target_kind="project",
+            target_id=str(number),
+        )
+        for number in range(reading.CHUNK + 1)
+    )
+    assert [len(chunk) for chunk in reading.chunks(AuditEvent.objects.all())] == [reading.CHUNK, 1]
+    text = file(ada_client, f"/organizations/{organization.public_id}/audit/log.jsonl")
+    targets = [int(json.loads(line)["target"]) for line in text.splitlines()]
+    assert sorted(targets) == list(range(reading.CHUNK + 1))
+
+
+def test_there_is_no_other_kind_of_file(ada_client: Client, organization: Organization) -> None:
+    assert ada_client.get(f"/organizations/{organization.public_id}/audit/log.xml").status_code == 404
+
+
+def test_over_the_api(
+    ada: User, ada_client: Client, sam_client: Client, organization: Organization, renamed: AuditEvent
+) -> None:
+    answer = ada_client.get("/api/audit/events/", {"organization": organization.public_id}).json()
+    (event,) = answer["data"]
+    assert (event["action"], event["by_user"], event["address"]) == ("project.renamed", ada.public_id, "192.0.2.7")
+    assert event["before"] == {"name": "Old name"}
+    assert len(sam_client.get("/api/audit/events/").json()["data"]) == 1
+    text = file(ada_client, "/api/audit/events.jsonl", organization=organization.public_id)
+    assert json.loads(text)["id"] == str(renamed.pk)
+
+
+def test_the_api_refuses_as_the_pages_do(
+    ada_client: Client, ben_client: Client, cyd_client: Client, client: Client, organization: Organization
+) -> None:
+    def status(who: Client, **query: Any) -> int:
+        return who.get("/api/audit/events/", query).status_code
+
+    assert status(client, organization=organization.public_id) == 401
+    assert status(ben_client, organization=organization.public_id) == 403
+    assert status(cyd_client, organization=organization.public_id) == 404
+    assert status(ada_client) == 400
+    assert status(ada_client, organization=organization.public_id, since="soon") == 400
