@@ -59,14 +59,14 @@ class UserAdmin(DjangoUserAdmin[User]):
     actions = ["suspend", "readmit"]
 
     @admin.action(description=_("Suspend"))
-    def suspend(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+    def suspend(self, request: AuthedRequest, queryset: QuerySet[User]) -> None:
         for user in queryset.exclude(email=request.user.get_username()):
-            suspend_user(user=user)
+            suspend_user(user=user, by=request.user)
 
     @admin.action(description=_("Readmit"))
-    def readmit(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+    def readmit(self, request: AuthedRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
-            readmit_user(user=user)
+            readmit_user(user=user, by=request.user)
 
 
 @admin.register(Organization)

@@ -17,8 +17,9 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from allauth.account.signals import user_signed_up
 
-        from accounts.auditing import actions
+        from accounts.auditing import actions, receivers
 
         actions.register(actions.ACTIONS)
+        receivers.connect()
         # From the form and from an identity provider alike.
         user_signed_up.connect(open_workspace_at_sign_up, dispatch_uid="accounts.open_workspace")

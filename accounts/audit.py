@@ -13,11 +13,12 @@ from accounts.models import AuditEvent, AuditOrigin, AuditPerson, Organization, 
 from common.context import current_origin, current_request_id
 
 
+@transaction.atomic
 def record(
     action: str,
     *,
     by: User | None,
-    target: models.Model,
+    target: models.Model | None,
     organization: Organization | None = None,
     label: str = "",
     before: Mapping[str, Any] | None = None,
@@ -26,19 +27,19 @@ def record(
     """Add an act to the log, inside the transaction that makes it true.
 
     `action` is `thing.verb` in the past (`key.created`). `by` None means the portal itself. `target` is what was acted
-    on: a user, or anything with a `public_id`. `label` is its name at that moment, for a thing but never for a person.
-    `before` and `after` hold what changed, JSON values only; a secret, a name or an address of a person belongs in
-    neither: put `person_token(user)`.
+    on: a user, or anything with a `public_id`; None for somebody unknown. `label` is its name at that moment, for a
+    thing but never for a person. `before` and `after` hold what changed, JSON values only; a secret, a name or an
+    address of a person belongs in neither: put `person_token(user)`.
     """
     if isinstance(target, User):
         target_id, label = person_token(target), ""
     else:
-        target_id = str(getattr(target, "public_id", target.pk))
+        target_id = str(getattr(target, "public_id", target.pk)) if target else ""
     event = AuditEvent.objects.create(
         action=action,
         actor=person_token(by) if by else "",
         organization_id=organization.public_id if organization else "",
-        target_kind=target._meta.model_name or "",
+        target_kind=(target or User())._meta.model_name or "",
         target_id=target_id,
         target_label=label[:200],
         before=dict(before or {}),
@@ -46,9 +47,10 @@ def record(
         request_id=current_request_id.get(),
     )
     origin = current_origin.get()
-    if by is not None and origin.address:
+    # Who acts, or tries to be somebody. Who only tells us something, such as where a key was found, owes no address.
+    if origin.address and (by is not None or target is None or isinstance(target, User)):
         AuditOrigin.objects.create(
-            event_id=event.pk, person=event.actor, address=origin.address, user_agent=origin.user_agent
+            event_id=event.pk, person=event.actor or target_id, address=origin.address, user_agent=origin.user_agent
         )
 
 

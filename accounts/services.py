@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from accounts.audit import record
 from accounts.models import FIRST_PROJECT, PERSONAL, Membership, OperatorInvitation, Organization, Project, User
 from accounts.roles import Role
 
@@ -69,21 +70,24 @@ def accept_operator_invitation(*, token: str, email: str, password: str) -> User
     user = User.objects.create_superuser(email, password)
     EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
     open_workspace(user=user)
+    record("user.operator_made", by=user, target=user)
     return user
 
 
 @transaction.atomic
-def suspend_user(*, user: User) -> None:
+def suspend_user(*, user: User, by: User) -> None:
     """Take from a user the right to write; reading and existing keys go on."""
     user.suspended_at = timezone.now()
     user.save(update_fields=["suspended_at"])
+    record("user.suspended", by=by, target=user)
 
 
 @transaction.atomic
-def readmit_user(*, user: User) -> None:
+def readmit_user(*, user: User, by: User) -> None:
     """Give a suspended user the right to write back."""
     user.suspended_at = None
     user.save(update_fields=["suspended_at"])
+    record("user.readmitted", by=by, target=user)
 
 
 def _hash(token: str) -> str:

@@ -1,3 +1,5 @@
+from typing import cast
+
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -6,6 +8,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from accounts.access import AuthedRequest
+from accounts.models import User
 from catalog import services
 from catalog.models import Backend, BackendQuerySet, Deployment, DeploymentQuerySet, HostedModel, HostedModelQuerySet
 from catalog.signals import catalog_changed
@@ -46,22 +50,22 @@ class BackendAdmin(admin.ModelAdmin[Backend]):
         return False
 
     def delete_model(self, request: HttpRequest, obj: Backend) -> None:
-        services.remove_backend(backend=obj)
+        services.remove_backend(backend=obj, by=cast(User, request.user))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Backend]) -> None:
         for backend in queryset:
-            services.remove_backend(backend=backend)
+            services.remove_backend(backend=backend, by=cast(User, request.user))
 
     @admin.display(description=_("address and credential"))
     def own_page(self, backend: Backend) -> str:
         return format_html('<a href="{}">{}</a>', reverse("catalog:backend", args=[backend.name]), _("Change"))
 
     @admin.action(description=_("Send calls to the selected backends"), permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: BackendQuerySet) -> None:
+    def enable(self, request: AuthedRequest, queryset: BackendQuerySet) -> None:
         self._set_enabled(request, queryset, is_enabled=True)
 
     @admin.action(description=_("Send no calls to the selected backends"), permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: BackendQuerySet) -> None:
+    def disable(self, request: AuthedRequest, queryset: BackendQuerySet) -> None:
         self._set_enabled(request, queryset, is_enabled=False)
 
     @admin.action(description=_("Check the selected backends now"), permissions=["view"])
@@ -69,10 +73,10 @@ class BackendAdmin(admin.ModelAdmin[Backend]):
         services.check_backends(only=queryset)
         self.message_user(request, _("Checked."), messages.SUCCESS)
 
-    def _set_enabled(self, request: HttpRequest, queryset: BackendQuerySet, *, is_enabled: bool) -> None:
+    def _set_enabled(self, request: AuthedRequest, queryset: BackendQuerySet, *, is_enabled: bool) -> None:
         count = len(queryset)
         for backend in queryset:
-            services.set_backend_enabled(backend=backend, is_enabled=is_enabled)
+            services.set_backend_enabled(backend=backend, is_enabled=is_enabled, by=request.user)
         self.message_user(
             request, ngettext("%d backend changed.", "%d backends changed.", count) % count, messages.SUCCESS
         )
@@ -131,17 +135,17 @@ class DeploymentAdmin(admin.ModelAdmin[Deployment]):
         return False
 
     @admin.action(description=_("Send calls to the selected deployments"), permissions=["change"])
-    def enable(self, request: HttpRequest, queryset: DeploymentQuerySet) -> None:
+    def enable(self, request: AuthedRequest, queryset: DeploymentQuerySet) -> None:
         self._set_enabled(request, queryset, is_enabled=True)
 
     @admin.action(description=_("Send no calls to the selected deployments"), permissions=["change"])
-    def disable(self, request: HttpRequest, queryset: DeploymentQuerySet) -> None:
+    def disable(self, request: AuthedRequest, queryset: DeploymentQuerySet) -> None:
         self._set_enabled(request, queryset, is_enabled=False)
 
-    def _set_enabled(self, request: HttpRequest, queryset: DeploymentQuerySet, *, is_enabled: bool) -> None:
+    def _set_enabled(self, request: AuthedRequest, queryset: DeploymentQuerySet, *, is_enabled: bool) -> None:
         count = len(queryset)
         for deployment in queryset:
-            services.set_deployment_enabled(deployment=deployment, is_enabled=is_enabled)
+            services.set_deployment_enabled(deployment=deployment, is_enabled=is_enabled, by=request.user)
         self.message_user(
             request, ngettext("%d deployment changed.", "%d deployments changed.", count) % count, messages.SUCCESS
         )

@@ -7,10 +7,12 @@ class CatalogConfig(AppConfig):
     verbose_name = _("Catalog")
 
     def ready(self) -> None:
-        from catalog import checks, kinds, signals
+        from accounts.auditing import actions as audit_log
+        from catalog import actions, checks, kinds, signals
         from notifications import registry
 
         signals.connect()
         checks.register()
+        audit_log.register(actions.ACTIONS)
         for kind in kinds.KINDS:
             registry.register(kind)

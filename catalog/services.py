@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
+from accounts.audit import record
 from accounts.models import User
 from catalog import discovery
 from catalog.discovery import DiscoveryError, FoundModel, FoundServer, LocalServer
@@ -35,6 +37,7 @@ RESERVED_NAMES = frozenset({EMBEDDED_NAME, "check", "connect", "models"})
 CHECK_DEADLINE_SECONDS = 3.0
 # Pages say a time in whole minutes: none of a server that answers is ever shown as a minute old.
 WRITE_EVERY = timedelta(seconds=30)
+PRICES = frozenset({"input_price_nano", "output_price_nano"})
 
 
 class ReservedNameError(Exception):
@@ -61,7 +64,12 @@ def discover(*, url: str, credential: str, kind: BackendKind | None = None) -> F
 
 
 def connect_backend(
-    *, name: str, base_url: str, credential: str | None = None, kind: BackendKind | None = None
+    *,
+    name: str,
+    base_url: str,
+    credential: str | None = None,
+    kind: BackendKind | None = None,
+    by: User | None = None,
 ) -> Connected:
     """Host every model that the server at `base_url` lists, under the names it gives them.
 
@@ -76,10 +84,25 @@ def connect_backend(
         credential = _stored_credential(name, base_url)
     server = discover(url=base_url, credential=credential, kind=kind)
     with transaction.atomic():
+        before = _address_of(name)
         backend, is_new = Backend.objects.update_or_create(
             name=name, defaults={"base_url": server.base_url, "credential": credential, "kind": server.kind}
         )
+        record(
+            "backend.connected" if is_new else "backend.changed",
+            by=by,
+            target=backend,
+            label=name,
+            before=before,
+            after=_address_of(name),
+        )
         return _host(backend, server, is_new=is_new)
+
+
+def _address_of(name: str) -> dict[str, str]:
+    """Where the backend of this name is; empty when there is none. Its credential is in no log."""
+    backend = Backend.objects.filter(name=name).only("base_url", "kind").first()
+    return {"base_url": backend.base_url, "kind": backend.kind} if backend else {}
 
 
 def try_backend(*, backend: Backend, url: str, credential: str | None, kind: BackendKind | None) -> FoundServer:
@@ -102,23 +125,28 @@ def rediscover_backend(*, backend: Backend) -> Connected:
         return _host(Backend.objects.select_for_update().get(pk=backend.pk), server, is_new=False)
 
 
-def set_backend_enabled(*, backend: Backend, is_enabled: bool) -> None:
+@transaction.atomic
+def set_backend_enabled(*, backend: Backend, is_enabled: bool, by: User | None = None) -> None:
     """Send calls to this backend again, or no longer."""
     backend.is_enabled = is_enabled
     backend.save(update_fields=["is_enabled"])
+    record("backend.enabled" if is_enabled else "backend.disabled", by=by, target=backend, label=backend.name)
 
 
-def remove_backend(*, backend: Backend) -> None:
+def remove_backend(*, backend: Backend, by: User | None) -> None:
     """Forget the backend, and the models that ran nowhere else."""
     with transaction.atomic():
+        record("backend.removed", by=by, target=backend, label=backend.name, before=_address_of(backend.name))
         names = list(backend.deployments.values_list("hosted_model_id", flat=True))
         backend.delete()
         HostedModel.objects.filter(pk__in=names, deployments=None).delete()
 
 
+@transaction.atomic
 def edit_model(
     *,
     hosted_model: HostedModel,
+    by: User | None,
     description: str,
     input_price_nano: int,
     output_price_nano: int,
@@ -129,17 +157,39 @@ def edit_model(
     is_visible: bool,
 ) -> None:
     """Change what developers read about a model, what it costs them, and whether they see it."""
-    hosted_model.description = description
-    hosted_model.input_price_nano, hosted_model.output_price_nano = input_price_nano, output_price_nano
-    hosted_model.context_window, hosted_model.max_output_tokens = context_window, max_output_tokens
-    hosted_model.chats, hosted_model.embeds, hosted_model.is_visible = chats, embeds, is_visible
+    changed: dict[str, Any] = {
+        "description": description,
+        "input_price_nano": input_price_nano,
+        "output_price_nano": output_price_nano,
+        "context_window": context_window,
+        "max_output_tokens": max_output_tokens,
+        "chats": chats,
+        "embeds": embeds,
+        "is_visible": is_visible,
+    }
+    before = {name: getattr(hosted_model, name) for name in changed}
+    after = {name: value for name, value in changed.items() if value != before[name]}
+    for name, value in changed.items():
+        setattr(hosted_model, name, value)
     hosted_model.save()
+    if after:
+        record(
+            "model.price_changed" if PRICES & set(after) else "model.changed",
+            by=by,
+            target=hosted_model,
+            label=hosted_model.public_name,
+            before={name: before[name] for name in after},
+            after=after,
+        )
 
 
-def set_deployment_enabled(*, deployment: Deployment, is_enabled: bool) -> None:
+@transaction.atomic
+def set_deployment_enabled(*, deployment: Deployment, is_enabled: bool, by: User | None) -> None:
     """Send calls for this model to this backend again, or no longer. What staff decide here outlives discovery."""
     deployment.is_enabled, deployment.vanished_at = is_enabled, None
     deployment.save(update_fields=["is_enabled", "vanished_at"])
+    action = "deployment.enabled" if is_enabled else "deployment.disabled"
+    record(action, by=by, target=deployment, label=deployment.backend_name)
 
 
 @transaction.atomic

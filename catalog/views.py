@@ -54,7 +54,7 @@ def connect(request: AuthedRequest) -> HttpResponse:
                     url=answers["base_url"], credential=answers["credential"], kind=answers["kind"]
                 )
             else:
-                connected = services.connect_backend(**answers)
+                connected = services.connect_backend(**answers, by=request.user)
                 return _show_connected(request, connected)
         except DiscoveryError as error:
             form.refuse(error)
@@ -83,6 +83,7 @@ def backend_page(request: AuthedRequest, name: str) -> HttpResponse:
                     base_url=answers["base_url"],
                     credential=form.new_credential(),
                     kind=answers["kind"],
+                    by=request.user,
                 )
                 return _show_connected(request, connected)
         except DiscoveryError as error:
@@ -113,7 +114,7 @@ def rediscover(request: AuthedRequest, name: str) -> HttpResponse:
 @require_POST
 def set_enabled(request: AuthedRequest, name: str) -> HttpResponse:
     backend = get_object_or_404(Backend, name=name)
-    services.set_backend_enabled(backend=backend, is_enabled=request.POST.get("enabled") == "yes")
+    services.set_backend_enabled(backend=backend, is_enabled=request.POST.get("enabled") == "yes", by=request.user)
     return redirect("catalog:backend", name)
 
 
@@ -123,7 +124,9 @@ def set_deployment_enabled(request: AuthedRequest, name: str) -> HttpResponse:
     deployment = get_object_or_404(
         Deployment, backend__name=name, backend_name=request.POST.get("backend_name", "").replace("\0", "")
     )
-    services.set_deployment_enabled(deployment=deployment, is_enabled=request.POST.get("enabled") == "yes")
+    services.set_deployment_enabled(
+        deployment=deployment, is_enabled=request.POST.get("enabled") == "yes", by=request.user
+    )
     return redirect("catalog:backend", name)
 
 
@@ -131,7 +134,7 @@ def set_deployment_enabled(request: AuthedRequest, name: str) -> HttpResponse:
 @require_POST
 def remove(request: AuthedRequest, name: str) -> HttpResponse:
     backend = get_object_or_404(Backend, name=name, is_embedded=False)
-    services.remove_backend(backend=backend)
+    services.remove_backend(backend=backend, by=request.user)
     messages.success(request, _("The backend %(name)s is removed.") % {"name": name})
     return redirect("catalog:backends")
 
@@ -143,7 +146,7 @@ def edit_model(request: AuthedRequest, name: str) -> HttpResponse:
     model = get_object_or_404(HostedModel.objects.prefetch_related("deployments__backend"), public_name=name)
     form = ModelForm(request.POST or None, initial=ModelForm.initial_for(model))
     if request.method == "POST" and form.is_valid():
-        services.edit_model(hosted_model=model, **form.changes(model))
+        services.edit_model(hosted_model=model, by=request.user, **form.changes(model))
         messages.success(request, _("Saved. Calls follow within seconds."))
         return redirect("catalog:edit_model", name)
     is_offered = HostedModel.objects.offered().filter(pk=model.pk).exists()

@@ -7,10 +7,13 @@ class CommunityConfig(AppConfig):
     verbose_name = _("Community")
 
     def ready(self) -> None:
+        from accounts.auditing import actions
         from community.access import readable_posts
+        from community.actions import ACTIONS
         from community.kinds import KINDS
         from notifications import registry
 
+        actions.register(ACTIONS)
         for kind in KINDS:
             registry.register(kind)
         registry.register_reader("post_", readable_posts)

@@ -6,6 +6,7 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from accounts.audit import person_token, record
 from accounts.models import User
 from accounts.services import readmit_user, suspend_user
 from community.errors import RefusedError
@@ -89,7 +90,7 @@ def suspend(*, person: User, by: User, reason: str, post: Post | None = None) ->
     if person.is_suspended:
         raise RefusedError(_("%(name)s is suspended already.") % {"name": person.display_name})
     act = _record(ActKind.SUSPEND, by=by, post=post, person=person, reason=reason)
-    suspend_user(user=person)
+    suspend_user(user=person, by=by)
     _tell_person(person, "community.suspended", reason)
     return act
 
@@ -100,7 +101,7 @@ def readmit(*, person: User, by: User, reason: str = "") -> ModerationAct:
     if not person.is_suspended:
         raise RefusedError(_("%(name)s is not suspended.") % {"name": person.display_name})
     act = _record(ActKind.READMIT, by=by, person=person, reason=reason)
-    readmit_user(user=person)
+    readmit_user(user=person, by=by)
     _tell_person(person, "community.readmitted", reason)
     return act
 
@@ -130,10 +131,10 @@ def _undo_on_person(act: ModerationAct, kind: ActKind, by: User) -> ModerationAc
         raise RefusedError(_stale())
     reversal = _record(_OPPOSITE[kind], by=by, post=act.post, person=person, reverses=act)
     if kind == ActKind.SUSPEND:
-        readmit_user(user=person)
+        readmit_user(user=person, by=by)
         _tell_person(person, "community.readmitted", "")
     else:
-        suspend_user(user=person)
+        suspend_user(user=person, by=by)
         _tell_person(person, "community.suspended", "")
     return reversal
 
@@ -182,6 +183,16 @@ def _still_holds(post: Post, act: ModerationAct, kind: ActKind) -> bool:
     }[kind]
 
 
+RECORDED_AS = {
+    ActKind.HIDE: "post.hidden",
+    ActKind.RESTORE: "post.restored",
+    ActKind.LOCK: "post.locked",
+    ActKind.UNLOCK: "post.unlocked",
+    ActKind.DISMISS: "post.flags_dismissed",
+}
+"""What the audit log calls acts on posts. Those on people are recorded with what they do to the person."""
+
+
 def _stale() -> str:
     return _("Something else has changed this since, so it cannot be undone in one step.")
 
@@ -205,6 +216,8 @@ def _record(
     reason: str = "",
     reverses: ModerationAct | None = None,
 ) -> ModerationAct:
+    if post is not None and kind in RECORDED_AS:
+        record(RECORDED_AS[kind], by=by, target=post, after={"author": person_token(post.author)})
     return ModerationAct.objects.create(
         kind=kind,
         by=by,

@@ -71,7 +71,7 @@ def test_a_model_that_vanished_comes_back(serve: Serve) -> None:
 
 def test_what_staff_turned_off_stays_off(serve: Serve) -> None:
     backend = connect_backend(name="gpu-1", base_url=serve(openai("a")).url).backend
-    set_deployment_enabled(deployment=Deployment.objects.get(), is_enabled=False)
+    set_deployment_enabled(deployment=Deployment.objects.get(), is_enabled=False, by=None)
     rediscover_backend(backend=backend)
     assert not HostedModel.objects.offered().exists()
 
@@ -89,6 +89,7 @@ def test_a_context_window_follows_the_servers(serve: Serve) -> None:
 def test_what_staff_wrote_about_a_model_stays(serve: Serve) -> None:
     backend = connect_backend(name="gpu-1", base_url=serve(vllm("a")).url).backend
     edit_model(
+        by=None,
         hosted_model=HostedModel.objects.get(),
         description="Ours.",
         input_price_nano=1,
@@ -140,7 +141,7 @@ def test_names_of_our_own(name: str) -> None:
 def test_removing_takes_the_models_that_ran_nowhere_else(serve: Serve) -> None:
     first = connect_backend(name="gpu-1", base_url=serve(openai("a", "b")).url).backend
     connect_backend(name="gpu-2", base_url=serve(openai("a")).url)
-    remove_backend(backend=first)
+    remove_backend(backend=first, by=None)
     assert HostedModel.objects.get().public_name == "a"
 
 
