@@ -5,6 +5,7 @@ from django.utils.translation import get_language_info
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.names import objections
 
 # Each in its own words, as in the menu: whoever looks for theirs may read no other.
 OWN_NAMES = [(code, get_language_info(code)["name_local"]) for code, _name in settings.LANGUAGES]
@@ -19,6 +20,12 @@ class ProfileForm(forms.ModelForm[User]):
         labels = {"name": _("Name")}
         widgets = {"language": forms.Select(choices=OWN_NAMES)}
         help_texts = {"name": _("Shown beside what you write. Your e-mail address is never shown.")}
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if reasons := objections(self.instance, name):
+            raise forms.ValidationError(reasons)
+        return name
 
 
 class OperatorForm(forms.Form):

@@ -9,8 +9,17 @@ class ApiKeysConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import post_delete
 
+        from accounts import names
+        from accounts.auditing import actions
+        from apikeys.kinds import ACTIONS, KINDS
+        from apikeys.leaks import live_keys_in, refusal
         from apikeys.models import KeySecret
         from apikeys.services import announce_deleted
+        from notifications import registry
 
         # In the admin, or with its project: a deleted key ends at once, as a revoked one does.
         post_delete.connect(announce_deleted, sender=KeySecret, dispatch_uid="apikeys.announce_deleted")
+        actions.register(ACTIONS)
+        for kind in KINDS:
+            registry.register(kind)
+        names.register_check(lambda user, name: refusal(user, keys) if (keys := live_keys_in(name)) else "")

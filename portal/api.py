@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from accounts.auditing.api import EventsFileView, EventsView
 from apikeys.api import inner_places as inner_places_of_keys
 from apikeys.api import places as places_of_keys
+from apikeys.leak_api import LeaksView
 from catalog.api import ModelsView
 from common.api import PROBLEM_TYPE
 from playground.api import RunStopView, RunsView, RunView
@@ -48,6 +49,7 @@ WEBHOOK = f"{WEBHOOKS}/<str:endpoint_id>"
 places = [
     path("audit/events/", EventsView.as_view(), name="api-audit-events"),
     *places_of_keys,
+    path("leaks/", LeaksView.as_view(), name="api-leaks"),
     path("models/", ModelsView.as_view(), name="api-models"),
     path("runs/", RunsView.as_view(), name="api-runs"),
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),

@@ -23,6 +23,7 @@ urlpatterns = [
     path("theme/", views.set_theme, name="set_theme"),
     path("api/", include("portal.api")),
     path("organizations/<str:organization_id>/webhooks/", include("webhooks.urls")),
+    path("keys/", include("apikeys.leak_urls")),
     path("keys/", include("apikeys.urls")),
     path("", include("catalog.urls")),
     path("usage/", include("usage.urls")),

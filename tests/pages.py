@@ -68,6 +68,8 @@ PAGES = [
     Page("apikeys:new_management", "/keys/management/new/", Who.MEMBER),
     Page("apikeys:detail", "/keys/{key}/", Who.MEMBER),
     Page("apikeys:edit", "/keys/{key}/edit/", Who.MEMBER),
+    Page("leaks:found", "/keys/found/"),
+    Page("leaks:scanning", "/keys/scanning/"),
     Page("audit:organization", "/organizations/{organization}/audit/", Who.MEMBER),
     Page("audit:everything", "/audit/", Who.STAFF),
     Page("catalog:models", "/models/"),
@@ -116,12 +118,12 @@ ACTIONS = {
 
 PARTS = {
     "api-audit-events", "api-audit-events-file", "api-key", "api-key-disable", "api-key-enable", "api-key-revoke",
-    "api-key-rotate", "api-key-secret-retire", "api-keys", "api-keys-health", "api-keys-policy", "api-models",
-    "api-root", "api-run", "api-run-stop", "api-runs", "api-schema", "api-usage-calls", "api-usage-summary",
-    "api-webhook", "api-webhook-deliveries", "api-webhook-enabled", "api-webhook-resend", "api-webhook-secret",
-    "api-webhook-test", "api-webhooks", "audit:everything_file", "audit:organization_file", "docs_site:twin",
-    "forum:feed", "forum:question_by_id", "llms", "playground:code", "playground:result", "playground:ticket",
-    "usage:export", "usage:live",
+    "api-key-rotate", "api-key-secret-retire", "api-keys", "api-keys-health", "api-keys-policy", "api-leaks",
+    "api-models", "api-root", "api-run", "api-run-stop", "api-runs", "api-schema", "api-usage-calls",
+    "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled", "api-webhook-resend",
+    "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file", "audit:organization_file",
+    "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:rules", "llms", "playground:code",
+    "playground:result", "playground:ticket", "usage:export", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 

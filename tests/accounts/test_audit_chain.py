@@ -55,6 +55,12 @@ def partition(table: str = "accounts_auditevent") -> str:
     return f"{table}_{timezone.now():%Y_%m}"
 
 
+@pytest.fixture(autouse=True)
+def empty(db: None) -> None:
+    """Tests of other parts that commit may have left something."""
+    run("TRUNCATE accounts_auditevent, accounts_auditseal")
+
+
 @pytest.fixture
 def events(ada: User, project: Project) -> list[AuditEvent]:
     for number in range(5):

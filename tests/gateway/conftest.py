@@ -18,7 +18,7 @@ import uvicorn
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
-from accounts.models import AuditEvent, AuditOrigin, Organization, Project, User
+from accounts.models import AuditEvent, AuditOrigin, AuditSeal, Organization, Project, User
 from accounts.services import open_workspace
 from apikeys.services import mint_key
 from apikeys.terms import Terms
@@ -87,7 +87,8 @@ def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: D
             table.objects.all().delete()
         with connection.cursor() as cursor:
             # Its rows are not for deleting one by one.
-            cursor.execute(f"TRUNCATE {AuditEvent._meta.db_table}, {AuditOrigin._meta.db_table}")
+            tables = (model._meta.db_table for model in (AuditEvent, AuditSeal, AuditOrigin))
+            cursor.execute(f"TRUNCATE {', '.join(tables)}")
 
 
 def _host(name: str, backend: Backend, *, backend_name: str = "", **fields: Any) -> HostedModel:

@@ -1,0 +1,37 @@
+"""The notifications that keys send, and what acts on keys are called in the audit log."""
+
+from django.utils.translation import gettext_lazy as _
+
+from accounts.auditing.actions import Words
+from notifications.registry import Kind
+
+REVOKED = "apikeys.leaked_and_revoked"
+FLAGGED = "apikeys.leaked"
+
+KINDS = [
+    Kind(
+        name=REVOKED,
+        group="apikeys.leaked",
+        one=_("Your API key “%(title)s” was found where it should not be, and is revoked"),
+        many=_("Your API key “%(title)s” was found where it should not be, %(count)s times"),
+    ),
+    Kind(
+        name=FLAGGED,
+        group="apikeys.leaked",
+        one=_("Your API key “%(title)s” was found where it should not be, and still works: rotate or revoke it"),
+        many=_("Your API key “%(title)s” was found where it should not be, %(count)s times"),
+    ),
+]
+
+ACTIONS: dict[str, Words] = {
+    "key.created": _("created the key %(target)s"),
+    "key.changed": _("changed the key %(target)s"),
+    "key.rotated": _("rotated the key %(target)s"),
+    "key.secret_retired": _("retired an old secret of the key %(target)s"),
+    "key.disabled": _("disabled the key %(target)s"),
+    "key.enabled": _("enabled the key %(target)s"),
+    "key.leaked": _("reported the key %(target)s as leaked"),
+    "key.revoked": _("revoked the key %(target)s"),
+    "key_policy.changed": _("changed the policy for keys of %(target)s"),
+    "service_account.created": _("created the service account %(target)s"),
+}

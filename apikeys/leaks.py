@@ -1,0 +1,123 @@
+"""Keys that are where they should not be: found by somebody, or about to be published."""
+
+from collections.abc import Iterable
+
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.access import rights_in
+from accounts.audit import record
+from accounts.models import Membership, User
+from accounts.roles import Right, Role
+from apikeys.access import may_change
+from apikeys.kinds import FLAGGED, REVOKED
+from apikeys.models import ApiKey, KeyPolicy, KeySecret
+from apikeys.services import revoke_key
+from apikeys.signals import key_leaked
+from apikeys.verification import digests_of, find_keys
+from notifications.services import notify
+
+MOST_KEYS = 20
+MOST_PLACE_CHARACTERS = 300
+
+
+def live_keys_in(text: str) -> list[ApiKey]:
+    """The keys whose secrets stand in `text` and could still open something; junk is told apart without a look-up.
+
+    A disabled or an expired key counts: it can be brought back.
+    """
+    digests = [digest for secret in dict.fromkeys(find_keys(text)) for digest in digests_of(secret)]
+    if not digests:
+        return []
+    secrets = KeySecret.objects.valid().filter(digest__in=digests, key__revoked_at=None)
+    keys = ApiKey.objects.filter(pk__in=secrets.values("key"))
+    return list(keys.select_related("project__organization", "owner", "created_by").order_by("pk"))
+
+
+@transaction.atomic
+def report_leak(*, text: str, found_at: str = "", by: User | None = None) -> None:
+    """Revoke or flag the keys in `text`, as the policy of their organization says, and tell those they belong to.
+
+    Nothing is returned: whoever reports a key learns nothing of it. `found_at` is where it was found, in their words.
+    """
+    place = without_keys(found_at).strip()[:MOST_PLACE_CHARACTERS]
+    for key in live_keys_in(text)[:MOST_KEYS]:
+        _act_on(key, place=place, by=by)
+
+
+def _act_on(key: ApiKey, *, place: str, by: User | None) -> None:
+    key = ApiKey.objects.select_for_update(of=("self",)).select_related("project__organization").get(pk=key.pk)
+    if key.is_revoked:
+        return
+    key.leaked_at = timezone.now()
+    key.save(update_fields=["leaked_at"])
+    is_ended = revokes_leaked(key)
+    record(
+        "key.leaked",
+        by=by,
+        target=key,
+        organization=key.organization,
+        label=key.name,
+        after={"found_at": place, "revoked": is_ended},
+    )
+    key_leaked.send(sender=ApiKey, key=key, by=by)
+    if is_ended:
+        revoke_key(key=key, by=None)
+    for person in concerned_with(key):
+        notify(
+            recipient=person,
+            kind=REVOKED if is_ended else FLAGGED,
+            object_id=key.public_id,
+            title=key.name,
+            detail=place,
+            url=reverse("apikeys:list"),
+        )
+
+
+def revokes_leaked(key: ApiKey) -> bool:
+    """Whether the key ends at once when it is found. A person's own does."""
+    return key.organization is None or KeyPolicy.objects.of(key.organization).revokes_leaked
+
+
+def concerned_with(key: ApiKey) -> list[User]:
+    """Who is told: owners and admins of the organization, and whose key it is."""
+    people = {key.owner, key.created_by}
+    if key.organization is not None:
+        places = Membership.objects.filter(organization=key.organization, role__in=[Role.OWNER, Role.ADMIN])
+        people |= {place.user for place in places.select_related("user")}
+    return sorted((person for person in people if person is not None), key=lambda person: person.pk)
+
+
+def without_keys(text: str) -> str:
+    """`text` with every key of ours taken out."""
+    for secret in find_keys(text):
+        text = text.replace(secret, "…")
+    return text
+
+
+def revocable(user: User, keys: Iterable[ApiKey]) -> list[ApiKey]:
+    """Those of the keys that the user may revoke."""
+    return [key for key in keys if may_change(user, key, rights_in(user, key.project) if key.project else frozenset())]
+
+
+def is_seen_by(user: User, key: ApiKey) -> bool:
+    if key.project is None:
+        return key.owner_id == user.pk
+    rights = rights_in(user, key.project)
+    return Right.SEE_KEYS in rights or (Right.SEE in rights and key.created_by_id == user.pk)
+
+
+def refusal(user: User, keys: list[ApiKey]) -> str:
+    """Why text that shows these live keys is not published. Whose they are is said only to who may know."""
+    if not revocable(user, keys):
+        return _(
+            "This text contains an API key that works. Take it out first. If the key is not yours, report it under "
+            "“I found a key”: its owner is told."
+        )
+    names = ", ".join(f"“{key.name}” ({key.hint})" for key in keys if is_seen_by(user, key))
+    return _(
+        "This text contains an API key that works: %(keys)s. Take it out, or revoke the key first. If you showed it "
+        "anywhere else, revoke it."
+    ) % {"keys": names}

@@ -1,0 +1,169 @@
+"""Keys found where they should not be, and what becomes of them."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from django.conf import LazySettings
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts.audit import person_token
+from accounts.models import AuditEvent, AuditOrigin, Membership, Project, User
+from accounts.roles import Role
+from apikeys.leak_views import REPORTS_PER_PERIOD
+from apikeys.leaks import live_keys_in, report_leak
+from apikeys.models import ApiKey, KeyPolicy
+from apikeys.services import disable_key, mint_key, mint_management_key, revoke_key
+from apikeys.signals import key_leaked
+from apikeys.verification import new_secret
+from notifications.models import Notification
+
+pytestmark = pytest.mark.django_db
+
+PAGE, API = "/keys/found/", "/api/leaks/"
+
+
+@pytest.fixture
+def minted(ben: User, project: Project) -> tuple[ApiKey, str]:
+    """A key of Ben's in Ada's project."""
+    return mint_key(project=project, name="laptop", by=ben)
+
+
+@pytest.fixture
+def announced() -> Iterator[list[ApiKey]]:
+    heard: list[ApiKey] = []
+
+    def hear(sender: object, key: ApiKey, by: User | None, **said: object) -> None:
+        heard.append(key)
+
+    key_leaked.connect(hear)
+    yield heard
+    key_leaked.disconnect(hear)
+
+
+def told() -> set[tuple[str, str]]:
+    return set(Notification.objects.values_list("recipient__name", "kind"))
+
+
+def test_it_works(client: Client, minted: tuple[ApiKey, str], announced: list[ApiKey]) -> None:
+    key, secret = minted
+    response = client.post(PAGE, {"text": f"API_KEY={secret}", "found_at": "a public repository"}, follow=True)
+    assert "Thank you" in response.content.decode()
+    assert secret not in response.content.decode()
+    key.refresh_from_db()
+    assert key.is_revoked
+    assert key.leaked_at is not None
+    assert told() == {("Ada", "apikeys.leaked_and_revoked"), ("Ben", "apikeys.leaked_and_revoked")}
+    assert Notification.objects.filter(mail_due_at=None).count() == 0
+    event = AuditEvent.objects.get(action="key.leaked")
+    assert event.after == {"found_at": "a public repository", "revoked": True}
+    assert (event.actor, event.organization_id) == ("", key.project.organization.public_id if key.project else "")
+    assert AuditEvent.objects.filter(action="key.revoked", actor="").exists()
+    assert announced == [key]
+
+
+def test_who_only_tells_us_leaves_no_address(client: Client, minted: tuple[ApiKey, str]) -> None:
+    AuditOrigin.objects.all().delete()
+    client.post(PAGE, {"text": minted[1]}, headers={"user-agent": "finder"})
+    assert not AuditOrigin.objects.exists()
+
+
+def test_by_policy_it_is_flagged_only(client: Client, minted: tuple[ApiKey, str], project: Project) -> None:
+    KeyPolicy.objects.create(organization=project.organization, revokes_leaked=False)
+    client.post(PAGE, {"text": minted[1]})
+    key = ApiKey.objects.get()
+    assert not key.is_revoked
+    assert key.leaked_at is not None
+    assert told() == {("Ada", "apikeys.leaked"), ("Ben", "apikeys.leaked")}
+
+
+def test_a_management_key_ends_and_its_owner_is_told(client: Client, cyd: User) -> None:
+    _key, secret = mint_management_key(owner=cyd, name="scripts")
+    client.post(PAGE, {"text": secret})
+    assert ApiKey.objects.get().is_revoked
+    assert told() == {("Cyd", "apikeys.leaked_and_revoked")}
+
+
+def test_every_kind_of_answer_is_the_same(
+    client: Client, minted: tuple[ApiKey, str], project: Project, ada: User
+) -> None:
+    gone, gone_secret = mint_key(project=project, name="old", by=ada)
+    revoke_key(key=gone, by=ada)
+    answers = set()
+    for secret in (minted[1], gone_secret, new_secret()):
+        page = client.post(PAGE, {"text": secret})
+        api = client.post(API, {"key": secret}, content_type="application/json")
+        answers.add((page.status_code, page.headers["Location"], api.status_code, api.content))
+    assert len(answers) == 1
+    assert AuditEvent.objects.filter(action="key.leaked").count() == 1
+
+
+def test_junk_is_refused_without_a_look_up(client: Client, minted: tuple[ApiKey, str]) -> None:
+    broken = minted[1][:-1] + ("a" if minted[1][-1] != "a" else "b")
+    with CaptureQueriesContext(connection) as queries:
+        page = client.post(PAGE, {"text": broken})
+        api = client.post(API, {"key": broken}, content_type="application/json")
+    assert (page.status_code, api.status_code) == (400, 400)
+    assert len(queries) == 0
+    assert not ApiKey.objects.get().is_revoked
+
+
+def test_the_api_takes_no_cookie_and_no_account(minted: tuple[ApiKey, str], ada_client: Client) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = ada_client.cookies
+    body = json.dumps({"key": minted[1], "found_at": "https://example.org/leak"})
+    assert strict.post(API, body, content_type="application/json").status_code == 202
+    event = AuditEvent.objects.get(action="key.leaked")
+    assert (event.actor, event.after["found_at"]) == ("", "https://example.org/leak")
+
+
+def test_a_report_of_someone_signed_in_is_theirs(cyd: User, cyd_client: Client, minted: tuple[ApiKey, str]) -> None:
+    cyd_client.post(PAGE, {"text": minted[1]})
+    assert AuditEvent.objects.get(action="key.leaked").actor == person_token(cyd)
+
+
+def test_one_address_reports_only_so_often(client: Client, minted: tuple[ApiKey, str]) -> None:
+    for _time in range(REPORTS_PER_PERIOD):
+        assert client.post(PAGE, {"text": new_secret()}).status_code == 302
+    page = client.post(PAGE, {"text": minted[1]})
+    assert page.status_code == 429
+    assert "Too many reports" in page.content.decode()
+    answer = client.post(API, {"key": minted[1]}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (429, "throttled")
+    assert not ApiKey.objects.get().is_revoked
+    assert client.get(PAGE).status_code == 200
+
+
+def test_where_it_was_found_never_holds_the_key(minted: tuple[ApiKey, str]) -> None:
+    _key, secret = minted
+    report_leak(text=secret, found_at=f"https://example.org/?key={secret}")
+    assert AuditEvent.objects.get(action="key.leaked").after["found_at"] == "https://example.org/?key=…"
+
+
+def test_it_is_acted_on_once(minted: tuple[ApiKey, str]) -> None:
+    for _time in range(2):
+        report_leak(text=f"{minted[1]} {minted[1]}")
+    assert AuditEvent.objects.filter(action="key.leaked").count() == 1
+
+
+def test_a_disabled_key_is_still_worth_ending(minted: tuple[ApiKey, str], ada: User) -> None:
+    disable_key(key=minted[0], by=ada)
+    assert live_keys_in(minted[1]) == [minted[0]]
+
+
+def test_members_who_do_not_manage_it_are_not_told(minted: tuple[ApiKey, str], project: Project, cyd: User) -> None:
+    Membership.objects.create(organization=project.organization, user=cyd, role=Role.MEMBER)
+    report_leak(text=minted[1])
+    assert {name for name, _kind in told()} == {"Ada", "Ben"}
+
+
+def test_a_name_is_not_a_key(settings: LazySettings, ada: User, ada_client: Client, project: Project) -> None:
+    _key, secret = mint_key(project=project, name="laptop", by=ada)
+    page = ada_client.post("/settings/", {"name": secret, "language": "en"})
+    assert page.status_code == 400
+    assert "contains an API key that works" in page.content.decode()
+    assert "“laptop”" in page.content.decode()
+    ada.refresh_from_db()
+    assert ada.name == "Ada"
