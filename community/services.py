@@ -8,10 +8,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from apikeys.verification import find_keys
+from apikeys.leaks import live_keys_in, refusal, revocable
 from common import markdown
 from community import pace
-from community.errors import RefusedError
+from community.errors import KeyShownError, RefusedError
 from community.models import Flag, FlagReason, Post, PostKind, PostRevision, PostState, Vote
 from community.signals import post_state_changed, posts_rendered
 
@@ -25,12 +25,13 @@ def language_of(text: str) -> str:
     return "zh-hans" if letters and len(_HAN.findall(text)) / letters > 0.15 else "en"
 
 
-def check_no_key(text: str) -> None:
-    """Raises RefusedError when the text shows an API key of this portal."""
-    if find_keys(text):
-        raise RefusedError(
-            _("This text contains an API key. Take it out before posting; if you showed the key elsewhere, revoke it.")
-        )
+def check_no_key(text: str, author: User) -> None:
+    """Raises KeyShownError when the text shows an API key of this portal that works.
+
+    One that was revoked opens nothing and never will, so text that shows it does no harm.
+    """
+    if keys := live_keys_in(text):
+        raise KeyShownError(refusal(author, keys), revocable=revocable(author, keys))
 
 
 @transaction.atomic
@@ -54,7 +55,7 @@ def create_post(
         raise RefusedError(_("This thread is locked: nothing can be added to it."))
     if not is_sample:
         pace.check_post(author, kind)
-    check_no_key(f"{title}\n{source}")
+    check_no_key(f"{title}\n{tags}\n{source}", author)
     earlier = Post.objects.filter(author=author, submission=submission).first() if submission else None
     if earlier is not None:
         if earlier.source == source:
@@ -126,7 +127,7 @@ def edit_post(
     if (last.source, last.title, last.tags) == (source, title, tags):
         return False
     pace.check_edit(by)
-    check_no_key(f"{title}\n{source}\n{summary}")
+    check_no_key(f"{title}\n{tags}\n{source}\n{summary}", by)
     post.source, post.html, post.renderer_version = source, markdown.render(source), markdown.RENDERER_VERSION
     post.language = language_of(f"{title}\n{source}")
     post.edited_at, post.revision = timezone.now(), post.revision + 1

@@ -2,13 +2,16 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from apikeys.models import ApiKey
 from common.markdown import MAX_CHARACTERS
+from community.errors import KeyShownError, RefusedError
 from community.services import language_of
 from forum.services import MAX_TAGS
 
@@ -43,7 +46,19 @@ class TagsField(forms.CharField):
         return names
 
 
-class SubmissionMixin(forms.Form):
+class WritingForm(forms.Form):
+    """A form whose text is published."""
+
+    shown_keys: Sequence[ApiKey] = ()
+    """Keys in the text that its author may revoke, once it was refused for them."""
+
+    def refuse(self, error: RefusedError) -> None:
+        self.add_error(None, str(error))
+        if isinstance(error, KeyShownError):
+            self.shown_keys = error.revocable
+
+
+class SubmissionMixin(WritingForm):
     submission = forms.CharField(widget=forms.HiddenInput, required=False, max_length=40)
 
 
@@ -99,7 +114,7 @@ class CommentForm(SubmissionMixin):
         return _check_length(self.cleaned_data["text"], latin=5, chinese=2)
 
 
-class EditMixin(forms.Form):
+class EditMixin(WritingForm):
     summary = forms.CharField(
         label=_("What you changed"), max_length=120, required=False, help_text=_("Shown in the history.")
     )

@@ -16,6 +16,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import AuthedRequest
 from accounts.models import User
+from apikeys.access import key_for
+from apikeys.services import revoke_key
 from common import markdown
 from common.forms import new_submission
 from common.paging import Page, keyset_page
@@ -115,13 +117,27 @@ def tags(request: HttpRequest) -> HttpResponse:
     return render(request, "forum/tags.html", {"tags": found.order_by("-question_count", "name")[:200], "query": query})
 
 
+def _revokes_key(request: HttpRequest, user: User) -> bool:
+    """Whether the button pressed was not that of the form but one that revokes a key its text shows; that is done."""
+    key_id = request.POST.get("revoke_key", "").replace("\0", "")
+    if not key_id:
+        return False
+    key = key_for(user, key_id, to_change=True)
+    revoke_key(key=key, by=user)
+    messages.success(
+        request,
+        _("Key “%(name)s” is revoked. Nothing is posted yet: look at your text once more.") % {"name": key.name},
+    )
+    return True
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def ask(request: AuthedRequest) -> HttpResponse:
     """The form may come filled in by its address: pages of the portal link here with what they know."""
     filled = {name: request.GET.get(name, "") for name in ("title", "text", "tags")}
     form = QuestionForm(request.POST or None, initial=filled | {"submission": new_submission()})
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and not _revokes_key(request, request.user) and form.is_valid():
         try:
             question = services.ask(
                 author=request.user,
@@ -131,7 +147,7 @@ def ask(request: AuthedRequest) -> HttpResponse:
                 submission=form.cleaned_data["submission"],
             )
         except RefusedError as error:
-            form.add_error(None, str(error))
+            form.refuse(error)
         else:
             return redirect(question.get_absolute_url())
     return render(request, "forum/ask.html", {"form": form})
@@ -148,7 +164,7 @@ def question(request: HttpRequest, question_id: str, slug: str = "") -> HttpResp
     if request.method == "POST":
         if not isinstance(user, User):
             return redirect_to_login(asked.get_absolute_url())
-        if form.is_valid():
+        if not _revokes_key(request, user) and form.is_valid():
             try:
                 given = services.answer(
                     question=asked,
@@ -157,7 +173,7 @@ def question(request: HttpRequest, question_id: str, slug: str = "") -> HttpResp
                     submission=form.cleaned_data["submission"],
                 )
             except RefusedError as error:
-                form.add_error(None, str(error))
+                form.refuse(error)
             else:
                 return redirect(f"{asked.get_absolute_url()}#{given.public_id}")
     elif isinstance(user, User):
@@ -186,7 +202,7 @@ def _thread(request: HttpRequest, asked: Question, form: AnswerForm) -> HttpResp
 def comment(request: AuthedRequest, post_id: str) -> HttpResponse:
     member = member_for(request.user, post_id)
     form = CommentForm(request.POST or None, initial={"submission": new_submission()})
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and not _revokes_key(request, request.user) and form.is_valid():
         try:
             made = services.comment(
                 question=member.question,
@@ -196,7 +212,7 @@ def comment(request: AuthedRequest, post_id: str) -> HttpResponse:
                 submission=form.cleaned_data["submission"],
             )
         except RefusedError as error:
-            form.add_error(None, str(error))
+            form.refuse(error)
         else:
             return redirect(f"{member.question.get_absolute_url()}#{made.public_id}")
     return render(request, "forum/comment.html", {"form": form, "member": member})
@@ -227,7 +243,7 @@ def edit(request: AuthedRequest, post_id: str) -> HttpResponse:
     if post.kind == PostKind.QUESTION:
         initial |= {"title": asked.title, "tags": " ".join(tag.name for tag in asked.tags.all())}
     form = EDIT_FORMS[PostKind(post.kind)](request.POST or None, initial=initial)
-    if request.method == "POST" and form.is_valid():
+    if request.method == "POST" and not _revokes_key(request, request.user) and form.is_valid():
         try:
             services.edit(
                 post=post,
@@ -239,7 +255,7 @@ def edit(request: AuthedRequest, post_id: str) -> HttpResponse:
                 summary=form.cleaned_data["summary"],
             )
         except RefusedError as error:
-            form.add_error(None, str(error))
+            form.refuse(error)
         else:
             return redirect(place_of(post).url)
     return render(request, "forum/edit.html", {"form": form, "post": post, "question": asked})

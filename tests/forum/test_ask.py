@@ -8,7 +8,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import Project, User
+from apikeys.services import mint_key
 from apikeys.verification import new_secret
 from community import moderation
 from community.errors import RefusedError
@@ -78,11 +79,67 @@ def test_going_back_and_writing_something_else_asks_again(ada_client: Client) ->
     assert Question.objects.count() == 2
 
 
-def test_a_key_of_ours_is_not_published(ada_client: Client) -> None:
-    key = new_secret()
-    page = ada_client.post("/forum/ask/", ASKED | {"text": f"{TEXT}\n\n    api_key={key}"}).content.decode()
-    assert "contains an API key" in page
+def with_key(secret: str, **more: str) -> dict[str, str]:
+    return ASKED | {"text": f"{TEXT}\n\n    api_key={secret}", **more}
+
+
+def test_a_key_that_works_is_not_published(ada: User, ada_client: Client, project: Project) -> None:
+    key, secret = mint_key(project=project, name="laptop", by=ada)
+    page = ada_client.post("/forum/ask/", with_key(secret)).content.decode()
+    assert "contains an API key that works: “laptop”" in page
+    assert f'value="{key.public_id}"' in page
     assert not Post.objects.exists()
+
+
+def test_it_is_revoked_right_there_and_the_draft_stays(ada: User, ada_client: Client, project: Project) -> None:
+    key, secret = mint_key(project=project, name="laptop", by=ada)
+    page = ada_client.post("/forum/ask/", with_key(secret, revoke_key=key.public_id)).content.decode()
+    key.refresh_from_db()
+    assert key.is_revoked
+    assert "stops in the middle of a word" in page
+    assert not Post.objects.exists()
+    assert ada_client.post("/forum/ask/", with_key(secret)).status_code == 302
+
+
+def test_whose_key_it_is_is_told_to_nobody_else(ada: User, cyd_client: Client, project: Project) -> None:
+    key, secret = mint_key(project=project, name="laptop", by=ada)
+    page = cyd_client.post("/forum/ask/", with_key(secret)).content.decode()
+    assert "contains an API key that works" in page
+    assert "“laptop”" not in page
+    assert key.public_id not in page
+    assert cyd_client.post("/forum/ask/", with_key(secret, revoke_key=key.public_id)).status_code == 404
+    key.refresh_from_db()
+    assert not key.is_revoked
+
+
+def test_a_key_that_opens_nothing_does_no_harm(ada_client: Client) -> None:
+    assert ada_client.post("/forum/ask/", with_key(new_secret())).status_code == 302
+
+
+@pytest.mark.parametrize("place", ["title", "tags"])
+def test_it_is_found_wherever_it_stands(place: str, ada: User, ada_client: Client, project: Project) -> None:
+    _key, secret = mint_key(project=project, name="laptop", by=ada)
+    page = ada_client.post("/forum/ask/", ASKED | {place: f"What about {secret}"})
+    assert page.status_code == 200
+    assert not Post.objects.exists()
+
+
+def test_everywhere_else_too(ada: User, ada_client: Client, project: Project, cyd: User) -> None:
+    _key, secret = mint_key(project=project, name="laptop", by=ada)
+    mine = services.ask(author=ada, title=ASKED["title"], source=TEXT)
+    theirs = services.ask(author=cyd, title="Another question altogether", source=TEXT)
+    pages = [
+        ada_client.post(theirs.get_absolute_url(), {"text": f"Use mine, it works: {secret}"}),
+        ada_client.post(f"/forum/posts/{theirs.post.public_id}/comment/", {"text": f"Use mine: {secret}"}),
+        ada_client.post(
+            f"/forum/posts/{mine.post.public_id}/edit/",
+            {"title": mine.title, "text": f"{TEXT} {secret}", "base": "1", "summary": ""},
+        ),
+    ]
+    for page in pages:
+        assert "contains an API key that works" in page.content.decode()
+        assert 'name="revoke_key"' in page.content.decode()
+    assert Post.objects.count() == 2
 
 
 def test_a_new_account_asks_only_so_often(ada: User, ada_client: Client) -> None:
