@@ -19,7 +19,7 @@ class AccountsConfig(AppConfig):
 
         from accounts.auditing import actions, receivers
 
-        actions.register(actions.ACTIONS)
+        actions.register(actions.ACTIONS, by_strangers=actions.BY_STRANGERS)
         receivers.connect()
         # From the form and from an identity provider alike.
         user_signed_up.connect(open_workspace_at_sign_up, dispatch_uid="accounts.open_workspace")

@@ -61,7 +61,7 @@ def person_token(user: User) -> str:
 
 
 @transaction.atomic
-def forget_person(*, user: User) -> None:
+def forget_person(user: User) -> None:
     """Take from the log who the user was and where they came from; what was done stays, by "someone who was erased"."""
     for person in AuditPerson.objects.filter(user=user):
         AuditOrigin.objects.filter(person=person.token).delete()

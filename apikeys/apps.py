@@ -19,7 +19,7 @@ class ApiKeysConfig(AppConfig):
 
         # In the admin, or with its project: a deleted key ends at once, as a revoked one does.
         post_delete.connect(announce_deleted, sender=KeySecret, dispatch_uid="apikeys.announce_deleted")
-        actions.register(ACTIONS)
+        actions.register(ACTIONS, by_strangers={"key.leaked"})
         for kind in KINDS:
             registry.register(kind)
         names.register_check(lambda user, name: refusal(user, keys) if (keys := live_keys_in(name)) else "")

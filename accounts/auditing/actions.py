@@ -1,6 +1,6 @@
 """What each action of the audit log is called in words. Higher apps register theirs in `AppConfig.ready()`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -8,11 +8,20 @@ from django.utils.translation import gettext_lazy as _
 Words = str | Promise
 
 _actions: dict[str, Words] = {}
+_by_strangers: set[str] = set()
 
 
-def register(actions: Mapping[str, Words]) -> None:
-    """`actions` says what somebody did, to be read after their name. %(target)s stands for what it was done to."""
+def register(actions: Mapping[str, Words], *, by_strangers: Collection[str] = ()) -> None:
+    """`actions` says what somebody did, to be read after their name. %(target)s stands for what it was done to.
+
+    Those in `by_strangers` can be done without signing in; what else nobody did, the portal did.
+    """
     _actions.update(actions)
+    _by_strangers.update(by_strangers)
+
+
+def is_by_strangers(action: str) -> bool:
+    return action in _by_strangers
 
 
 def registered() -> Mapping[str, Words]:
@@ -55,3 +64,4 @@ ACTIONS: dict[str, Words] = {
     "admin.changed": _("changed %(target)s in the admin"),
     "admin.deleted": _("deleted %(target)s in the admin"),
 }
+BY_STRANGERS = {"user.sign_in_failed", "user.unknown_sign_in_failed"}

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.auditing.actions import in_words
+from accounts.auditing.actions import in_words, is_by_strangers
 from accounts.models import AuditEvent, AuditOrigin, AuditPerson, Organization, User
 
 CHUNK = 1000
@@ -85,6 +85,12 @@ class Entry:
     organization: str
     origin: AuditOrigin | None
     changes: list[Change]
+
+    @property
+    def by(self) -> str:
+        if self.actor:
+            return self.actor.name
+        return _("Somebody not signed in") if is_by_strangers(self.event.action) else _("The portal itself")
 
     @property
     def target_name(self) -> str:

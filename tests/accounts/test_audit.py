@@ -49,7 +49,7 @@ def test_a_person_can_be_forgotten(ada: User, ben: User, project: Project) -> No
     finally:
         current_origin.reset(origin)
     token = person_token(ada)
-    forget_person(user=ada)
+    forget_person(ada)
     assert AuditPerson.objects.get(token=token).user is None
     assert AuditEvent.objects.filter(actor=token).count() == 1
     assert [origin.person for origin in AuditOrigin.objects.all()] == [person_token(ben)]

@@ -96,11 +96,19 @@ def test_who_is_erased_has_no_name(
     ada: User, ben_client: Client, ben: User, organization: Organization, renamed: AuditEvent
 ) -> None:
     organization.memberships.filter(user=ben).update(role="admin")
-    forget_person(user=ada)
+    forget_person(ada)
     body = page(ben_client, organization)
     assert "someone who has been erased" in body
     assert "192.0.2.7" not in body
     assert "Ada" not in body.replace("Ada’s", "")
+
+
+def test_what_nobody_did_the_portal_did_or_a_stranger(sam_client: Client, project: Project) -> None:
+    record("project.ended", by=None, target=project)
+    assert "The portal itself" in sam_client.get("/audit/").content.decode()
+    assert "Somebody not signed in" not in sam_client.get("/audit/").content.decode()
+    Client().post("/accounts/login/", {"login": "nobody@example.com", "password": "wrong"})
+    assert "Somebody not signed in" in sam_client.get("/audit/").content.decode()
 
 
 @pytest.mark.parametrize(
