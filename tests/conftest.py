@@ -15,6 +15,9 @@ from accounts.models import Membership, Organization, Project, User
 from accounts.roles import Role
 from accounts.services import open_workspace
 
+# What a test captures of the logs must not depend on whether an earlier test has used the same logger.
+structlog.configure(cache_logger_on_first_use=False)
+
 # Synchronous Playwright runs an event loop in the thread of the test, where Django would refuse its ORM.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 

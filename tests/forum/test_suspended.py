@@ -24,7 +24,7 @@ def pages(question: Question, answer: Answer) -> dict[str, dict[str, str]]:
 
 
 def test_it_works(ben: User, ben_client: Client, pages: dict[str, dict[str, str]], question: Question) -> None:
-    suspend_user(user=ben)
+    suspend_user(user=ben, by=ben)
     for path in pages:
         page = ben_client.get(path).content.decode()
         assert NOTICE in page, path
@@ -33,7 +33,7 @@ def test_it_works(ben: User, ben_client: Client, pages: dict[str, dict[str, str]
 
 
 def test_what_was_being_written_is_kept(ben: User, ben_client: Client, pages: dict[str, dict[str, str]]) -> None:
-    suspend_user(user=ben)
+    suspend_user(user=ben, by=ben)
     for path, written in pages.items():
         page = ben_client.post(path, written).content.decode()
         assert "Your account is suspended" in page, path
