@@ -10,7 +10,7 @@ from django.db.models import Model, OuterRef, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django_htmx.middleware import HtmxDetails
 
-from accounts.models import Membership, Organization, Project, ProjectMembership, User
+from accounts.models import Membership, Organization, Project, ProjectMembership, ServiceAccount, User
 from accounts.roles import (
     IN_EVERY_PROJECT,
     IN_OPEN_PROJECTS,
@@ -60,12 +60,9 @@ def rights_in_organization(user: User, organization: Organization) -> Rights:
 
 def rights_in(user: User, project: Project) -> Rights:
     """What the user may do in the project; nothing for somebody who has no part in it."""
-    membership = (
-        Membership.objects.filter(organization_id=project.organization_id, user=user)
-        .annotate(project_role=own_role(project))
-        .first()
-    )
-    return _rights(project, membership.role, membership.project_role) if membership else NONE
+    memberships = Membership.objects.filter(organization_id=project.organization_id, user=user)
+    roles = memberships.values_list("role", own_role(project)).first()
+    return _rights(project, *roles) if roles else NONE
 
 
 def rights_in_each(user: User, projects: Sequence[Project]) -> dict[Project, Rights]:
@@ -111,6 +108,46 @@ def project_for(user: User, public_id: str, *, to: Right = Right.SEE) -> Project
     """
     project = Project.objects.select_related("organization").filter(public_id=public_id).first()
     return _permitted(project, rights_in(user, project) if project else NONE, to)
+
+
+def membership_for(user: User, organization_id: str, member_id: str, *, to: Right = Right.SEE_PEOPLE) -> Membership:
+    """The place of the person `member_id` in an organization in which the user has the right `to`; one's own always.
+
+    Raises Http404 for strangers and for who is no member, and PermissionDenied without the right.
+    """
+    is_own = member_id == user.public_id
+    organization = organization_for(user, organization_id, to=Right.SEE if is_own else to)
+    member = (
+        Membership.objects.filter(organization=organization, user__public_id=member_id).select_related("user").first()
+    )
+    if member is None:
+        raise Http404
+    member.organization = organization
+    return member
+
+
+def place_for(user: User, project_id: str, member_id: str, *, to: Right = Right.SEE_PEOPLE) -> ProjectMembership:
+    """The place of the person `member_id` in a project in which the user has the right `to`.
+
+    Raises Http404 for strangers and for who has no place there, and PermissionDenied without the right.
+    """
+    project = project_for(user, project_id, to=to)
+    places = ProjectMembership.objects.filter(project=project, membership__user__public_id=member_id)
+    place = places.select_related("membership__user").first()
+    if place is None:
+        raise Http404
+    place.project = project
+    return place
+
+
+def service_account_for(user: User, public_id: str, *, to: Right = Right.SEE_KEYS) -> ServiceAccount:
+    """A service account of a project in which the user has the right `to`; one that was removed is not found.
+
+    Raises Http404 for strangers, and PermissionDenied without the right.
+    """
+    accounts = ServiceAccount.objects.select_related("project__organization")
+    account = accounts.filter(public_id=public_id, removed_at=None).first()
+    return _permitted(account, rights_in(user, account.project) if account else NONE, to)
 
 
 def require(user: User, project: Project, right: Right) -> Project:

@@ -9,6 +9,7 @@ from django.contrib.auth.base_user import BaseUserManager
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop, override
 from django.utils.translation import gettext_lazy as _
@@ -68,7 +69,10 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractUser):
-    """A person. The e-mail address signs in and is never shown to others; `name` is what others read."""
+    """A person. `name` is what others read.
+
+    The e-mail address signs in; nobody else is shown it but those who manage the people of an organization they joined.
+    """
 
     # Setting them to None is how Django drops inherited fields; its type stubs do not allow for it.
     username = None  # type: ignore[assignment]
@@ -146,6 +150,38 @@ class Organization(models.Model):
         return gettext(PERSONAL) if is_untouched else self.name
 
 
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def for_organizations_page(self, user: User) -> Self:
+        """A person's own places, the personal organization first, each with `member_count`."""
+        counts = Membership.objects.filter(organization=models.OuterRef("organization")).order_by()
+        counted = counts.values("organization").annotate(n=models.Count("pk")).values("n")
+        return (
+            self.filter(user=user)
+            .select_related("organization")
+            .annotate(member_count=models.Subquery(counted))
+            .order_by("-organization__is_personal", "organization__name", "pk")
+        )
+
+    def for_members_page(self, organization: Organization) -> Self:
+        """The members with what their list is sorted by: `sort_name`, `created_at` and `rank` (owners are least)."""
+        ranks = [models.When(role=role, then=models.Value(rank)) for rank, role in enumerate(Role)]
+        return (
+            self.filter(organization=organization)
+            .select_related("user")
+            .annotate(sort_name=Lower("user__name"), rank=models.Case(*ranks, output_field=models.IntegerField()))
+        )
+
+    def matching(self, text: str, *, by_address: bool) -> Self:
+        """Those whose name holds `text`, or whose address does when the reader may see addresses."""
+        if by_address:
+            return self.filter(Q(user__name__icontains=text) | Q(user__email__icontains=text))
+        return self.filter(user__name__icontains=text)
+
+    def outside(self, project: "Project") -> Self:
+        """Members without a place of their own in the project."""
+        return self.exclude(projects__project=project)
+
+
 class Membership(models.Model):
     """A person's place in an organization."""
 
@@ -153,6 +189,8 @@ class Membership(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(_("role"), max_length=10, choices=Role, default=Role.MEMBER)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("membership")
@@ -175,6 +213,11 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             .order_by("-organization__is_personal", "organization__name", "pk")
         )
 
+    def with_role_of(self, user: User) -> Self:
+        """Each project with `role_of_user`: the user's role in its organization."""
+        memberships = Membership.objects.filter(organization=models.OuterRef("organization"), user=user)
+        return self.annotate(role_of_user=models.Subquery(memberships.values("role")[:1]))
+
     def seen_by(self, user: User) -> Self:
         """Projects in which the user has a right, archived ones too."""
         memberships = Membership.objects.filter(organization=models.OuterRef("organization"), user=user)
@@ -184,6 +227,10 @@ class ProjectQuerySet(models.QuerySet["Project"]):
             | Q(models.Exists(memberships.filter(role__in=list(IN_OPEN_PROJECTS))), is_open=True)
             | Q(models.Exists(own))
         )
+
+    def for_projects_page(self, organization: Organization, user: User) -> Self:
+        """The organization's projects that the user sees, archived ones too, with `sort_name` to sort by."""
+        return self.seen_by(user).filter(organization=organization).annotate(sort_name=Lower("name"))
 
 
 class Project(models.Model):
@@ -224,6 +271,22 @@ class Project(models.Model):
         return self.archived_at is None and (self.ends_at is None or self.ends_at > timezone.now())
 
 
+class ProjectMembershipQuerySet(models.QuerySet["ProjectMembership"]):
+    def for_members_page(self, project: Project) -> Self:
+        """The places in a project with what their list is sorted by."""
+        return (
+            self.filter(project=project)
+            .select_related("membership__user")
+            .annotate(sort_name=Lower("membership__user__name"))
+        )
+
+    def matching(self, text: str, *, by_address: bool) -> Self:
+        """Those whose name holds `text`, or whose address does when the reader may see addresses."""
+        if by_address:
+            return self.filter(Q(membership__user__name__icontains=text) | Q(membership__user__email__icontains=text))
+        return self.filter(membership__user__name__icontains=text)
+
+
 class ProjectMembership(models.Model):
     """A member's place in one project, beside what their place in the organization gives them there."""
 
@@ -232,6 +295,8 @@ class ProjectMembership(models.Model):
     membership = models.ForeignKey(Membership, on_delete=models.CASCADE, related_name="projects")
     role = models.CharField(_("role"), max_length=12, choices=ProjectRole, default=ProjectRole.MEMBER)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    objects = ProjectMembershipQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("project membership")
@@ -242,6 +307,14 @@ class ProjectMembership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.membership.user} · {self.project}"
+
+
+class ServiceAccountQuerySet(models.QuerySet["ServiceAccount"]):
+    def for_list(self, project: Project) -> Self:
+        """Those that are there; what was removed is kept for the keys that name it, and shown nowhere."""
+        return (
+            self.filter(project=project, removed_at=None).select_related("created_by").annotate(sort_name=Lower("name"))
+        )
 
 
 class ServiceAccount(models.Model):
@@ -256,6 +329,8 @@ class ServiceAccount(models.Model):
     )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     removed_at = models.DateTimeField(_("removed at"), null=True, blank=True, editable=False)
+
+    objects = ServiceAccountQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("service account")

@@ -16,4 +16,10 @@ off or on. What rests on their rights must be looked at anew.
 """
 
 project_changed = Signal()
-"""A project was archived or restored, or its end moved: with `project`. Its keys must be looked at anew."""
+"""A project was archived or restored, opened to its organization or closed, or its end moved: with `project`.
+
+Its keys must be looked at anew.
+"""
+
+service_account_removed = Signal()
+"""A service account was removed for good, with `service_account` and `by`: none of its keys may work any more."""

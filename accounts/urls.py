@@ -2,6 +2,8 @@ from django.contrib.auth.decorators import login_required
 from django.urls import path
 
 from accounts import views
+from accounts.organizations import views as organizations
+from accounts.projects import views as projects
 
 app_name = "accounts"
 urlpatterns = [
@@ -11,4 +13,37 @@ urlpatterns = [
     # In the place of allauth's own: it stands before it in the portal's addresses.
     path("accounts/email/", login_required(views.EmailAddressesView.as_view()), name="addresses"),
     path("mail/", views.mail, name="mail"),
+    path("organizations/", organizations.organizations, name="organizations"),
+    path("organizations/new/", organizations.new_organization, name="new_organization"),
+    path("organizations/<str:organization_id>/settings/", organizations.organization, name="organization"),
+    path("organizations/<str:organization_id>/leave/", organizations.leave, name="leave"),
+    path("organizations/<str:organization_id>/members/", organizations.members, name="members"),
+    path("organizations/<str:organization_id>/members/<str:member_id>/", organizations.member, name="member"),
+    path(
+        "organizations/<str:organization_id>/members/<str:member_id>/role/",
+        organizations.change_role,
+        name="change_role",
+    ),
+    path(
+        "organizations/<str:organization_id>/members/<str:member_id>/remove/",
+        organizations.remove_member,
+        name="remove_member",
+    ),
+    path(
+        "organizations/<str:organization_id>/members/<str:member_id>/transfer/",
+        organizations.transfer,
+        name="transfer",
+    ),
+    path("organizations/<str:organization_id>/projects/", projects.projects, name="projects"),
+    path("organizations/<str:organization_id>/projects/new/", projects.new_project, name="new_project"),
+    path("projects/<str:project_id>/", projects.project, name="project"),
+    path("projects/<str:project_id>/archive/", projects.archive_project, name="archive_project"),
+    path("projects/<str:project_id>/restore/", projects.restore_project, name="restore_project"),
+    path("projects/<str:project_id>/members/", projects.project_members, name="project_members"),
+    path("projects/<str:project_id>/members/add/", projects.add_project_member, name="add_project_member"),
+    path("projects/<str:project_id>/members/<str:member_id>/role/", projects.set_place, name="set_place"),
+    path("projects/<str:project_id>/members/<str:member_id>/remove/", projects.remove_place, name="remove_place"),
+    path("projects/<str:project_id>/service-accounts/", projects.service_accounts, name="service_accounts"),
+    path("service-accounts/<str:account_id>/", projects.service_account, name="service_account"),
+    path("service-accounts/<str:account_id>/remove/", projects.remove_service_account, name="remove_service_account"),
 ]

@@ -11,17 +11,22 @@ from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from accounts.access import SESSION_KEY, AuthedRequest, current_project
-from accounts.models import Project
+from accounts.access import SESSION_KEY, AuthedRequest, current_project, rights_in_organization
+from accounts.models import Membership, Project
+from accounts.roles import IN_ORGANIZATION, Right, Rights, Role
 
 
 @dataclass(frozen=True)
 class Place:
-    """A page worth naming in the navigation. It is left out while its URL name does not exist."""
+    """A page worth naming in the navigation. It is left out while its URL name does not exist.
+
+    One that says a `right` is a page of the organization in hand, for those who have that right in it.
+    """
 
     label: str | Promise
     url_name: str
     icon: str
+    right: Right | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,9 @@ SECTIONS: tuple[Section, ...] = (
         (
             Place(_("Keys"), "apikeys:list", "key"),
             Place(_("Usage"), "usage:overview", "chart-bar"),
+            Place(_("Projects"), "accounts:projects", "folder", Right.SEE),
+            Place(_("Members"), "accounts:members", "users", Right.SEE_PEOPLE),
+            Place(_("Organization"), "accounts:organization", "building-office", Right.SEE),
             Place(_("Settings"), "accounts:settings", "cog-6-tooth"),
         ),
     ),
@@ -96,32 +104,69 @@ def frame(request: HttpRequest) -> dict[str, object]:
     theme = request.COOKIES.get("theme", "auto")
     if user is not None and user.is_authenticated and not settings.EMAIL_URL:
         sections = (*sections[:1], _with(sections[1], KEPT_MAIL), *sections[2:])
+    switcher = cast(Switcher, SimpleLazyObject(lambda: _switcher(request)))
     return {
         "portal_name": settings.PORTAL_NAME,
         "theme": theme if theme in THEMES else "auto",
         "csp_nonce": getattr(request, "csp_nonce", ""),
-        "nav": _sections(sections, request.path),
-        "public_nav": _items(PUBLIC_PLACES, request.path),
+        "nav": SimpleLazyObject(lambda: _sections(sections, request.path, _organization_in_hand(request, switcher))),
+        "public_nav": _items(PUBLIC_PLACES, request.path, None),
         "mail_is_kept": not settings.EMAIL_URL,
         "search_url": _url("search:results"),
-        "switcher": SimpleLazyObject(lambda: _switcher(request)),
+        "switcher": switcher,
     }
+
+
+MOST_PROJECTS = 30
 
 
 @dataclass(frozen=True)
 class Switcher:
-    """The projects a person may work in, and the one the pages are about."""
+    """The projects a person may work in (the first of them when they are many), and the one the pages are about."""
 
     projects: list[Project]
+    has_more: bool
     current: Project
+    rights: Rights
+    """In the organization of the current project."""
+
+    @property
+    def may_make(self) -> bool:
+        """Whether the person may make a project in the organization they are in."""
+        return Right.MANAGE_PROJECT in self.rights
 
 
 def _switcher(request: HttpRequest) -> Switcher:
     authed = cast(AuthedRequest, request)
-    projects = list(Project.objects.for_member(authed.user))
+    found = list(Project.objects.for_member(authed.user).with_role_of(authed.user)[: MOST_PROJECTS + 1])
     chosen = request.session.get(SESSION_KEY)
-    current = next((project for project in projects if project.public_id == chosen), None)
-    return Switcher(projects, current or (projects[0] if projects else current_project(authed)))
+    current = next((project for project in found if project.public_id == chosen), None)
+    if current is None and (not found or (chosen and len(found) > MOST_PROJECTS)):
+        current = current_project(authed)
+    current = current or found[0]
+    role = getattr(current, "role_of_user", None)
+    rights = IN_ORGANIZATION[Role(role)] if role else rights_in_organization(authed.user, current.organization)
+    return Switcher(found[:MOST_PROJECTS], len(found) > MOST_PROJECTS, current, rights)
+
+
+@dataclass(frozen=True)
+class InHand:
+    """The organization that the rail's pages are about, and what the reader may do in it."""
+
+    organization_id: str
+    rights: Rights
+
+
+def _organization_in_hand(request: HttpRequest, switcher: Switcher) -> InHand:
+    """The organization the page itself is about, else that of the current project."""
+    current = switcher.current.organization
+    named = request.resolver_match.kwargs.get("organization_id") if request.resolver_match else None
+    if named and named != current.public_id:
+        user = cast(AuthedRequest, request).user
+        membership = Membership.objects.filter(user=user, organization__public_id=named).first()
+        if membership:
+            return InHand(named, IN_ORGANIZATION[Role(membership.role)])
+    return InHand(current.public_id, switcher.rights)
 
 
 def _with(section: Section, place: Place) -> Section:
@@ -129,16 +174,24 @@ def _with(section: Section, place: Place) -> Section:
     return label, (*places, place)
 
 
-def _sections(sections: tuple[Section, ...], path: str) -> list[NavSection]:
-    found = [NavSection(label, _items(places, path)) for label, places in sections]
+def _sections(sections: tuple[Section, ...], path: str, in_hand: InHand) -> list[NavSection]:
+    found = [NavSection(label, _items(places, path, in_hand)) for label, places in sections]
     return [section for section in found if section.items]
 
 
-def _items(places: tuple[Place, ...], path: str) -> list[NavItem]:
-    found = [(place, url) for place in places if (url := _url(place.url_name))]
+def _items(places: tuple[Place, ...], path: str, in_hand: InHand | None) -> list[NavItem]:
+    found = [(place, url) for place in places if (url := _address(place, in_hand))]
     # The reference lies beneath the docs: of two that the path begins with, the longer is where one is.
     current = max((url for _place, url in found if path.startswith(url)), key=len, default=None)
     return [NavItem(place.label, url, place.icon, url == current) for place, url in found]
+
+
+def _address(place: Place, in_hand: InHand | None) -> str | None:
+    if place.right is None:
+        return _url(place.url_name)
+    if in_hand is None or place.right not in in_hand.rights:
+        return None
+    return reverse(place.url_name, args=[in_hand.organization_id])
 
 
 @cache

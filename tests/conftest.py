@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import pytest_django
+import structlog
 from django.conf import LazySettings
 from django.core.cache import cache
 from django.db import connection

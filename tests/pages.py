@@ -10,7 +10,9 @@ from enum import Enum
 from django.utils import timezone
 
 from accounts.audit import record
-from accounts.models import User
+from accounts.models import Membership, User
+from accounts.projects.services import create_service_account, set_place
+from accounts.roles import ProjectRole
 from accounts.services import invite_operator
 from apikeys.services import mint_key, mint_management_key, rotate_key
 from catalog.models import Backend, Deployment, HostedModel
@@ -60,6 +62,18 @@ PAGES = [
     Page("accounts:settings", "/settings/", Who.MEMBER),
     Page("accounts:setup", "/setup/{setup_token}/"),
     Page("accounts:mail", "/mail/", Who.MEMBER),
+    Page("accounts:organizations", "/organizations/", Who.MEMBER),
+    Page("accounts:new_organization", "/organizations/new/", Who.MEMBER),
+    Page("accounts:organization", "/organizations/{organization}/settings/", Who.MEMBER),
+    Page("accounts:members", "/organizations/{organization}/members/", Who.MEMBER),
+    Page("accounts:member", "/organizations/{organization}/members/{member}/", Who.MEMBER),
+    Page("accounts:projects", "/organizations/{organization}/projects/", Who.MEMBER),
+    Page("accounts:new_project", "/organizations/{organization}/projects/new/", Who.MEMBER),
+    Page("accounts:project", "/projects/{project}/", Who.MEMBER),
+    Page("accounts:project_members", "/projects/{project}/members/", Who.MEMBER),
+    Page("accounts:add_project_member", "/projects/{project}/members/add/", Who.MEMBER),
+    Page("accounts:service_accounts", "/projects/{project}/service-accounts/", Who.MEMBER),
+    Page("accounts:service_account", "/service-accounts/{service_account}/", Who.MEMBER),
     Page("apikeys:list", "/keys/", Who.MEMBER),
     Page("apikeys:new", "/keys/new/", Who.MEMBER),
     Page("apikeys:health", "/keys/health/", Who.MEMBER),
@@ -107,8 +121,10 @@ PAGES = [
 ]
 
 ACTIONS = {
-    "accounts:choose_project", "apikeys:disable", "apikeys:enable", "apikeys:fix", "apikeys:retire", "apikeys:revoke",
-    "apikeys:rotate", "catalog:check_now", "catalog:rediscover", "catalog:remove",
+    "accounts:archive_project", "accounts:change_role", "accounts:choose_project", "accounts:leave",
+    "accounts:remove_member", "accounts:remove_place", "accounts:remove_service_account", "accounts:restore_project",
+    "accounts:set_place", "accounts:transfer", "apikeys:disable", "apikeys:enable", "apikeys:fix", "apikeys:retire",
+    "apikeys:revoke", "apikeys:rotate", "catalog:check_now", "catalog:rediscover", "catalog:remove",
     "catalog:set_deployment_enabled", "catalog:set_enabled", "community:undo", "community:vote", "forum:accept",
     "forum:delete", "forum:preview", "notifications:follow", "notifications:mail", "notifications:read_all",
     "notifications:unsubscribe", "playground:delete", "playground:stop", "set_language", "set_theme",
@@ -169,10 +185,18 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
         organization=organization, url="https://example.com/hook", description="", event_types=[], by=ada
     )
     webhooks.send_test(endpoint=endpoint)
+    grace = User.objects.create_user("grace@example.com", name="Grace")
+    Membership.objects.create(organization=project.organization, user=grace)
+    places = Membership.objects.filter(organization=project.organization)
+    set_place(project=project, membership=places.get(user=ada), role=ProjectRole.ADMIN, by=ada)
+    account = create_service_account(project=project, name="nightly", description="The evaluation.", by=ada)
     return {
         "organization": organization.public_id,
         "endpoint": endpoint.public_id,
         "delivery": endpoint.deliveries.get().public_id,
+        "project": project.public_id,
+        "member": grace.public_id,
+        "service_account": account.public_id,
         "setup_token": invite_operator(),
         "key": key.public_id,
         "model": model.public_name,

@@ -43,3 +43,16 @@ def test_rows_of_one_moment_are_neither_lost_nor_repeated(names: list[str]) -> N
 def test_a_forged_cursor_is_the_first_page(names: list[str], cursor: str) -> None:
     page = keyset_page(ApiKey.objects.all(), by="created_at", cursor=cursor, size=2)
     assert [key.name for key in page.items] == names[:2]
+
+
+def test_it_goes_up_as_well_as_down(names: list[str]) -> None:
+    first = keyset_page(ApiKey.objects.all(), by="name", cursor=None, size=4, ascending=True)
+    second = keyset_page(ApiKey.objects.all(), by="name", cursor=first.older, size=4, ascending=True)
+    assert [key.name for key in [*first.items, *second.items]] == sorted(names)
+    assert keyset_page(ApiKey.objects.all(), by="name", cursor=second.newer, size=4, ascending=True) == first
+
+
+def test_a_cursor_of_another_order_is_the_first_page(names: list[str]) -> None:
+    cursor = keyset_page(ApiKey.objects.all(), by="name", cursor=None, size=2).older
+    page = keyset_page(ApiKey.objects.all(), by="created_at", cursor=cursor, size=2)
+    assert [key.name for key in page.items] == names[:2]

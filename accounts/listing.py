@@ -1,0 +1,47 @@
+"""What a list shows, as its address says: the words sought, and the order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import Promise
+
+from common.paging import Page, keyset_page
+
+M = TypeVar("M", bound=Model)
+PER_PAGE = 50
+
+
+@dataclass(frozen=True)
+class Order:
+    """A way to sort a list: by this column, least first when `ascending`."""
+
+    label: str | Promise
+    by: str
+    ascending: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One reading of a list. An order that the list does not have is its first."""
+
+    query: str
+    sort: str
+    orders: Mapping[str, Order]
+    cursor: str | None
+
+    @classmethod
+    def of(cls, request: HttpRequest, orders: Mapping[str, Order]) -> "Listing":
+        asked = request.GET.get("sort", "")
+        return cls(
+            query=request.GET.get("q", "").strip(),
+            sort=asked if asked in orders else next(iter(orders)),
+            orders=orders,
+            cursor=request.GET.get("cursor"),
+        )
+
+    def page(self, rows: "QuerySet[M]") -> Page[M]:
+        order = self.orders[self.sort]
+        return keyset_page(rows, by=order.by, ascending=order.ascending, cursor=self.cursor, size=PER_PAGE)

@@ -1,0 +1,76 @@
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Project, ServiceAccount
+from accounts.roles import ProjectRole
+
+MEANINGS = {
+    ProjectRole.ADMIN: _("changes the project, its members and everybody's keys"),
+    ProjectRole.MEMBER: _("makes keys, sees everybody's keys and usage"),
+    ProjectRole.VIEWER: _("sees keys and usage; changes nothing"),
+    ProjectRole.PARTICIPANT: _("makes keys and sees nothing but their own"),
+}
+
+
+def project_role_choices() -> list[tuple[str, str | Promise]]:
+    return [(role.value, format_lazy("{}: {}", role.label, MEANINGS[role])) for role in ProjectRole]
+
+
+class LastDayField(forms.DateField):
+    """A day in the reader's time zone, through which something goes on. Cleaned to the moment at which it has ended."""
+
+    widget = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+
+    def clean(self, value: Any) -> datetime | None:
+        day = super().clean(value)
+        if day is None:
+            return None
+        try:
+            return timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min))
+        except (OverflowError, ValueError) as error:
+            raise forms.ValidationError(_("Choose a day nearer to now.")) from error
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(value, datetime):
+            return timezone.localtime(value - timedelta(seconds=1)).date()
+        return value
+
+
+class ProjectForm(forms.Form):
+    name = forms.CharField(label=_("Name"), max_length=80, help_text=_("What is built here: an app, an experiment."))
+    is_open = forms.BooleanField(
+        label=_("Open to the whole organization"),
+        required=False,
+        initial=True,
+        help_text=_("Every member and viewer takes part. Otherwise only those who are added, owners and admins."),
+    )
+    ends_at = LastDayField(
+        label=_("Last day"),
+        required=False,
+        help_text=_("After it every key of the project stops working. Leave it empty for no end."),
+    )
+
+    @classmethod
+    def of(cls, project: Project, data: Any) -> "ProjectForm":
+        initial = {"name": project.name, "is_open": project.is_open, "ends_at": project.ends_at}
+        return cls(data, initial=initial)
+
+
+class PlaceForm(forms.Form):
+    """What a member may do in one project."""
+
+    role = forms.TypedChoiceField(label=_("Role"), coerce=ProjectRole, choices=project_role_choices)
+
+
+class ServiceAccountForm(forms.ModelForm[ServiceAccount]):
+    class Meta:
+        model = ServiceAccount
+        fields = ["name", "description"]
+        labels = {"name": _("Name"), "description": _("Description")}
+        help_texts = {"name": _("The program that will use its keys, such as “nightly evaluation”.")}
