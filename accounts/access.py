@@ -10,7 +10,16 @@ from django.db.models import Model, OuterRef, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django_htmx.middleware import HtmxDetails
 
-from accounts.models import Membership, Organization, Project, ProjectMembership, ServiceAccount, User
+from accounts.models import (
+    Cohort,
+    JoinLink,
+    Membership,
+    Organization,
+    Project,
+    ProjectMembership,
+    ServiceAccount,
+    User,
+)
 from accounts.roles import (
     IN_EVERY_PROJECT,
     IN_OPEN_PROJECTS,
@@ -148,6 +157,25 @@ def service_account_for(user: User, public_id: str, *, to: Right = Right.SEE_KEY
     accounts = ServiceAccount.objects.select_related("project__organization")
     account = accounts.filter(public_id=public_id, removed_at=None).first()
     return _permitted(account, rights_in(user, account.project) if account else NONE, to)
+
+
+def join_link_for(user: User, public_id: str, *, to: Right = Right.MANAGE_PEOPLE) -> JoinLink:
+    """A join link of an organization in which the user has the right `to`.
+
+    Raises Http404 for strangers, and PermissionDenied without the right.
+    """
+    link = JoinLink.objects.select_related("organization", "project").filter(public_id=public_id).first()
+    return _permitted(link, rights_in_organization(user, link.organization) if link else NONE, to)
+
+
+def cohort_for(user: User, public_id: str, *, to: Right = Right.MANAGE_PEOPLE) -> Cohort:
+    """A cohort of an organization in which the user has the right `to`.
+
+    Raises Http404 for strangers, and PermissionDenied without the right.
+    """
+    cohorts = Cohort.objects.select_related("project__organization", "join_link")
+    cohort = cohorts.filter(public_id=public_id).first()
+    return _permitted(cohort, rights_in_organization(user, cohort.project.organization) if cohort else NONE, to)
 
 
 def require(user: User, project: Project, right: Right) -> Project:

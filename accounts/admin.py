@@ -16,6 +16,8 @@ from accounts.models import (
     AuditOrigin,
     AuditPerson,
     AuditSeal,
+    Cohort,
+    JoinLink,
     KeptMail,
     Membership,
     Organization,
@@ -98,6 +100,35 @@ class ServiceAccountAdmin(admin.ModelAdmin[ServiceAccount]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+
+@admin.register(JoinLink)
+class JoinLinkAdmin(ReadOnlyAdmin):
+    """What is known of a link but what it is: its token lets people in."""
+
+    list_display = [
+        "name",
+        "public_id",
+        "organization",
+        "role",
+        "join_count",
+        "most_joins",
+        "ends_at",
+        "switched_off_at",
+    ]
+    list_select_related = ["organization"]
+    search_fields = ["name", "public_id", "organization__name", "organization__public_id"]
+    fields = [
+        "public_id", "name", "organization", "role", "project", "project_role", "join_count", "most_joins", "ends_at",
+        "switched_off_at", "created_by", "created_at",
+    ]  # fmt: skip
+
+
+@admin.register(Cohort)
+class CohortAdmin(ReadOnlyAdmin):
+    list_display = ["__str__", "public_id", "project", "created_by", "created_at"]
+    list_select_related = ["project", "created_by"]
+    search_fields = ["public_id", "project__name", "project__public_id"]
 
 
 @admin.register(AuditEvent)

@@ -1,8 +1,5 @@
 """What people do with their accounts."""
 
-import hashlib
-import secrets
-
 from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.utils import timezone
@@ -12,6 +9,7 @@ from django.utils.translation import gettext as _
 from accounts.audit import record
 from accounts.models import FIRST_PROJECT, PERSONAL, Membership, OperatorInvitation, Organization, Project, User
 from accounts.roles import Role
+from common.tokens import new_token, token_hash
 
 
 class InvitationSpentError(Exception):
@@ -47,15 +45,15 @@ def register_verified(*, email: str) -> User:
 
 def invite_operator() -> str:
     """A new one-time token for the link that makes the first staff account; earlier links stop working."""
-    token = secrets.token_urlsafe(32)
+    token = new_token()
     with transaction.atomic():
         OperatorInvitation.objects.all().delete()
-        OperatorInvitation.objects.create(token_hash=_hash(token))
+        OperatorInvitation.objects.create(token_hash=token_hash(token))
     return token
 
 
 def operator_invitation_exists(*, token: str) -> bool:
-    return OperatorInvitation.objects.filter(token_hash=_hash(token)).exists()
+    return OperatorInvitation.objects.filter(token_hash=token_hash(token)).exists()
 
 
 @transaction.atomic
@@ -64,7 +62,7 @@ def accept_operator_invitation(*, token: str, email: str, password: str) -> User
 
     Raises InvitationSpentError when the token was used before; two requests at once make one account.
     """
-    spent, _details = OperatorInvitation.objects.filter(token_hash=_hash(token)).delete()
+    spent, _details = OperatorInvitation.objects.filter(token_hash=token_hash(token)).delete()
     if not spent:
         raise InvitationSpentError
     user = User.objects.create_superuser(email, password)
@@ -88,7 +86,3 @@ def readmit_user(*, user: User, by: User) -> None:
     user.suspended_at = None
     user.save(update_fields=["suspended_at"])
     record("user.readmitted", by=by, target=user)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

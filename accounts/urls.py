@@ -2,6 +2,8 @@ from django.contrib.auth.decorators import login_required
 from django.urls import path
 
 from accounts import views
+from accounts.cohorts import views as cohorts
+from accounts.invitations import views as invitations
 from accounts.organizations import views as organizations
 from accounts.projects import views as projects
 
@@ -36,6 +38,14 @@ urlpatterns = [
     ),
     path("organizations/<str:organization_id>/projects/", projects.projects, name="projects"),
     path("organizations/<str:organization_id>/projects/new/", projects.new_project, name="new_project"),
+    path("organizations/<str:organization_id>/cohorts/", cohorts.cohorts, name="cohorts"),
+    path("organizations/<str:organization_id>/cohorts/new/", cohorts.new_cohort, name="new_cohort"),
+    path("cohorts/<str:cohort_id>/", cohorts.cohort, name="cohort"),
+    path("cohorts/<str:cohort_id>/settings/", cohorts.cohort_settings, name="cohort_settings"),
+    path("cohorts/<str:cohort_id>/close/", cohorts.close_cohort, name="close_cohort"),
+    path("cohorts/<str:cohort_id>/link/", cohorts.switch_cohort_link, name="switch_cohort_link"),
+    path("cohorts/<str:cohort_id>/roster.csv", cohorts.roster, name="roster"),
+    path("join/<str:token>/", invitations.join, name="join"),
     path("projects/<str:project_id>/", projects.project, name="project"),
     path("projects/<str:project_id>/archive/", projects.archive_project, name="archive_project"),
     path("projects/<str:project_id>/restore/", projects.restore_project, name="restore_project"),

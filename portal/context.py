@@ -61,6 +61,7 @@ SECTIONS: tuple[Section, ...] = (
             Place(_("Usage"), "usage:overview", "chart-bar"),
             Place(_("Projects"), "accounts:projects", "folder", Right.SEE),
             Place(_("Members"), "accounts:members", "users", Right.SEE_PEOPLE),
+            Place(_("Cohorts"), "accounts:cohorts", "academic-cap", Right.MANAGE_PEOPLE),
             Place(_("Organization"), "accounts:organization", "building-office", Right.SEE),
             Place(_("Settings"), "accounts:settings", "cog-6-tooth"),
         ),

@@ -10,6 +10,8 @@ from enum import Enum
 from django.utils import timezone
 
 from accounts.audit import record
+from accounts.cohorts.services import create_cohort
+from accounts.invitations.links import join
 from accounts.models import Membership, User
 from accounts.projects.services import create_service_account, set_place
 from accounts.roles import ProjectRole
@@ -69,6 +71,11 @@ PAGES = [
     Page("accounts:member", "/organizations/{organization}/members/{member}/", Who.MEMBER),
     Page("accounts:projects", "/organizations/{organization}/projects/", Who.MEMBER),
     Page("accounts:new_project", "/organizations/{organization}/projects/new/", Who.MEMBER),
+    Page("accounts:cohorts", "/organizations/{organization}/cohorts/", Who.MEMBER),
+    Page("accounts:new_cohort", "/organizations/{organization}/cohorts/new/", Who.MEMBER),
+    Page("accounts:cohort", "/cohorts/{cohort}/", Who.MEMBER),
+    Page("accounts:cohort_settings", "/cohorts/{cohort}/settings/", Who.MEMBER),
+    Page("accounts:join", "/join/{join_token}/"),
     Page("accounts:project", "/projects/{project}/", Who.MEMBER),
     Page("accounts:project_members", "/projects/{project}/members/", Who.MEMBER),
     Page("accounts:add_project_member", "/projects/{project}/members/add/", Who.MEMBER),
@@ -121,21 +128,22 @@ PAGES = [
 ]
 
 ACTIONS = {
-    "accounts:archive_project", "accounts:change_role", "accounts:choose_project", "accounts:leave",
-    "accounts:remove_member", "accounts:remove_place", "accounts:remove_service_account", "accounts:restore_project",
-    "accounts:set_place", "accounts:transfer", "apikeys:disable", "apikeys:enable", "apikeys:fix", "apikeys:retire",
-    "apikeys:revoke", "apikeys:rotate", "catalog:check_now", "catalog:rediscover", "catalog:remove",
-    "catalog:set_deployment_enabled", "catalog:set_enabled", "community:undo", "community:vote", "forum:accept",
-    "forum:delete", "forum:preview", "notifications:follow", "notifications:mail", "notifications:read_all",
-    "notifications:unsubscribe", "playground:delete", "playground:stop", "set_language", "set_theme",
-    "webhooks:remove", "webhooks:resend", "webhooks:rotate", "webhooks:set_enabled", "webhooks:test",
+    "accounts:archive_project", "accounts:change_role", "accounts:choose_project", "accounts:close_cohort",
+    "accounts:leave", "accounts:remove_member", "accounts:remove_place", "accounts:remove_service_account",
+    "accounts:restore_project", "accounts:set_place", "accounts:switch_cohort_link", "accounts:transfer",
+    "apikeys:disable", "apikeys:enable", "apikeys:fix", "apikeys:retire", "apikeys:revoke", "apikeys:rotate",
+    "catalog:check_now", "catalog:rediscover", "catalog:remove", "catalog:set_deployment_enabled",
+    "catalog:set_enabled", "community:undo", "community:vote", "forum:accept", "forum:delete", "forum:preview",
+    "notifications:follow", "notifications:mail", "notifications:read_all", "notifications:unsubscribe",
+    "playground:delete", "playground:stop", "set_language", "set_theme", "webhooks:remove", "webhooks:resend",
+    "webhooks:rotate", "webhooks:set_enabled", "webhooks:test",
 }  # fmt: skip
 """Addresses that change something, or hand on, and are no page of their own."""
 
 PARTS = {
-    "api-audit-events", "api-audit-events-file", "api-key", "api-key-disable", "api-key-enable", "api-key-revoke",
-    "api-key-rotate", "api-key-secret-retire", "api-keys", "api-keys-health", "api-keys-policy", "api-leaks",
-    "api-models", "api-root", "api-run", "api-run-stop", "api-runs", "api-schema", "api-usage-calls",
+    "accounts:roster", "api-audit-events", "api-audit-events-file", "api-key", "api-key-disable", "api-key-enable",
+    "api-key-revoke", "api-key-rotate", "api-key-secret-retire", "api-keys", "api-keys-health", "api-keys-policy",
+    "api-leaks", "api-models", "api-root", "api-run", "api-run-stop", "api-runs", "api-schema", "api-usage-calls",
     "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled", "api-webhook-resend",
     "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file", "audit:organization_file",
     "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:rules", "llms", "playground:code",
@@ -190,10 +198,21 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
     places = Membership.objects.filter(organization=project.organization)
     set_place(project=project, membership=places.get(user=ada), role=ProjectRole.ADMIN, by=ada)
     account = create_service_account(project=project, name="nightly", description="The evaluation.", by=ada)
+    cohort = create_cohort(
+        organization=project.organization,
+        name="Compilers 101",
+        ends_at=timezone.now() + timedelta(days=90),
+        most_joins=30,
+        limits={"requests_per_minute": 20, "monthly_budget_nano": 5_000_000_000},
+        by=ada,
+    )
+    join(link=cohort.join_link, user=grace)
     return {
         "organization": organization.public_id,
         "endpoint": endpoint.public_id,
         "delivery": endpoint.deliveries.get().public_id,
+        "cohort": cohort.public_id,
+        "join_token": cohort.join_link.token,
         "project": project.public_id,
         "member": grace.public_id,
         "service_account": account.public_id,

@@ -1,7 +1,6 @@
 """The usage page: the frame of it, the part that renews itself, and its table as a file."""
 
 import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -21,6 +20,7 @@ from accounts.access import AuthedRequest, current_project
 from accounts.models import Project, User
 from catalog.models import HostedModel
 from common.money import dollars
+from common.spreadsheets import safe_cells
 from usage.charts import charts_of, colors_of, legend_of
 from usage.reports import (
     Group,
@@ -138,7 +138,7 @@ def export(request: AuthedRequest) -> HttpResponse:
     for piece in report.slices:
         for id_, sums in sorted(piece.groups.items()):
             start = piece.start.astimezone(report.zone).isoformat()
-            writer.writerow([start, *_safe_cells([names[id_].label, id_]), *_figures(sums)])
+            writer.writerow([start, *safe_cells([names[id_].label, id_]), *_figures(sums)])
     return response
 
 
@@ -232,8 +232,3 @@ def _figures(sums: Sums) -> list[object]:
 
 def _rounded(value: float | None) -> str:
     return "" if value is None else str(round(value))
-
-
-def _safe_cells(cells: Iterable[str]) -> list[str]:
-    # A spreadsheet runs a cell that begins like a formula, and a caller chooses the names of models and keys.
-    return [f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in cells]

@@ -42,7 +42,17 @@ class LastDayField(forms.DateField):
         return value
 
 
-class ProjectForm(forms.Form):
+class EndingForm(forms.Form):
+    """A form whose `ends_at` is moved to today or later, or stays what it is."""
+
+    def clean_ends_at(self) -> datetime | None:
+        ends_at: datetime | None = self.cleaned_data["ends_at"]
+        if ends_at and ends_at <= timezone.now() and ends_at != self.initial.get("ends_at"):
+            raise forms.ValidationError(_("This day is over. Choose today or a later one."))
+        return ends_at
+
+
+class ProjectForm(EndingForm):
     name = forms.CharField(label=_("Name"), max_length=80, help_text=_("What is built here: an app, an experiment."))
     is_open = forms.BooleanField(
         label=_("Open to the whole organization"),

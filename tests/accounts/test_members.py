@@ -1,7 +1,6 @@
 """The members of an organization: their list, their roles, their end."""
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from django.core.exceptions import PermissionDenied
@@ -14,6 +13,7 @@ from accounts.models import AuditEvent, Membership, Organization, Project, User
 from accounts.organizations.services import change_role, remove_member
 from accounts.roles import Role
 from accounts.signals import rights_changed
+from tests.races import at_once
 
 
 @pytest.fixture
@@ -170,28 +170,6 @@ def test_who_is_removed_reaches_nothing_at_once(
     assert AuditEvent.objects.get(action="member.removed").before == {"role": "member"}
     # A second click finds nobody.
     assert ada_client.post(f"{address}{ben.public_id}/remove/").status_code == 404
-
-
-def at_once(*acts: Callable[[], None]) -> list[BaseException | None]:
-    """What came of the acts, each in a thread of its own, begun together."""
-    barrier = threading.Barrier(len(acts))
-    outcomes: list[BaseException | None] = [None] * len(acts)
-
-    def run(number: int, act: Callable[[], None]) -> None:
-        barrier.wait()
-        try:
-            act()
-        except Exception as error:
-            outcomes[number] = error
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(acts)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return outcomes
 
 
 @pytest.mark.django_db(transaction=True)
