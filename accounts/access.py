@@ -12,6 +12,7 @@ from django_htmx.middleware import HtmxDetails
 
 from accounts.models import (
     Cohort,
+    Invitation,
     JoinLink,
     Membership,
     Organization,
@@ -157,6 +158,15 @@ def service_account_for(user: User, public_id: str, *, to: Right = Right.SEE_KEY
     accounts = ServiceAccount.objects.select_related("project__organization")
     account = accounts.filter(public_id=public_id, removed_at=None).first()
     return _permitted(account, rights_in(user, account.project) if account else NONE, to)
+
+
+def invitation_for(user: User, public_id: str, *, to: Right = Right.MANAGE_PEOPLE) -> Invitation:
+    """A pending invitation to an organization in which the user has the right `to`.
+
+    Raises Http404 for strangers, and PermissionDenied without the right.
+    """
+    invitation = Invitation.objects.pending().select_related("organization").filter(public_id=public_id).first()
+    return _permitted(invitation, rights_in_organization(user, invitation.organization) if invitation else NONE, to)
 
 
 def join_link_for(user: User, public_id: str, *, to: Right = Right.MANAGE_PEOPLE) -> JoinLink:

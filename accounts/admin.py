@@ -17,6 +17,7 @@ from accounts.models import (
     AuditPerson,
     AuditSeal,
     Cohort,
+    Invitation,
     JoinLink,
     KeptMail,
     Membership,
@@ -100,6 +101,21 @@ class ServiceAccountAdmin(admin.ModelAdmin[ServiceAccount]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnlyAdmin):
+    list_display = [
+        "email", "organization", "role", "invited_by", "created_at", "mailed_at", "expires_at", "accepted_at",
+        "revoked_at",
+    ]  # fmt: skip
+    list_select_related = ["organization", "invited_by"]
+    search_fields = ["email", "public_id", "organization__name", "organization__public_id"]
+    fields = [
+        "public_id", "email", "organization", "role", "projects", "project_role", "language", "invited_by",
+        "created_at", "mail_due_at", "mail_attempts", "mailed_at", "expires_at", "accepted_at", "accepted_by",
+        "revoked_at",
+    ]  # fmt: skip
 
 
 @admin.register(JoinLink)

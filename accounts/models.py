@@ -45,6 +45,10 @@ def project_id() -> str:
     return new_id("proj")
 
 
+def invitation_id() -> str:
+    return new_id("inv")
+
+
 def join_link_id() -> str:
     return new_id("join")
 
@@ -354,6 +358,69 @@ class ServiceAccount(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def pending(self) -> Self:
+        """Neither accepted nor revoked; those that have expired can still be sent again."""
+        return self.filter(accepted_at=None, revoked_at=None)
+
+    def for_list(self, organization: Organization) -> Self:
+        return (
+            self.pending().filter(organization=organization).select_related("invited_by").prefetch_related("projects")
+        )
+
+    def waiting_for_mail(self) -> Self:
+        return self.pending().filter(mail_due_at__lte=timezone.now()).order_by("mail_due_at")
+
+
+class Invitation(models.Model):
+    """An offer by mail to come into an organization. The mail's link proves the mailbox; only its hash is kept."""
+
+    public_id = models.CharField(max_length=40, unique=True, default=invitation_id, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField(_("e-mail address"))
+    role = models.CharField(_("role"), max_length=10, choices=Role)
+    projects = models.ManyToManyField(Project, blank=True, related_name="+", verbose_name=_("projects"))
+    project_role = models.CharField(_("role in the projects"), max_length=12, choices=ProjectRole, blank=True)
+    language = models.CharField(_("language of the mail"), max_length=10, blank=True, editable=False)
+    # Null until it is mailed: the link is made by whoever writes the mail, and is nowhere else.
+    token_hash = models.CharField(max_length=64, unique=True, null=True, editable=False)  # noqa: DJ001
+    invited_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("invited by")
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(_("expires at"), editable=False)
+    mail_due_at = models.DateTimeField(_("mail due at"), null=True, blank=True, editable=False)
+    mail_attempts = models.PositiveSmallIntegerField(_("attempts to mail"), default=0, editable=False)
+    mailed_at = models.DateTimeField(_("mailed at"), null=True, blank=True, editable=False)
+    accepted_at = models.DateTimeField(_("accepted at"), null=True, blank=True, editable=False)
+    accepted_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, editable=False, related_name="+")
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("invitation")
+        verbose_name_plural = _("invitations")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "email"],
+                condition=Q(accepted_at=None, revoked_at=None),
+                name="one_pending_invitation_per_address",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["mail_due_at"], condition=Q(mail_due_at__isnull=False), name="invitation_mail"),
+            models.Index(fields=["invited_by", "created_at"], name="invitation_by_inviter"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at <= timezone.now()
 
 
 class JoinState(models.TextChoices):

@@ -34,6 +34,7 @@ app.conf.beat_schedule = {
     "usage-reap": every(10, "usage.tasks.reap"),
     "usage-forget": every(24 * 3600, "usage.tasks.forget"),
     "accounts-keep-audit-log": every(24 * 3600, "accounts.tasks.keep_audit_log"),
+    "accounts-send-invitations": every(30, "accounts.tasks.send_waiting_invitations"),
     "catalog-check-backends": every(10, "catalog.tasks.check_backends"),
     "playground-sweep": every(10, "playground.tasks.sweep"),
     "webhooks-deliver": every(10, "webhooks.tasks.deliver"),

@@ -11,13 +11,15 @@ from django.utils import timezone
 
 from accounts.audit import record
 from accounts.cohorts.services import create_cohort
-from accounts.invitations.links import join
-from accounts.models import Membership, User
+from accounts.invitations.links import create_join_link, join
+from accounts.invitations.services import invite
+from accounts.models import Invitation, Membership, User
 from accounts.projects.services import create_service_account, set_place
-from accounts.roles import ProjectRole
+from accounts.roles import ProjectRole, Role
 from accounts.services import invite_operator
 from apikeys.services import mint_key, mint_management_key, rotate_key
 from catalog.models import Backend, Deployment, HostedModel
+from common.tokens import new_token, token_hash
 from community import moderation
 from community.models import FlagReason
 from community.services import raise_flag
@@ -75,6 +77,9 @@ PAGES = [
     Page("accounts:new_cohort", "/organizations/{organization}/cohorts/new/", Who.MEMBER),
     Page("accounts:cohort", "/cohorts/{cohort}/", Who.MEMBER),
     Page("accounts:cohort_settings", "/cohorts/{cohort}/settings/", Who.MEMBER),
+    Page("accounts:invitations", "/organizations/{organization}/invitations/", Who.MEMBER),
+    Page("accounts:join_links", "/organizations/{organization}/join-links/", Who.MEMBER),
+    Page("accounts:accept_invitation", "/invitation/{invitation_token}/"),
     Page("accounts:join", "/join/{join_token}/"),
     Page("accounts:project", "/projects/{project}/", Who.MEMBER),
     Page("accounts:project_members", "/projects/{project}/members/", Who.MEMBER),
@@ -130,8 +135,9 @@ PAGES = [
 ACTIONS = {
     "accounts:archive_project", "accounts:change_role", "accounts:choose_project", "accounts:close_cohort",
     "accounts:leave", "accounts:remove_member", "accounts:remove_place", "accounts:remove_service_account",
-    "accounts:restore_project", "accounts:set_place", "accounts:switch_cohort_link", "accounts:transfer",
-    "apikeys:disable", "apikeys:enable", "apikeys:fix", "apikeys:retire", "apikeys:revoke", "apikeys:rotate",
+    "accounts:resend_invitation", "accounts:restore_project", "accounts:revoke_invitation", "accounts:set_place",
+    "accounts:switch_cohort_link", "accounts:switch_join_link", "accounts:transfer", "apikeys:disable",
+    "apikeys:enable", "apikeys:fix", "apikeys:retire", "apikeys:revoke", "apikeys:rotate",
     "catalog:check_now", "catalog:rediscover", "catalog:remove", "catalog:set_deployment_enabled",
     "catalog:set_enabled", "community:undo", "community:vote", "forum:accept", "forum:delete", "forum:preview",
     "notifications:follow", "notifications:mail", "notifications:read_all", "notifications:unsubscribe",
@@ -207,10 +213,22 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
         by=ada,
     )
     join(link=cohort.join_link, user=grace)
+    invitation = invite(organization=project.organization, email="eve@example.com", role=Role.MEMBER, by=ada)
+    invitation_token = new_token()
+    Invitation.objects.filter(pk=invitation.pk).update(token_hash=token_hash(invitation_token))
+    create_join_link(
+        organization=project.organization,
+        name="The team",
+        role=Role.MEMBER,
+        most_joins=20,
+        ends_at=timezone.now() + timedelta(days=30),
+        by=ada,
+    )
     return {
         "organization": organization.public_id,
         "endpoint": endpoint.public_id,
         "delivery": endpoint.deliveries.get().public_id,
+        "invitation_token": invitation_token,
         "cohort": cohort.public_id,
         "join_token": cohort.join_link.token,
         "project": project.public_id,

@@ -5,11 +5,11 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from accounts.cohorts.services import LIMITS
+from accounts.invitations.links import MOST_PLACES
 from accounts.models import Cohort
 from accounts.projects.forms import EndingForm, LastDayField
 from common.money import dollars, nano_from_dollars
 
-MOST_PLACES = 10_000
 MOST_PER_MINUTE = 1_000_000_000
 
 

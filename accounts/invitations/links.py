@@ -16,6 +16,8 @@ from common.tokens import new_token, token_hash
 ROLES = (Role.MEMBER, Role.VIEWER, Role.GUEST)
 """What a link may make of whoever holds it: nobody who manages anything."""
 
+MOST_PLACES = 10_000
+
 REFUSALS = {
     JoinState.FULL: _("All places of this link are taken. Ask whoever gave it to you for more."),
     JoinState.ENDED: _("The time of this link is over. Ask whoever gave it to you for a new one."),

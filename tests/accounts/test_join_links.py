@@ -113,3 +113,49 @@ def test_two_clicks_at_once_take_one_place(link: JoinLink, cyd: User) -> None:
     outcomes = at_once(lambda: join(link=link, user=cyd), lambda: join(link=link, user=cyd))
     assert outcomes == [None, None]
     assert JoinLink.objects.get().join_count == 1
+
+
+def test_one_is_made_shown_again_and_switched(ada_client: Client, cyd_client: Client, project: Project) -> None:
+    address = f"/organizations/{project.organization.public_id}/join-links/"
+    fields = {
+        "name": "Chat", "role": "guest", "project": project.pk, "project_role": "viewer", "most_joins": "5",
+        "ends_at": "2050-01-01",
+    }  # fmt: skip
+    assert ada_client.post(address, fields).headers["Location"] == address
+    link = JoinLink.objects.get()
+    assert (link.project, link.project_role, link.role) == (project, "viewer", Role.GUEST)
+    for _look in range(2):
+        assert f"/join/{link.token}/" in ada_client.get(address, {"q": "chat"}).content.decode()
+    ada_client.post(f"/join-links/{link.public_id}/switch/", {"on": "no"})
+    assert cyd_client.get(f"/join/{link.token}/").status_code == 410
+    assert f"/join/{link.token}/" not in ada_client.get(address).content.decode()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"role": "owner"},
+        {"role": "admin"},
+        {"most_joins": "0"},
+        {"most_joins": "10001"},
+        {"ends_at": ""},
+        {"ends_at": "2001-01-01"},
+        {"name": "x" * 81},
+        {"project": "0"},
+    ],
+)
+def test_one_that_cannot_be(ada_client: Client, organization: Organization, wrong: dict[str, str]) -> None:
+    fields = {"name": "Chat", "role": "member", "most_joins": "5", "ends_at": "2050-01-01", **wrong}
+    assert ada_client.post(f"/organizations/{organization.public_id}/join-links/", fields).status_code == 400
+    assert not JoinLink.objects.exists()
+
+
+def test_a_project_of_another_organization_is_none(ada_client: Client, cyd: User, organization: Organization) -> None:
+    others = Project.objects.get(organization__memberships__user=cyd)
+    fields = {"name": "Chat", "role": "member", "most_joins": "5", "ends_at": "2050-01-01", "project": others.pk}
+    assert ada_client.post(f"/organizations/{organization.public_id}/join-links/", fields).status_code == 400
+
+
+def test_a_member_has_none_of_it(ben_client: Client, cyd_client: Client, link: JoinLink) -> None:
+    assert ben_client.post(f"/join-links/{link.public_id}/switch/").status_code == 403
+    assert cyd_client.post(f"/join-links/{link.public_id}/switch/").status_code == 404
