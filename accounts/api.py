@@ -1,13 +1,20 @@
-"""Who asks the REST API, and about which project."""
+"""What endpoints share: who asks, about which project, and how a service's refusal is answered."""
 
-from typing import cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 from django.http import Http404
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field
+from rest_framework import status
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
+from rest_framework.serializers import CharField, Serializer, SerializerMethodField
 
 from accounts.access import AuthedRequest, current_project, project_for
+from accounts.errors import RefusedError
 from accounts.models import Project, User
+from common.api import REFUSALS, ProblemSerializer
 
 PROJECT_PARAMETER = OpenApiParameter(
     "project", str, description="The id of a project; the one chosen in this session by default."
@@ -30,3 +37,43 @@ def project_of(request: Request) -> Project:
         # PostgreSQL holds no NUL, and would say so with an error.
         raise Http404
     return project_for(authed.user, name)
+
+
+class Conflict(APIException):
+    """What the rights allow and the state of things does not."""
+
+    status_code = status.HTTP_409_CONFLICT
+
+
+@contextmanager
+def refusals_as_conflicts() -> Iterator[None]:
+    """Answers 409 in the words of a service that refuses."""
+    try:
+        yield
+    except RefusedError as error:
+        raise Conflict(str(error), error.code) from error
+
+
+def checked(serializer: type[Serializer[Any]], request: Request, *, partial: bool = False) -> dict[str, Any]:
+    """The body of the request as the serializer understands it; 400 when it does not."""
+    asked = serializer(data=request.data, partial=partial)
+    asked.is_valid(raise_exception=True)
+    return dict(asked.validated_data)
+
+
+WRITES = {**REFUSALS, 409: ProblemSerializer}
+"""How an endpoint that changes something can refuse, for its schema."""
+
+SEARCH_PARAMETER = OpenApiParameter("q", str, description="Only those whose name holds this.")
+
+
+class PersonSerializer(Serializer[Any]):
+    """Somebody among others. The address is null for whoever does not manage the people of the organization."""
+
+    id = CharField(source="user.public_id")
+    name = CharField(source="user.display_name")
+    email = SerializerMethodField()
+
+    @extend_schema_field({"type": ["string", "null"], "format": "email"})
+    def get_email(self, row: Any) -> str | None:
+        return row.user.email if self.context.get("sees_addresses") else None

@@ -1,7 +1,7 @@
 """The REST API's addresses and its schema. Each app says in its own `api.py` what stands behind them."""
 
 from django.http import HttpRequest, JsonResponse
-from django.urls import path, re_path
+from django.urls import include, path, re_path
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
@@ -11,6 +11,7 @@ from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
 from accounts.auditing.api import EventsFileView, EventsView
+from accounts.organizations.api import OrganizationsView
 from apikeys.api import inner_places as inner_places_of_keys
 from apikeys.api import places as places_of_keys
 from apikeys.leak_api import LeaksView
@@ -51,6 +52,7 @@ places = [
     *places_of_keys,
     path("leaks/", LeaksView.as_view(), name="api-leaks"),
     path("models/", ModelsView.as_view(), name="api-models"),
+    path("organizations/", OrganizationsView.as_view(), name="api-organizations"),
     path("runs/", RunsView.as_view(), name="api-runs"),
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("usage/calls/", CallsView.as_view(), name="api-usage-calls"),
@@ -61,6 +63,7 @@ urlpatterns = [
     *places,
     *inner_places_of_keys,
     path("audit/events.<str:kind>", EventsFileView.as_view(), name="api-audit-events-file"),
+    path("", include("accounts.api_urls")),
     path("runs/<str:run_id>/", RunView.as_view(), name="api-run"),
     path("runs/<str:run_id>/stop/", RunStopView.as_view(), name="api-run-stop"),
     path(f"{WEBHOOKS}/", webhooks.EndpointsView.as_view(), name="api-webhooks"),

@@ -396,6 +396,13 @@ SPECTACULAR_SETTINGS = {
         "UsedKeyStateEnum": "usage.reports.KeyState.choices",
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    # Fields of one name whose values differ: without these the schema names them by a checksum.
+    "ENUM_NAME_OVERRIDES": {
+        "RoleEnum": "accounts.roles.Role",
+        "ProjectRoleEnum": "accounts.roles.ProjectRole",
+        "JoinLinkRoleEnum": "accounts.invitations.links.ROLE_CHOICES",
+        "MessageRoleEnum": ["system", "user", "assistant"],
+    },
 }
 
 # Logs

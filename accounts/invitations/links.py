@@ -15,6 +15,7 @@ from common.tokens import new_token, token_hash
 
 ROLES = (Role.MEMBER, Role.VIEWER, Role.GUEST)
 """What a link may make of whoever holds it: nobody who manages anything."""
+ROLE_CHOICES = [(role.value, role.label) for role in ROLES]
 
 MOST_PLACES = 10_000
 
