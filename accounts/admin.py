@@ -28,20 +28,42 @@ from accounts.models import (
     ServiceAccount,
     User,
 )
+from accounts.projects.services import change_project
 from accounts.services import readmit_user, suspend_user
 from common.admin import ReadOnlyAdmin
 
 
-class MembershipInline(admin.TabularInline[Membership, Any]):
+class PlacesInline(admin.TabularInline[Any, Any]):
+    """Who has which place. They are given and taken on the organization's own pages, which tell what rests on them."""
+
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class MembershipInline(PlacesInline):
     model = Membership
-    extra = 0
-    autocomplete_fields = ["user", "organization"]
+    fields = ["organization", "user", "role", "created_at"]
+    readonly_fields = ["created_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user", "organization")
 
 
-class ProjectMembershipInline(admin.TabularInline[ProjectMembership, Any]):
+class ProjectMembershipInline(PlacesInline):
     model = ProjectMembership
-    extra = 0
-    raw_id_fields = ["membership"]
+    fields = ["membership", "role", "created_at"]
+    readonly_fields = ["created_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("membership__user", "membership__organization")
 
 
 @admin.register(User)
@@ -87,9 +109,15 @@ class ProjectAdmin(admin.ModelAdmin[Project]):
     list_filter = ["is_open", ("archived_at", admin.EmptyFieldListFilter)]
     list_select_related = ["organization"]
     search_fields = ["name", "public_id", "organization__name", "organization__public_id"]
-    readonly_fields = ["public_id", "archived_at", "created_at"]
-    autocomplete_fields = ["organization"]
+    readonly_fields = ["public_id", "organization", "archived_at", "created_at"]
     inlines = [ProjectMembershipInline]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Project, form: object, change: bool) -> None:
+        by = cast(AuthedRequest, request).user
+        change_project(project=obj, name=obj.name, is_open=obj.is_open, ends_at=obj.ends_at, by=by)
 
 
 @admin.register(ServiceAccount)

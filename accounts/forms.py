@@ -19,7 +19,12 @@ class ProfileForm(forms.ModelForm[User]):
         fields = ["name", "language"]
         labels = {"name": _("Name")}
         widgets = {"language": forms.Select(choices=OWN_NAMES)}
-        help_texts = {"name": _("Shown beside what you write. Your e-mail address is never shown.")}
+        help_texts = {
+            "name": _(
+                "Shown beside what you write. Your e-mail address is seen only by those who manage an organization you "
+                "joined."
+            )
+        }
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]

@@ -391,13 +391,11 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.0",
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_INCLUDE_SCHEMA": False,
-    "ENUM_NAME_OVERRIDES": {
-        "KeyStateEnum": "apikeys.models.KeyState.choices",
-        "UsedKeyStateEnum": "usage.reports.KeyState.choices",
-    },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     # Fields of one name whose values differ: without these the schema names them by a checksum.
     "ENUM_NAME_OVERRIDES": {
+        "KeyStateEnum": "apikeys.models.KeyState.choices",
+        "UsedKeyStateEnum": "usage.reports.KeyState.choices",
         "RoleEnum": "accounts.roles.Role",
         "ProjectRoleEnum": "accounts.roles.ProjectRole",
         "JoinLinkRoleEnum": "accounts.invitations.links.ROLE_CHOICES",

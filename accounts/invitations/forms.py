@@ -69,7 +69,9 @@ class JoinLinkForm(EndingForm):
     role = forms.TypedChoiceField(
         label=_("Role"), coerce=Role, choices=lambda: role_choices(ROLES), widget=forms.RadioSelect, initial=Role.MEMBER
     )
-    project = forms.ModelChoiceField(label=_("Add to a project"), queryset=Project.objects.none(), required=False)
+    project = forms.ModelChoiceField(
+        label=_("Add to a project"), queryset=Project.objects.none(), required=False, empty_label=_("No project")
+    )
     project_role = forms.TypedChoiceField(
         label=_("Role in the project"),
         coerce=ProjectRole,

@@ -19,7 +19,9 @@ MEANINGS = {
 
 
 def role_choices(roles: Iterable[Role]) -> list[tuple[str, str | Promise]]:
-    return [(role.value, format_lazy("{}: {}", role.label, MEANINGS[role])) for role in roles]
+    return [
+        (role.value, format_lazy(_("{role}: {meaning}"), role=role.label, meaning=MEANINGS[role])) for role in roles
+    ]
 
 
 def roles_to_give(rights: Rights) -> list[Role]:

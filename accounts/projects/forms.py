@@ -19,7 +19,10 @@ MEANINGS = {
 
 
 def project_role_choices() -> list[tuple[str, str | Promise]]:
-    return [(role.value, format_lazy("{}: {}", role.label, MEANINGS[role])) for role in ProjectRole]
+    return [
+        (role.value, format_lazy(_("{role}: {meaning}"), role=role.label, meaning=MEANINGS[role]))
+        for role in ProjectRole
+    ]
 
 
 class LastDayField(forms.DateField):

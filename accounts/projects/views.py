@@ -24,7 +24,7 @@ from accounts.errors import RefusedError
 from accounts.listing import Listing, Order
 from accounts.models import Membership, Project, ProjectMembership, ServiceAccount
 from accounts.projects import services
-from accounts.projects.forms import PlaceForm, ProjectForm, ServiceAccountForm
+from accounts.projects.forms import MEANINGS, PlaceForm, ProjectForm, ServiceAccountForm, project_role_choices
 from accounts.roles import ProjectRole, Right
 
 BY_NAME = Order(gettext_lazy("Name"), "sort_name", ascending=True)
@@ -119,7 +119,7 @@ def project_members(request: AuthedRequest, project_id: str) -> HttpResponse:
         "may_manage": Right.MANAGE_PROJECT in rights,
         "listing": listing,
         "page": listing.page(places),
-        "roles": PlaceForm().fields["role"].choices,  # type: ignore[attr-defined]
+        "roles": project_role_choices(),
     }
     return render(request, "accounts/project_members.html", context)
 
@@ -139,7 +139,8 @@ def add_project_member(request: AuthedRequest, project_id: str) -> HttpResponse:
         "rights": rights_in(request.user, found),
         "listing": listing,
         "page": listing.page(people),
-        "roles": PlaceForm().fields["role"].choices,  # type: ignore[attr-defined]
+        "roles": ProjectRole.choices,
+        "meanings": [(role.label, MEANINGS[role]) for role in ProjectRole],
         "usual_role": ProjectRole.MEMBER.value,
     }
     return render(request, "accounts/add_project_member.html", context)

@@ -203,3 +203,26 @@ def test_an_ended_project_says_so(ada_client: Client, project: Project) -> None:
     Project.objects.filter(pk=project.pk).update(ends_at=timezone.now() - timedelta(hours=1))
     page = ada_client.get(f"/organizations/{project.organization.public_id}/projects/").content.decode()
     assert "Ended" in page
+
+
+def test_the_switcher_holds_the_first_of_many(ada_client: Client, organization: Organization) -> None:
+    projects = Project.objects.bulk_create(
+        Project(organization=organization, name=f"No. {number:02}") for number in range(40)
+    )
+    ada_client.post(f"/projects/{projects[-1].public_id}/choose/")
+    switcher = ada_client.get("/settings/").context["switcher"]
+    assert switcher.current == projects[-1]
+    assert (len(switcher.projects), switcher.has_more, switcher.may_make) == (30, True, True)
+
+
+def test_staff_close_one_and_all_that_rests_on_it_is_told(
+    sam_client: Client, project: Project, changed: list[object]
+) -> None:
+    address = f"/admin/accounts/project/{project.pk}/change/"
+    fields = {"name": project.name, "ends_at_0": "", "ends_at_1": ""}
+    management = {
+        f"memberships-{name}": "0" for name in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS")
+    }
+    assert sam_client.post(address, fields | management).status_code == 302
+    assert not Project.objects.get(pk=project.pk).is_open
+    assert changed == [project]
