@@ -24,6 +24,7 @@ from accounts.models import (
     Organization,
     Project,
     ProjectMembership,
+    Removal,
     SecondFactor,
     ServiceAccount,
     User,
@@ -129,6 +130,13 @@ class ServiceAccountAdmin(admin.ModelAdmin[ServiceAccount]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+
+@admin.register(Removal)
+class RemovalAdmin(ReadOnlyAdmin):
+    list_display = ["user", "organization", "created_at"]
+    list_select_related = ["user", "organization"]
+    search_fields = ["user__email", "organization__name", "organization__public_id"]
 
 
 @admin.register(Invitation)

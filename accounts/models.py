@@ -218,6 +218,24 @@ class Membership(models.Model):
         return f"{self.user} · {self.organization}"
 
 
+class Removal(models.Model):
+    """Somebody was removed from an organization: no join link lets them back in, an invitation does."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="removals")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("removal")
+        verbose_name_plural = _("removals")
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="one_removal_per_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.organization}"
+
+
 class ProjectQuerySet(models.QuerySet["Project"]):
     def for_member(self, user: User) -> Self:
         """Projects that the user may see, the personal organization's first; archived ones are left out."""

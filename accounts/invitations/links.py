@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.audit import record
 from accounts.errors import RefusedError
 from accounts.invitations.admission import admit
-from accounts.models import JoinLink, JoinState, Membership, Organization, Project, User
+from accounts.models import JoinLink, JoinState, Membership, Organization, Project, Removal, User
 from accounts.roles import ProjectRole, Role
 from common.tokens import new_token, token_hash
 
@@ -91,7 +91,7 @@ def link_behind(token: str) -> JoinLink | None:
 def join(*, link: JoinLink, user: User) -> bool:
     """Come in by a link; False for somebody who has all it gives already, who takes none of its places.
 
-    Raises RefusedError when the link is full, over or switched off.
+    Raises RefusedError when the link is full, over or switched off, and for somebody who was removed.
     """
     # Held before the link: everybody who comes into the organization, by whatever way, waits here.
     organization = Organization.objects.select_for_update().get(pk=link.organization_id)
@@ -100,6 +100,10 @@ def join(*, link: JoinLink, user: User) -> bool:
         if _is_in(user, held):
             return False
         raise RefusedError(REFUSALS[held.state], code=f"join_link_{held.state}")
+    if Removal.objects.filter(organization=organization, user=user).exists():
+        raise RefusedError(
+            _("You were removed from this organization. Ask those who manage it for an invitation."), code="removed"
+        )
     came = admit(
         organization=organization,
         user=user,

@@ -20,7 +20,7 @@ from accounts.access import rights_in_organization
 from accounts.audit import record
 from accounts.errors import RefusedError
 from accounts.invitations.admission import admit
-from accounts.models import Invitation, Membership, Organization, Project, User
+from accounts.models import Invitation, Membership, Organization, Project, Removal, User
 from accounts.roles import ProjectRole, Right, Role
 from common.tokens import new_token, token_hash
 
@@ -49,7 +49,7 @@ def invite(
     """
     # Held, so that two requests at once make one invitation.
     organization = Organization.objects.select_for_update().get(pk=organization.pk)
-    if (Right.OWN if role == Role.OWNER else Right.MANAGE_PEOPLE) not in rights_in_organization(by, organization):
+    if not _may_invite(by, organization, role):
         raise PermissionDenied
     address = email.strip().lower()
     if Membership.objects.filter(organization=organization, user__email=address).exists():
@@ -125,7 +125,18 @@ def refusal_of(invitation: Invitation) -> RefusedError | None:
         return RefusedError(
             _("This invitation has expired. Ask whoever invited you to send it again."), code="invitation_expired"
         )
+    if not _may_invite(invitation.invited_by, invitation.organization, Role(invitation.role)):
+        # Or somebody who manages people could, before they are removed, open a way back in.
+        return RefusedError(
+            _("Whoever invited you does not manage this organization any more. Ask for a new invitation."),
+            code="inviter_gone",
+        )
     return None
+
+
+def _may_invite(user: User | None, organization: Organization, role: Role) -> bool:
+    right = Right.OWN if role == Role.OWNER else Right.MANAGE_PEOPLE
+    return user is not None and right in rights_in_organization(user, organization)
 
 
 def is_for(invitation: Invitation, user: User) -> bool:
@@ -142,7 +153,11 @@ def accept_invitation(*, invitation: Invitation, user: User) -> bool:
     Raises RefusedError for another's invitation, and for one that was used, replaced, taken back or has expired.
     """
     organization = Organization.objects.select_for_update().get(pk=invitation.organization_id)
-    held = Invitation.objects.select_for_update(of=("self",)).get(pk=invitation.pk)
+    held = (
+        Invitation.objects.select_for_update(of=("self",))
+        .select_related("organization", "invited_by")
+        .get(pk=invitation.pk)
+    )
     if held.accepted_at and held.accepted_by_id == user.pk:
         return False
     if refusal := refusal_of(held):
@@ -158,6 +173,7 @@ def accept_invitation(*, invitation: Invitation, user: User) -> bool:
         )
     held.accepted_at, held.accepted_by, held.mail_due_at = timezone.now(), user, None
     held.save(update_fields=["accepted_at", "accepted_by", "mail_due_at"])
+    Removal.objects.filter(organization=organization, user=user).delete()
     addresses = EmailAddress.objects.filter(email__iexact=held.email)
     if not addresses.filter(verified=True).exists():
         # Only who reads the mailbox has the link.

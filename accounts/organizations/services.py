@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.access import rights_in_organization
 from accounts.audit import record
 from accounts.errors import RefusedError
-from accounts.models import Membership, Organization, Project, User
+from accounts.models import Membership, Organization, Project, Removal, User
 from accounts.roles import Right, Rights, Role
 from accounts.signals import rights_changed
 
@@ -65,13 +65,14 @@ def change_role(*, membership: Membership, role: Role, by: User) -> None:
 
 @transaction.atomic
 def remove_member(*, membership: Membership, by: User) -> None:
-    """End a member's place in the organization and in all of its projects, at once.
+    """End a member's place in the organization and in all of its projects, at once. No join link lets them back in.
 
     Raises PermissionDenied when it is an owner's and `by` is none, and RefusedError when it is the last owner's.
     """
     member, rights = _hold(membership, by)
     _require(rights, touches_owners=member.role == Role.OWNER)
     _end(member, "member.removed", by)
+    Removal.objects.get_or_create(organization=member.organization, user=member.user)
 
 
 @transaction.atomic

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
+from django.http import Http404
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -62,7 +63,10 @@ def restore_project(*, project: Project, by: User) -> None:
 def set_place(*, project: Project, membership: Membership, role: ProjectRole, by: User) -> ProjectMembership:
     """Give a member of the organization a place in the project, or another role there."""
     # The member's row is held, so that two requests at once make one place, and none for somebody who has just left.
-    member = Membership.objects.select_for_update(of=("self",)).select_related("user").get(pk=membership.pk)
+    held = Membership.objects.select_for_update(of=("self",)).select_related("user")
+    member = held.filter(pk=membership.pk).first()
+    if member is None:
+        raise Http404
     place = ProjectMembership.objects.filter(project=project, membership=member).first()
     before = place.role if place else ""
     if place is None:

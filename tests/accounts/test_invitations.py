@@ -23,6 +23,7 @@ from accounts.invitations.services import (
     send_waiting_invitations,
 )
 from accounts.models import AuditEvent, Invitation, Membership, Organization, Project, ProjectMembership, User
+from accounts.organizations.services import remove_member
 from accounts.roles import ProjectRole, Role
 from accounts.signals import member_joined
 from tests.races import at_once
@@ -179,6 +180,9 @@ def test_another_address_is_refused_and_told_what_to_do(
     page = sam_client.get(link).content.decode()
     assert "sent to cyd@example.com" in page
     assert "Sign out" in page
+    out = sam_client.post("/accounts/logout/", {"next": link})
+    assert out.headers["Location"] == link
+    sam_client.force_login(sam, backend="django.contrib.auth.backends.ModelBackend")
     assert "sent to cyd@example.com" in sam_client.post(link, follow=True).content.decode()
     assert not Membership.objects.filter(organization=organization, user=sam).exists()
     # With that address added to the account, it is theirs.
@@ -352,3 +356,16 @@ def test_two_invitations_at_once_are_one(ada: User, organization: Organization) 
     )
     assert outcomes == [None, None]
     assert Invitation.objects.pending().count() == 1
+
+
+def test_who_is_removed_has_left_no_way_back(
+    ada: User, ben: User, sam: User, organization: Organization, sam_client: Client
+) -> None:
+    bens = organization.memberships.get(user=ben)
+    organization.memberships.filter(user=ben).update(role=Role.ADMIN)
+    invite(organization=organization, email=sam.email, role=Role.ADMIN, by=ben)
+    link = link_in_the_mail()
+    remove_member(membership=bens, by=ada)
+    assert sam_client.get(link).status_code == 410
+    assert "does not manage this organization any more" in sam_client.post(link, follow=True).content.decode()
+    assert not organization.memberships.filter(user=sam).exists()

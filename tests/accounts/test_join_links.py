@@ -8,7 +8,9 @@ from django.utils import timezone
 
 from accounts.errors import RefusedError
 from accounts.invitations.links import create_join_link, join, switch_join_link
+from accounts.invitations.services import accept_invitation, invite
 from accounts.models import JoinLink, JoinState, Membership, Organization, Project, User
+from accounts.organizations.services import leave_organization, remove_member
 from accounts.roles import Role
 from accounts.signals import member_joined
 from tests.races import at_once
@@ -159,3 +161,15 @@ def test_a_project_of_another_organization_is_none(ada_client: Client, cyd: User
 def test_a_member_has_none_of_it(ben_client: Client, cyd_client: Client, link: JoinLink) -> None:
     assert ben_client.post(f"/join-links/{link.public_id}/switch/").status_code == 403
     assert cyd_client.post(f"/join-links/{link.public_id}/switch/").status_code == 404
+
+
+def test_who_was_removed_comes_back_by_invitation_only(link: JoinLink, ada: User, cyd: User) -> None:
+    join(link=link, user=cyd)
+    remove_member(membership=Membership.objects.get(organization=link.organization, user=cyd), by=ada)
+    with pytest.raises(RefusedError, match="You were removed"):
+        join(link=link, user=cyd)
+    invitation = invite(organization=link.organization, email=cyd.email, role=Role.VIEWER, by=ada)
+    accept_invitation(invitation=invitation, user=cyd)
+    leave_organization(membership=Membership.objects.get(organization=link.organization, user=cyd))
+    # Who left by themselves may come back.
+    assert join(link=link, user=cyd) is True
