@@ -68,13 +68,13 @@ def change_cohort(
             _("%(count)s people came already. There cannot be fewer places.") % {"count": link.join_count},
             code="fewer_places_than_people",
         )
+    held = Cohort.objects.get(pk=cohort.pk)
+    before = {"most_joins": link.most_joins, **_allowance(held)}
     link.name, link.most_joins = name, most_joins
     link.save(update_fields=["name", "most_joins"])
-    held = Cohort.objects.get(pk=cohort.pk)
-    before = _allowance(held)
     for limit in LIMITS:
         setattr(held, limit, limits.get(limit))
-    after = _allowance(held)
+    after = {"most_joins": most_joins, **_allowance(held)}
     if before != after:
         held.save(update_fields=LIMITS)
         record(

@@ -126,6 +126,8 @@ def test_it_is_changed(ada: User, ada_client: Client, cyd: User, cohort: Cohort)
     assert (cohort.project.name, cohort.join_link.most_joins) == ("Compilers", 30)
     assert (cohort.requests_per_minute, cohort.tokens_per_minute) == (None, 9000)
     assert set(heard) == {cohort.project}
+    event = AuditEvent.objects.get(action="cohort.changed")
+    assert (event.before["most_joins"], event.after["most_joins"], event.after["tokens_per_minute"]) == (3, 30, 9000)
     with pytest.raises(RefusedError, match="1 people came"):
         change_cohort(cohort=cohort, name="a", ends_at=timezone.now(), most_joins=0, limits={}, by=ada)
 
