@@ -12,7 +12,7 @@ import common.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0002_places_and_audit"),
+        ("accounts", "0004_second_factor_by_name"),
     ]
 
     operations = [

@@ -10,7 +10,7 @@ import accounts.models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0003_join_links_and_cohorts"),
+        ("accounts", "0005_join_links_and_cohorts"),
     ]
 
     operations = [
