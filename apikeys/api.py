@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from django.db import transaction
@@ -106,6 +106,12 @@ class TermsSerializer(serializers.Serializer[ApiKey]):
             )
         return list(dict.fromkeys(names))
 
+    def validate_expires_at(self, moment: datetime | None) -> datetime | None:
+        kept = self.instance.expires_at if self.instance else None
+        if moment is not None and moment != kept and moment <= timezone.now():
+            raise serializers.ValidationError(_("Choose a time that is still to come."))
+        return moment
+
     def terms(self, before: Terms) -> Terms:
         """The terms asked for; what is not named stays as it was `before`."""
         asked = {name: value for name, value in self.validated_data.items() if name in TERMS}
@@ -123,11 +129,6 @@ class NewKeySerializer(TermsSerializer):
         max_length=80,
         help_text="For a service key: the name of the service account, which is made when there is none.",
     )
-
-    def validate_expires_at(self, moment: Any) -> Any:
-        if moment is not None and moment <= timezone.now():
-            raise serializers.ValidationError(_("Choose a time that is still to come."))
-        return moment
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if (attrs["kind"] == KeyKind.SERVICE) != ("service_account" in attrs):

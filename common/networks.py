@@ -4,15 +4,24 @@ import ipaddress
 from collections.abc import Iterable
 from functools import lru_cache
 
+# How much of an IPv6 address says that the rest is an IPv4 address.
+MAPPED_BITS = 96
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def canonical(text: str) -> str:
-    """An address or a network in CIDR notation as it is stored.
+    """An address or a network in CIDR notation as it is stored; IPv4 written as IPv6 becomes IPv4, as callers do.
 
     Raises ValueError for anything else, and for a network with bits set beyond its length (10.0.0.1/8).
     """
-    return str(ipaddress.ip_network(text.strip()))
+    if "%" in text:
+        raise ValueError("The zone of an address means something on one machine only.")
+    network = ipaddress.ip_network(text.strip())
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= MAPPED_BITS:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            network = ipaddress.ip_network((mapped, network.prefixlen - MAPPED_BITS))
+    return str(network)
 
 
 def contains(networks: tuple[str, ...], address: str) -> bool:

@@ -90,6 +90,11 @@ def test_it_is_changed_in_part(ada_client: Client, key: ApiKey, url: str) -> Non
     assert (key.name, key.description, key.tokens_per_minute) == ("desktop", "At home", None)
 
 
+@pytest.mark.parametrize("expires_at", ["2001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"])
+def test_it_is_not_moved_into_the_past(ada_client: Client, url: str, expires_at: str) -> None:
+    assert patch(ada_client, url, {"expires_at": expires_at}).status_code == 400
+
+
 def test_it_is_rotated_and_the_old_secret_retired(ada_client: Client, key: ApiKey, url: str) -> None:
     rotated = post(ada_client, f"{url}rotate/", {"overlap_minutes": 60}).json()
     assert ApiKey.objects.behind(rotated["secret"]).get() == key

@@ -143,7 +143,9 @@ def test_the_form_begins_with_what_the_policy_wants(ada_client: Client, project:
 def test_where_only_admins_make_keys_a_member_is_told(ben: User, ben_client: Client, project: Project) -> None:
     KeyPolicy.objects.create(organization=project.organization, makers=KeyMakers.ADMINS)
     ben_client.post(f"/projects/{project.public_id}/choose/")
-    assert ben_client.get(URL).status_code == 403
+    refusal = ben_client.get(URL)
+    assert refusal.status_code == 403
+    assert "only admins make keys" in refusal.content.decode()
     assert ben_client.post(URL, {"name": "mine"}).status_code == 403
     assert URL not in ben_client.get("/keys/").content.decode()
     ben.memberships.filter(organization=project.organization).update(role=Role.ADMIN)
