@@ -75,15 +75,15 @@ def test_a_revoked_key_is_refused_by_both_within_a_second(urls: list[str], secre
     for caller in callers:
         caller.start()
     for caller in callers:
-        wait_for(lambda one=caller: len(one.answers) >= 20)  # type: ignore[misc]
+        wait_for(lambda one=caller: len(one.answers) >= 20, seconds=20)  # type: ignore[misc]
+        assert {answer for _asked_at, answer in caller.answers} == {200}
 
     revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
     revoked_at = time.monotonic()
 
     for caller in callers:
-        wait_for(lambda one=caller: one.answers[-1][0] > revoked_at + 1.2, seconds=10)  # type: ignore[misc]
+        wait_for(lambda one=caller: one.answers[-1][0] > revoked_at + 1.2, seconds=20)  # type: ignore[misc]
         caller.is_over = True
         caller.join(10)
-        assert {answer for asked_at, answer in caller.answers if asked_at < revoked_at - 0.5} == {200}
         late = [answer for asked_at, answer in caller.answers if asked_at >= revoked_at + 1]
         assert set(late) == {401}
