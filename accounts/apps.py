@@ -10,12 +10,19 @@ def open_workspace_at_sign_up(sender: object, user: Any, **kwargs: object) -> No
     open_workspace(user=user)
 
 
+def begin_session(sender: object, request: Any, **kwargs: object) -> None:
+    from accounts.sessions import mark_seen
+
+    mark_seen(request)
+
+
 class AccountsConfig(AppConfig):
     name = "accounts"
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
         from allauth.account.signals import user_signed_up
+        from django.contrib.auth.signals import user_logged_in
 
         from accounts.auditing import actions, receivers
 
@@ -23,3 +30,4 @@ class AccountsConfig(AppConfig):
         receivers.connect()
         # From the form and from an identity provider alike.
         user_signed_up.connect(open_workspace_at_sign_up, dispatch_uid="accounts.open_workspace")
+        user_logged_in.connect(begin_session, dispatch_uid="accounts.begin_session")

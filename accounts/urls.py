@@ -14,6 +14,7 @@ urlpatterns = [
     path("projects/<str:project_id>/choose/", views.choose, name="choose_project"),
     # In the place of allauth's own: it stands before it in the portal's addresses.
     path("accounts/email/", login_required(views.EmailAddressesView.as_view()), name="addresses"),
+    path("settings/sessions/<str:handle>/end/", views.end_session, name="end_session"),
     path("mail/", views.mail, name="mail"),
     path("organizations/", organizations.organizations, name="organizations"),
     path("organizations/new/", organizations.new_organization, name="new_organization"),

@@ -2,6 +2,8 @@ from typing import Any
 
 from allauth.account.models import EmailAddress
 from allauth.account.views import EmailView
+from allauth.usersessions.internal.flows.sessions import end_sessions
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
@@ -17,6 +19,7 @@ from accounts.access import AuthedRequest, choose_project, project_for
 from accounts.forms import OperatorForm, ProfileForm
 from accounts.models import KeptMail, User
 from accounts.services import InvitationSpentError, accept_operator_invitation, operator_invitation_exists
+from accounts.sessions import session_for
 from accounts.signals import operator_arrived
 from common.redirects import next_address
 
@@ -31,6 +34,15 @@ def settings_page(request: AuthedRequest) -> HttpResponse:
         messages.success(request, _("Your name is saved."))
         return redirect("accounts:settings")
     return render(request, "accounts/settings.html", {"form": form}, status=400 if form.errors else 200)
+
+
+@login_required
+@require_POST
+def end_session(request: AuthedRequest, handle: str) -> HttpResponse:
+    """Sign out another browser of one's own."""
+    end_sessions(request, [session_for(request.user, handle)])
+    messages.success(request, _("That browser is signed out."))
+    return redirect("usersessions_list")
 
 
 @login_required
@@ -56,6 +68,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         except InvitationSpentError:
             return _setup_over(request)
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+        UserSession.objects.create_from_request(request)
         operator_arrived.send(sender=type(user), user=user, wants_sample_data=answers["sample_data"])
         messages.success(request, _("Welcome. You are staff here: the Operate section on the left is yours."))
         return redirect("catalog:backends")
