@@ -4,6 +4,7 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.internal import ratelimit
+from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
@@ -11,6 +12,7 @@ from allauth.usersessions.models import UserSession
 from django.http import Http404, HttpRequest
 
 from accounts.audit import record
+from common.fields import decrypt, encrypt
 from common.origins import client_address
 
 NO_ADDRESS = "::"
@@ -52,6 +54,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def _delete_login_attempts_cached_email(self, request: HttpRequest, **credentials: Any) -> None:
         super()._delete_login_attempts_cached_email(request, **credentials)
         ratelimit.clear(request, app="allauth.account", action="login_failed_anywhere", key=_login(credentials))
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    """Keeps secrets of authenticator apps and recovery codes encrypted, as those of backends are."""
+
+    def encrypt(self, text: str) -> str:
+        return encrypt(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return decrypt(encrypted_text)
 
 
 class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]

@@ -27,6 +27,8 @@ from accounts.models import (
     Removal,
     SecondFactor,
     ServiceAccount,
+    TermsAcceptance,
+    TermsVersion,
     User,
 )
 from accounts.projects.services import change_project
@@ -206,6 +208,20 @@ class AuditOriginAdmin(ReadOnlyAdmin):
 class AuditSealAdmin(ReadOnlyAdmin):
     list_display = ["month", "number", "event_id", "hash"]
     search_fields = ["event_id", "hash"]
+
+
+@admin.register(TermsVersion)
+class TermsVersionAdmin(ReadOnlyAdmin):
+    list_display = ["number", "in_force_at", "published_at", "published_by"]
+    list_select_related = ["published_by"]
+    search_fields = ["english", "chinese"]
+
+
+@admin.register(TermsAcceptance)
+class TermsAcceptanceAdmin(ReadOnlyAdmin):
+    list_display = ["user", "version", "accepted_at"]
+    list_select_related = ["user", "version"]
+    search_fields = ["user__email"]
 
 
 @admin.register(KeptMail)

@@ -4,7 +4,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.utils.translation import get_language_info
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import User
+from accounts.models import Organization, TermsVersion, User
 from accounts.names import objections
 
 # Each in its own words, as in the menu: whoever looks for theirs may read no other.
@@ -61,3 +61,38 @@ class OperatorForm(forms.Form):
         password: str = self.cleaned_data["password"]
         validate_password(password)
         return password
+
+
+class SecondFactorPolicyForm(forms.ModelForm[Organization]):
+    """What an organization asks of its members."""
+
+    class Meta:
+        model = Organization
+        fields = ["requires_second_factor"]
+        labels = {"requires_second_factor": _("Require a second factor of every member")}
+        help_texts = {
+            "requires_second_factor": _(
+                "Members without one reach only the pages on which they set it up. API keys go on working."
+            )
+        }
+
+
+class TermsForm(forms.ModelForm[TermsVersion]):
+    """A version of the terms of use."""
+
+    class Meta:
+        model = TermsVersion
+        fields = ["english", "chinese", "in_force_at"]
+        widgets = {
+            "english": forms.Textarea(attrs={"rows": 14}),
+            "chinese": forms.Textarea(attrs={"rows": 14}),
+            "in_force_at": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        }
+        help_texts = {
+            "english": _("Markdown."),
+            "chinese": _("Markdown. Without it, readers of Chinese get the English text."),
+            "in_force_at": _(
+                "In your time zone. From then on pages ask for acceptance, and keys of people who have not accepted "
+                "are refused: leave them some days to do so."
+            ),
+        }

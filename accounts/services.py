@@ -1,5 +1,7 @@
 """What people do with their accounts."""
 
+from datetime import datetime
+
 from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.utils import timezone
@@ -7,8 +9,19 @@ from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from accounts.audit import record
-from accounts.models import FIRST_PROJECT, PERSONAL, Membership, OperatorInvitation, Organization, Project, User
+from accounts.models import (
+    FIRST_PROJECT,
+    PERSONAL,
+    Membership,
+    OperatorInvitation,
+    Organization,
+    Project,
+    TermsAcceptance,
+    TermsVersion,
+    User,
+)
 from accounts.roles import Role
+from accounts.signals import terms_changed
 from common.tokens import new_token, token_hash
 
 
@@ -86,3 +99,40 @@ def readmit_user(*, user: User, by: User) -> None:
     user.suspended_at = None
     user.save(update_fields=["suspended_at"])
     record("user.readmitted", by=by, target=user)
+
+
+@transaction.atomic
+def publish_terms(*, english: str, chinese: str, in_force_at: datetime, by: User) -> TermsVersion:
+    """A new version of the terms of use. From `in_force_at` on, pages and keys wait until its acceptance."""
+    # Two at once would take the same number; the second waits for the first here.
+    newest = TermsVersion.objects.select_for_update().order_by("-number").first()
+    version = TermsVersion.objects.create(
+        number=newest.number + 1 if newest else 1,
+        english=english,
+        chinese=chinese,
+        in_force_at=in_force_at,
+        published_by=by,
+    )
+    record("terms.published", by=by, target=version, after={"in_force_at": in_force_at.isoformat()})
+    terms_changed.send(sender=TermsVersion, user=None)
+    return version
+
+
+@transaction.atomic
+def accept_terms(*, version: TermsVersion, by: User) -> None:
+    """Accept the terms; doing so again changes nothing."""
+    _acceptance, is_new = TermsAcceptance.objects.get_or_create(user=by, version=version)
+    if is_new:
+        record("terms.accepted", by=by, target=version)
+        terms_changed.send(sender=TermsVersion, user=by)
+
+
+def has_accepted_terms(user: User) -> bool:
+    """Whether no version in force is left for the user to accept; True while there are no terms."""
+    return not TermsVersion.objects.owed_by(user).exists()
+
+
+def owners_have_accepted_terms(organization: Organization) -> bool:
+    """Whether the terms are accepted for what belongs to no person: an owner's acceptance stands for all of them."""
+    owners = User.objects.filter(memberships__organization=organization, memberships__role=Role.OWNER)
+    return not TermsVersion.objects.in_force().exists() or any(has_accepted_terms(owner) for owner in owners)

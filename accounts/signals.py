@@ -15,6 +15,9 @@ Their role or their projects changed, they left or were removed, or (`organizati
 off or on. What rests on their rights must be looked at anew.
 """
 
+terms_changed = Signal()
+"""The terms of use were published (`user` is None) or accepted by `user`: who may use a key must be looked at anew."""
+
 project_changed = Signal()
 """A project was archived or restored, opened to its organization or closed, or its end moved: with `project`.
 

@@ -15,6 +15,15 @@ urlpatterns = [
     # In the place of allauth's own: it stands before it in the portal's addresses.
     path("accounts/email/", login_required(views.EmailAddressesView.as_view()), name="addresses"),
     path("settings/sessions/<str:handle>/end/", views.end_session, name="end_session"),
+    path("second-factor/", views.second_factor, name="second_factor"),
+    path(
+        "organizations/<str:organization_id>/second-factor/",
+        views.second_factor_policy,
+        name="second_factor_policy",
+    ),
+    path("terms/", views.terms, name="terms"),
+    path("terms/publish/", views.publish, name="publish_terms"),
+    path("terms/<int:number>/accept/", views.accept, name="accept_terms"),
     path("mail/", views.mail, name="mail"),
     path("organizations/", organizations.organizations, name="organizations"),
     path("organizations/new/", organizations.new_organization, name="new_organization"),

@@ -8,19 +8,38 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access import AuthedRequest, choose_project, project_for
-from accounts.forms import OperatorForm, ProfileForm
-from accounts.models import KeptMail, User
-from accounts.services import InvitationSpentError, accept_operator_invitation, operator_invitation_exists
+from accounts.access import AuthedRequest, choose_project, organization_for, project_for, staff_required
+from accounts.forms import OperatorForm, ProfileForm, SecondFactorPolicyForm, TermsForm
+from accounts.models import KeptMail, TermsVersion, User
+from accounts.roles import Right
+from accounts.second_factor import (
+    KINDS,
+    NoSecondFactorError,
+    is_required_of_staff,
+    organizations_requiring,
+    require_second_factor,
+    second_factors_of,
+)
+from accounts.services import (
+    InvitationSpentError,
+    accept_operator_invitation,
+    accept_terms,
+    has_accepted_terms,
+    operator_invitation_exists,
+    publish_terms,
+)
 from accounts.sessions import session_for
 from accounts.signals import operator_arrived
+from common import markdown
 from common.redirects import next_address
 
 
@@ -111,3 +130,96 @@ def mail(request: AuthedRequest) -> HttpResponse:
     if not request.user.is_staff:
         kept = kept.filter(user=request.user)
     return render(request, "accounts/mail.html", {"mails": kept[:50]})
+
+
+@login_required
+@require_safe
+def second_factor(request: AuthedRequest) -> HttpResponse:
+    """Who asks for a second factor, and the way to one."""
+    return render(
+        request,
+        "accounts/second_factor.html",
+        {
+            "organizations": organizations_requiring(request.user),
+            "of_staff": is_required_of_staff(request.user),
+            "factors": second_factors_of(request.user).count(),
+            "next": next_address(request, default="quickstart"),
+        },
+    )
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def second_factor_policy(request: AuthedRequest, organization_id: str) -> HttpResponse:
+    """An owner asks all members for a second factor, or no longer."""
+    organization = organization_for(request.user, organization_id, to=Right.OWN)
+    # An unticked box alone makes an empty form.
+    form = SecondFactorPolicyForm(request.POST if request.method == "POST" else None, instance=organization)
+    if request.method == "POST" and form.is_valid():
+        required: bool = form.cleaned_data["requires_second_factor"]
+        try:
+            require_second_factor(organization=organization, required=required, by=request.user)
+        except NoSecondFactorError as error:
+            form.add_error("requires_second_factor", str(error))
+        else:
+            messages.success(request, _("Saved. It counts from everybody's next page on."))
+            return redirect("accounts:second_factor_policy", organization.public_id)
+    lacking = organization.members.exclude(authenticator__type__in=KINDS).count()
+    return render(
+        request,
+        "accounts/second_factor_policy.html",
+        {"form": form, "organization": organization, "lacking": lacking},
+        status=400 if form.errors else 200,
+    )
+
+
+@require_safe
+def terms(request: HttpRequest) -> HttpResponse:
+    """The terms of use, and for somebody who has to accept them the way to do so."""
+    version = TermsVersion.objects.newest()
+    if version is None:
+        raise Http404
+    user = request.user
+    return render(
+        request,
+        "accounts/terms.html",
+        {
+            "version": version,
+            "html": markdown.render(version.text_in(get_language() or "")),
+            "is_open": isinstance(user, User) and not version.acceptances.filter(user=user).exists(),
+            "is_owed": isinstance(user, User) and not has_accepted_terms(user),
+            "next": next_address(request, default="quickstart"),
+        },
+    )
+
+
+@login_required
+@require_POST
+def accept(request: AuthedRequest, number: int) -> HttpResponse:
+    """Accept the version that was read, and go on where one was going."""
+    accept_terms(version=get_object_or_404(TermsVersion, number=number), by=request.user)
+    return redirect(next_address(request, default="quickstart"))
+
+
+@staff_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def publish(request: AuthedRequest) -> HttpResponse:
+    """Staff publish a version of the terms of use, and see who has accepted which."""
+    newest = TermsVersion.objects.newest()
+    form = TermsForm(
+        request.POST or None, instance=newest and TermsVersion(english=newest.english, chinese=newest.chinese)
+    )
+    if request.method == "POST" and form.is_valid():
+        answers: dict[str, Any] = form.cleaned_data
+        version = publish_terms(
+            english=answers["english"], chinese=answers["chinese"], in_force_at=answers["in_force_at"], by=request.user
+        )
+        messages.success(request, _("Version %(number)s is published.") % {"number": version.number})
+        return redirect("accounts:publish_terms")
+    versions = TermsVersion.objects.annotate(accepted=Count("acceptances")).order_by("-number")
+    return render(
+        request,
+        "accounts/publish_terms.html",
+        {"form": form, "versions": versions[:50]},
+        status=400 if form.errors else 200,
+    )

@@ -18,6 +18,7 @@
     ├── NotAllowedError              403   the key does not open this
     │   ├── ModelNotAllowedError
     │   └── EndpointNotAllowedError
+    ├── TermsNotAcceptedError        403   passes once a person has accepted the terms of use
     ├── NotFoundError                404
     │   ├── UnknownRouteError
     │   └── ModelNotFoundError             unknown or not allowed: told alike
@@ -196,6 +197,15 @@ class EndpointNotAllowedError(NotAllowedError):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"This API key may not use /v1/{path}. Its page in the portal says what it may be used for.")
+
+
+class TermsNotAcceptedError(ApiError):
+    status = 403
+    type = "permission_error"
+    default_code = "terms_not_accepted"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"The terms of use have to be accepted before this key works. Read and accept them at {url}.")
 
 
 class NotFoundError(ApiError):

@@ -1,5 +1,6 @@
 """Who is calling: the key in a request's headers, and the policy behind it."""
 
+from django.conf import settings
 from starlette.datastructures import Headers
 
 from apikeys.verification import digests_of, kind_of
@@ -8,6 +9,7 @@ from common.errors import (
     EndedKeyError,
     IncorrectKeyError,
     MissingKeyError,
+    TermsNotAcceptedError,
     WrongKindOfKeyError,
 )
 from usage.policies import Caller, Policies
@@ -19,7 +21,8 @@ async def authenticate(headers: Headers, policies: Policies, *, address: str) ->
     """The caller whose key is in `headers`, calling from `address`. Never in the URL: those end in logs.
 
     Raises MissingKeyError; IncorrectKeyError for a key that is malformed, unknown, revoked or disabled;
-    WrongKindOfKeyError, EndedKeyError and AddressNotAllowedError.
+    WrongKindOfKeyError, EndedKeyError, AddressNotAllowedError, and TermsNotAcceptedError for one whose maker has yet to
+    accept the terms of use.
     """
     secret = presented_key(headers)
     if not secret:
@@ -36,6 +39,8 @@ async def authenticate(headers: Headers, policies: Policies, *, address: str) ->
         raise EndedKeyError(secret)
     if not caller.may_call_from(address):
         raise AddressNotAllowedError
+    if caller.owes_terms:
+        raise TermsNotAcceptedError(f"{settings.PUBLIC_URL}/terms/")
     return caller
 
 

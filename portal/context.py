@@ -84,6 +84,7 @@ STAFF_SECTION: Section = (
         Place(_("Backends"), "catalog:backends", "server-stack"),
         Place(_("Moderation"), "community:moderation", "shield-check"),
         Place(_("Audit"), "audit:everything", "clipboard-document-list"),
+        Place(_("Terms of use"), "accounts:publish_terms", "document-text"),
         Place(pgettext_lazy("place", "Admin"), "admin:index", "wrench-screwdriver"),
     ),
 )

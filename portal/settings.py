@@ -131,6 +131,7 @@ MIDDLEWARE = [
     "common.zones.ReaderTimeZoneMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "accounts.sessions.LastSeenMiddleware",
+    "accounts.standing.StandingMiddleware",
 ]
 
 ROOT_URLCONF = "portal.urls"
@@ -211,7 +212,10 @@ ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "login_failed_anywher
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _public.scheme
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+REQUIRE_SECOND_FACTOR_FOR_STAFF = env.flag("REQUIRE_SECOND_FACTOR_FOR_STAFF", PRODUCTION)
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_ADAPTER = "accounts.adapter.SecondFactorAdapter"
+MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = PORTAL_NAME
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION

@@ -16,7 +16,7 @@ from accounts.invitations.services import invite
 from accounts.models import Invitation, Membership, User
 from accounts.projects.services import create_service_account, set_place
 from accounts.roles import ProjectRole, Role
-from accounts.services import invite_operator
+from accounts.services import invite_operator, publish_terms
 from apikeys.services import mint_key, mint_management_key, rotate_key
 from catalog.models import Backend, Deployment, HostedModel
 from common.tokens import new_token, token_hash
@@ -66,6 +66,10 @@ PAGES = [
     Page("accounts:addresses", "/accounts/email/", Who.MEMBER),
     Page("accounts:settings", "/settings/", Who.MEMBER),
     Page("accounts:setup", "/setup/{setup_token}/"),
+    Page("accounts:second_factor", "/second-factor/", Who.MEMBER),
+    Page("accounts:second_factor_policy", "/organizations/{organization}/second-factor/", Who.MEMBER),
+    Page("accounts:terms", "/terms/"),
+    Page("accounts:publish_terms", "/terms/publish/", Who.STAFF),
     Page("accounts:mail", "/mail/", Who.MEMBER),
     Page("accounts:organizations", "/organizations/", Who.MEMBER),
     Page("accounts:new_organization", "/organizations/new/", Who.MEMBER),
@@ -134,16 +138,16 @@ PAGES = [
 ]
 
 ACTIONS = {
-    "accounts:archive_project", "accounts:change_role", "accounts:choose_project", "accounts:close_cohort",
-    "accounts:end_session", "accounts:leave", "accounts:remove_member", "accounts:remove_place",
-    "accounts:remove_service_account", "accounts:resend_invitation", "accounts:restore_project",
-    "accounts:revoke_invitation", "accounts:set_place", "accounts:switch_cohort_link", "accounts:switch_join_link",
-    "accounts:transfer", "apikeys:disable", "apikeys:enable", "apikeys:fix", "apikeys:retire", "apikeys:revoke",
-    "apikeys:rotate", "catalog:check_now", "catalog:rediscover", "catalog:remove", "catalog:set_deployment_enabled",
-    "catalog:set_enabled", "community:undo", "community:vote", "forum:accept", "forum:delete", "forum:preview",
-    "notifications:follow", "notifications:mail", "notifications:read_all", "notifications:unsubscribe",
-    "playground:delete", "playground:stop", "set_language", "set_theme", "webhooks:remove", "webhooks:resend",
-    "webhooks:rotate", "webhooks:set_enabled", "webhooks:test",
+    "accounts:accept_terms", "accounts:archive_project", "accounts:change_role", "accounts:choose_project",
+    "accounts:close_cohort", "accounts:end_session", "accounts:leave", "accounts:remove_member",
+    "accounts:remove_place", "accounts:remove_service_account", "accounts:resend_invitation",
+    "accounts:restore_project", "accounts:revoke_invitation", "accounts:set_place", "accounts:switch_cohort_link",
+    "accounts:switch_join_link", "accounts:transfer", "apikeys:disable", "apikeys:enable", "apikeys:fix",
+    "apikeys:retire", "apikeys:revoke", "apikeys:rotate", "catalog:check_now", "catalog:rediscover",
+    "catalog:remove", "catalog:set_deployment_enabled", "catalog:set_enabled", "community:undo", "community:vote",
+    "forum:accept", "forum:delete", "forum:preview", "notifications:follow", "notifications:mail",
+    "notifications:read_all", "notifications:unsubscribe", "playground:delete", "playground:stop", "set_language",
+    "set_theme", "webhooks:remove", "webhooks:resend", "webhooks:rotate", "webhooks:set_enabled", "webhooks:test",
 }  # fmt: skip
 """Addresses that change something, or hand on, and are no page of their own."""
 
@@ -227,6 +231,12 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
         most_joins=20,
         ends_at=timezone.now() + timedelta(days=30),
         by=ada,
+    )
+    publish_terms(
+        english="Be kind to each other, and to the machines.",
+        chinese="善待彼此，也善待机器。",
+        in_force_at=timezone.now() + timedelta(days=7),
+        by=sam,
     )
     return {
         "organization": organization.public_id,

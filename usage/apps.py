@@ -1,3 +1,4 @@
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
@@ -12,12 +13,13 @@ class UsageConfig(AppConfig):
     verbose_name = _("Usage")
 
     def ready(self) -> None:
-        from accounts.signals import project_changed, rights_changed
+        from accounts.signals import project_changed, rights_changed, terms_changed
         from apikeys.signals import key_changed
 
         key_changed.connect(forget_policies, dispatch_uid="forget_policies")
         rights_changed.connect(forget_policies_of_person, dispatch_uid="forget_policies_of_person")
         project_changed.connect(forget_policies_of_project, dispatch_uid="forget_policies_of_project")
+        terms_changed.connect(look_again, dispatch_uid="usage.look_again")
 
 
 def forget_policies(*, digests: list[str], **_signal: Any) -> None:
@@ -47,3 +49,16 @@ def _forget_after_commit(secrets: Any) -> None:
 
     # Told earlier, a gateway could read the old state back into its cache.
     transaction.on_commit(lambda: forget_policies(digests=list(secrets.values_list("digest", flat=True))), robust=True)
+
+
+def look_again(*, user: Any, **_signal: Any) -> None:
+    """Keys that waited for somebody to accept the terms work at once.
+
+    After terms are published each key is looked at by itself, as soon as its policy is next confirmed.
+    """
+    from django.db.transaction import on_commit
+
+    from usage.policies import forget_keys_of
+
+    if user is not None:
+        on_commit(partial(forget_keys_of, user), robust=True)

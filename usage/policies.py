@@ -20,11 +20,13 @@ import orjson
 import redis.asyncio
 import structlog
 from django.conf import settings
+from django.db.models import Q
 from redis.exceptions import RedisError
 
 from accounts.access import rights_in
 from accounts.models import Organization, Project, User
-from accounts.roles import Right
+from accounts.roles import Right, Role
+from accounts.services import has_accepted_terms, owners_have_accepted_terms
 from apikeys.models import ApiKey, KeyKind, KeyPolicy, KeySecret
 from common import redis as servers
 from common.errors import OverloadedError
@@ -92,6 +94,7 @@ class Caller:
     endpoints: tuple[str, ...] = ()
     # An address has to be in each of these lists.
     networks: tuple[tuple[str, ...], ...] = ()
+    owes_terms: bool = False
 
     @property
     def has_budget(self) -> bool:
@@ -174,6 +177,7 @@ def load(digest: str) -> Caller | None:
         models=tuple(key.allowed_models),
         endpoints=tuple(key.allowed_endpoints),
         networks=tuple(tuple(networks) for networks in lists if networks),
+        owes_terms=_owes_terms(key),
     )
 
 
@@ -199,6 +203,13 @@ def _earliest(*moments: datetime | None) -> float | None:
     return min((moment.timestamp() for moment in moments if moment is not None), default=None)
 
 
+def _owes_terms(key: ApiKey) -> bool:
+    """Whether the terms of use are yet to be accepted: by who made the key, or for a program by an owner."""
+    if key.project is not None and key.kind == KeyKind.SERVICE:
+        return not owners_have_accepted_terms(key.project.organization)
+    return key.created_by is not None and not has_accepted_terms(key.created_by)
+
+
 def forget(digests: Sequence[str]) -> None:
     """Make every process ask PostgreSQL about secrets again, now."""
     for start in range(0, len(digests), FORGOTTEN_AT_ONCE):
@@ -208,6 +219,13 @@ def forget(digests: Sequence[str]) -> None:
             pipeline.set(redis_key(digest), CHANGED, ex=CHANGED_SECONDS)
         pipeline.publish(CHANNEL, " ".join(some))
         pipeline.execute()
+
+
+def forget_keys_of(user: User) -> None:
+    """Make every process ask again about the keys that wait for what this user does."""
+    owned = user.memberships.filter(role=Role.OWNER).values("organization")
+    secrets = KeySecret.objects.filter(Q(key__created_by=user) | Q(key__project__organization__in=owned))
+    forget(list(secrets.values_list("digest", flat=True)))
 
 
 def redis_key(digest: str) -> str:

@@ -6,7 +6,10 @@ from typing import Any
 
 import openai
 import pytest
+from django.utils import timezone
 
+from accounts.models import TermsAcceptance
+from accounts.services import accept_terms, publish_terms
 from apikeys.models import ApiKey
 from apikeys.services import change_key, revoke_key
 from apikeys.terms import Terms
@@ -55,6 +58,19 @@ def test_a_revoked_key_is_refused_within_a_second(url: str, secret: str, stage: 
     assert complete(url, secret).status == 200
     revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
     wait_for(lambda: complete(url, secret).status == 401, seconds=1)
+
+
+def test_a_key_waits_until_the_terms_are_accepted(url: str, secret: str, stage: Stage) -> None:
+    version = publish_terms(english="Be kind.", chinese="", in_force_at=timezone.now(), by=stage.ada)
+    try:
+        reply = complete(url, secret)
+        assert (reply.status, reply.error["code"]) == (403, "terms_not_accepted")
+        assert "/terms/" in reply.error["message"]
+        accept_terms(version=version, by=stage.ada)
+        wait_for(lambda: complete(url, secret).status == 200, seconds=1)
+    finally:
+        TermsAcceptance.objects.all().delete()
+        version.delete()
 
 
 def test_changed_limits_hold_within_a_second(url: str, secret: str, stage: Stage) -> None:

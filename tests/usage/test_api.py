@@ -18,8 +18,8 @@ SUMMARY, CALLS = "/api/usage/summary/", "/api/usage/calls/"
 def test_it_works(ada_client: Client, project: Project, django_assert_num_queries: Any) -> None:
     key = a_key(project, name="Laptop")
     add_usage(project, timezone.now(), key=key, requests=2, prompt_tokens=10, cost_nano=7, latency_ms_sum=300)
-    # Session, user; the current project, one's rights (2); this period, the one before, the names of keys.
-    with django_assert_num_queries(8):
+    # Session, user, standing; the current project, one's rights (2); this period, the one before, the names of keys.
+    with django_assert_num_queries(9):
         answer = ada_client.get(SUMMARY, {"window": "today", "group_by": "key", "time_zone": "Asia/Shanghai"}).json()
     assert answer["totals"] == {
         "requests": 2,

@@ -39,9 +39,9 @@ def page(client: Client, address: str = OVERVIEW, **query: str) -> str:
 
 
 def test_it_works(ada_client: Client, key: Any, django_assert_num_queries: Any) -> None:
-    # Session, user; the current project, its siblings, one's rights (2); newest change; this period, the one before;
+    # Session, user, standing; the project, its siblings, one's rights (2); newest change; this period, the one before;
     # the last calls, the names of their keys; of the frame: the projects to switch between, unread notifications.
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         body = page(ada_client)
     assert "1,290" in body  # tokens
     assert "&lt;$0.0001" in body
@@ -89,7 +89,7 @@ def test_the_page_renews_itself_only_when_something_changed(ada_client: Client, 
 
 def test_asking_for_news_is_cheap(ada_client: Client, key: Any, django_assert_num_queries: Any) -> None:
     seen = ada_client.get(LIVE).context["version"]
-    with django_assert_num_queries(6):  # session, user, current project, rights (2), newest change
+    with django_assert_num_queries(7):  # session, user, standing, current project, rights (2), newest change
         ada_client.get(LIVE, {"seen": seen})
 
 

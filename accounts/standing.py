@@ -1,0 +1,87 @@
+"""What a person has to do before the pages are theirs: set up a second factor, accept the terms of use."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Exists
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django_htmx.http import HttpResponseClientRedirect
+
+from accounts.models import TermsVersion, User
+from accounts.second_factor import is_required_of_staff, organizations_requiring, second_factors_of
+
+# Without these nobody could set up a factor, read what they are asked to accept, or leave.
+ALWAYS_OPEN = {
+    "account_change_password",
+    "account_confirm_email",
+    "account_email",
+    "account_email_verification_sent",
+    "account_logout",
+    "account_reauthenticate",
+    "account_set_password",
+    "accounts:accept_terms",
+    "accounts:mail",
+    "accounts:second_factor",
+    "accounts:terms",
+    "set_language",
+    "set_theme",
+}
+OPEN_PREFIX = "mfa_"
+
+
+class StandingMiddleware:
+    """Holds back what a person may not do yet, and leads them to where they can change that.
+
+    Only sessions are held to it: a request with a management key has its own rules.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponse], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        match = request.resolver_match
+        name = match.view_name if match else ""
+        if name in ALWAYS_OPEN or name.startswith(OPEN_PREFIX) or not isinstance(request.user, User):
+            return None
+        page = _page_before(request.user)
+        if page is None:
+            return None
+        if request.path.startswith("/api/"):
+            return _problem(page)
+        target = f"{reverse(page)}?{urlencode({'next': request.get_full_path()})}"
+        # A part of a page is asked for by script: the page as a whole has to go there.
+        return HttpResponseClientRedirect(target) if getattr(request, "htmx", False) else redirect(target)
+
+
+def _page_before(user: User) -> str | None:
+    """The page that comes before all others for this user now, found with one query."""
+    asked, has_factor, owes_terms = (
+        User.objects.filter(pk=user.pk)
+        .values_list(
+            Exists(organizations_requiring(user)),
+            Exists(second_factors_of(user)),
+            Exists(TermsVersion.objects.owed_by(user)),
+        )
+        .get()
+    )
+    if (asked or is_required_of_staff(user)) and not has_factor:
+        return "accounts:second_factor"
+    return "accounts:terms" if owes_terms else None
+
+
+def _problem(page: str) -> HttpResponse:
+    if page == "accounts:terms":
+        code, detail = "terms_not_accepted", _("Accept the terms of use first.")
+    else:
+        code, detail = "second_factor_required", _("Set up a second factor first.")
+    body = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": detail, "code": code}
+    return JsonResponse(body, status=403, content_type="application/problem+json")
