@@ -12,6 +12,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.access import AuthedRequest
 from accounts.audit import record
 from accounts.models import (
+    AccountErasure,
+    AccountExport,
     AuditEvent,
     AuditOrigin,
     AuditPerson,
@@ -222,6 +224,21 @@ class TermsAcceptanceAdmin(ReadOnlyAdmin):
     list_display = ["user", "version", "accepted_at"]
     list_select_related = ["user", "version"]
     search_fields = ["user__email"]
+
+
+@admin.register(AccountExport)
+class AccountExportAdmin(ReadOnlyAdmin):
+    list_display = ["public_id", "user", "state", "created_at", "finished_at", "expires_at"]
+    list_select_related = ["user"]
+    search_fields = ["public_id", "user__email"]
+    # The file is its owner's.
+    exclude = ["file"]
+
+
+@admin.register(AccountErasure)
+class AccountErasureAdmin(ReadOnlyAdmin):
+    list_display = ["public_id", "state", "done", "total", "created_at", "finished_at"]
+    search_fields = ["public_id"]
 
 
 @admin.register(KeptMail)

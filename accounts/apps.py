@@ -21,6 +21,10 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
+        from accounts import holdings
+        from accounts.holding import HOLDING
+
+        holdings.register(HOLDING)
         from allauth.account.signals import user_signed_up
         from django.contrib.auth.signals import user_logged_in
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 from django import forms
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -96,3 +98,21 @@ class TermsForm(forms.ModelForm[TermsVersion]):
                 "are refused: leave them some days to do so."
             ),
         }
+
+
+class EraseForm(forms.Form):
+    """The last question before an account is erased."""
+
+    address = forms.EmailField(
+        label=_("Type your e-mail address to confirm"), widget=forms.EmailInput(attrs={"autocomplete": "off"})
+    )
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._user = user
+
+    def clean_address(self) -> str:
+        address: str = self.cleaned_data["address"]
+        if address.lower() != self._user.email:
+            raise forms.ValidationError(_("This is not the address of this account."))
+        return address

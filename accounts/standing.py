@@ -31,6 +31,14 @@ ALWAYS_OPEN = {
     "set_theme",
 }
 OPEN_PREFIX = "mfa_"
+# Nobody has to accept terms to take their data and go.
+OPEN_WITHOUT_TERMS = {
+    "accounts:data",
+    "accounts:download_export",
+    "accounts:erase",
+    "accounts:export_progress",
+    "accounts:start_export",
+}
 
 
 class StandingMiddleware:
@@ -53,7 +61,7 @@ class StandingMiddleware:
         if name in ALWAYS_OPEN or name.startswith(OPEN_PREFIX) or not isinstance(request.user, User):
             return None
         page = _page_before(request.user)
-        if page is None:
+        if page is None or (page == "accounts:terms" and name in OPEN_WITHOUT_TERMS):
             return None
         if request.path.startswith("/api/"):
             return _problem(page)

@@ -15,6 +15,12 @@ urlpatterns = [
     # In the place of allauth's own: it stands before it in the portal's addresses.
     path("accounts/email/", login_required(views.EmailAddressesView.as_view()), name="addresses"),
     path("settings/sessions/<str:handle>/end/", views.end_session, name="end_session"),
+    path("settings/data/", views.data, name="data"),
+    path("settings/data/export/", views.export, name="start_export"),
+    path("settings/data/export/progress/", views.export_progress, name="export_progress"),
+    path("settings/data/export/<str:export_id>/", views.download_export, name="download_export"),
+    path("settings/data/erase/", views.erase, name="erase"),
+    path("erased/<str:erasure_id>/", views.erased, name="erased"),
     path("second-factor/", views.second_factor, name="second_factor"),
     path(
         "organizations/<str:organization_id>/second-factor/",

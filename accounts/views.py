@@ -1,15 +1,16 @@
 from typing import Any
 
+from allauth.account.decorators import reauthentication_required
 from allauth.account.models import EmailAddress
 from allauth.account.views import EmailView
 from allauth.usersessions.internal.flows.sessions import end_sessions
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login
+from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
@@ -18,8 +19,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import AuthedRequest, choose_project, organization_for, project_for, staff_required
-from accounts.forms import OperatorForm, ProfileForm, SecondFactorPolicyForm, TermsForm
-from accounts.models import KeptMail, TermsVersion, User
+from accounts.erasure import NotYetError, check_may_go, request_erasure
+from accounts.exports import start_export
+from accounts.forms import EraseForm, OperatorForm, ProfileForm, SecondFactorPolicyForm, TermsForm
+from accounts.models import AccountErasure, AccountExport, KeptMail, TermsVersion, User
 from accounts.roles import Right
 from accounts.second_factor import (
     KINDS,
@@ -223,3 +226,76 @@ def publish(request: AuthedRequest) -> HttpResponse:
         {"form": form, "versions": versions[:50]},
         status=400 if form.errors else 200,
     )
+
+
+@never_cache
+@login_required
+@require_safe
+def data(request: AuthedRequest) -> HttpResponse:
+    """What a person can do with all that is held about them: take a copy, or have it erased."""
+    return render(request, "accounts/data.html", {"export": _newest_export(request.user)})
+
+
+@login_required
+@require_POST
+def export(request: AuthedRequest) -> HttpResponse:
+    """Have a copy made of everything held about the person."""
+    start_export(user=request.user)
+    return redirect("accounts:data")
+
+
+@never_cache
+@login_required
+@require_safe
+def export_progress(request: AuthedRequest) -> HttpResponse:
+    """How far the copy is, for the page that waits for it."""
+    return render(request, "accounts/_export.html", {"export": _newest_export(request.user)})
+
+
+def _newest_export(user: User) -> AccountExport | None:
+    return user.exports.order_by("-pk").first()
+
+
+@never_cache
+@login_required
+@reauthentication_required  # type: ignore[untyped-decorator]
+@require_safe
+def download_export(request: AuthedRequest, export_id: str) -> HttpResponseBase:
+    """The copy itself: for its owner alone, just after they proved who they are, and for a day."""
+    export = get_object_or_404(AccountExport, public_id=export_id, user=request.user)
+    if not export.is_ready:
+        raise Http404
+    return FileResponse(export.file.open("rb"), as_attachment=True, filename=f"{settings.PORTAL_NAME.lower()}-data.zip")
+
+
+@never_cache
+@login_required
+@reauthentication_required  # type: ignore[untyped-decorator]
+@require_http_methods(["GET", "HEAD", "POST"])
+def erase(request: AuthedRequest) -> HttpResponse:
+    """Erase one's own account, after reading what that means and typing its address."""
+    form = EraseForm(request.POST or None, user=request.user)
+    if request.method == "POST" and form.is_valid():
+        try:
+            erasure = request_erasure(user=request.user)
+        except NotYetError:
+            return redirect("accounts:erase")
+        logout(request)
+        return redirect("accounts:erased", erasure.public_id)
+    obstacle = ""
+    try:
+        check_may_go(request.user)
+    except NotYetError as error:
+        obstacle = str(error)
+    return render(
+        request, "accounts/erase.html", {"form": form, "obstacle": obstacle}, status=400 if form.errors else 200
+    )
+
+
+@never_cache
+@require_safe
+def erased(request: HttpRequest, erasure_id: str) -> HttpResponse:
+    """How far an erasure is. Nobody is signed in any more, so its unguessable id opens the page."""
+    erasure = get_object_or_404(AccountErasure, public_id=erasure_id)
+    part = request.headers.get("HX-Request") == "true"
+    return render(request, "accounts/_erased.html" if part else "accounts/erased.html", {"erasure": erasure})

@@ -7,6 +7,10 @@ class ApiKeysConfig(AppConfig):
     verbose_name = _("API keys")
 
     def ready(self) -> None:
+        from accounts import holdings
+        from apikeys.holding import HOLDING
+
+        holdings.register(HOLDING)
         from django.db.models.signals import post_delete
 
         from accounts import names

@@ -7,12 +7,15 @@ class CommunityConfig(AppConfig):
     verbose_name = _("Community")
 
     def ready(self) -> None:
+        from accounts import holdings
         from accounts.auditing import actions
         from community.access import readable_posts
         from community.actions import ACTIONS
+        from community.holding import HOLDING
         from community.kinds import KINDS
         from notifications import registry
 
+        holdings.register(HOLDING)
         actions.register(ACTIONS)
         for kind in KINDS:
             registry.register(kind)

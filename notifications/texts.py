@@ -50,4 +50,6 @@ def _tell(row: Notification, readable: set[str]) -> Told:
 
 
 def _actor(event: dict[str, str]) -> str:
+    if not event["actor"] and not event.get("actor_id"):
+        return gettext("Deleted user")
     return shown_name(event["actor"], event.get("actor_id", ""))

@@ -35,6 +35,8 @@ app.conf.beat_schedule = {
     "usage-forget": every(24 * 3600, "usage.tasks.forget"),
     "accounts-keep-audit-log": every(24 * 3600, "accounts.tasks.keep_audit_log"),
     "accounts-send-invitations": every(30, "accounts.tasks.send_waiting_invitations"),
+    "accounts-sweep": every(60, "accounts.tasks.sweep"),
+    "accounts-remove-expired-exports": every(24 * 3600, "accounts.tasks.remove_expired_exports"),
     "catalog-check-backends": every(10, "catalog.tasks.check_backends"),
     "playground-sweep": every(10, "playground.tasks.sweep"),
     "webhooks-deliver": every(10, "webhooks.tasks.deliver"),

@@ -13,9 +13,12 @@ class UsageConfig(AppConfig):
     verbose_name = _("Usage")
 
     def ready(self) -> None:
+        from accounts import holdings
         from accounts.signals import project_changed, rights_changed, terms_changed
         from apikeys.signals import key_changed
+        from usage.holding import HOLDING
 
+        holdings.register(HOLDING)
         key_changed.connect(forget_policies, dispatch_uid="forget_policies")
         rights_changed.connect(forget_policies_of_person, dispatch_uid="forget_policies_of_person")
         project_changed.connect(forget_policies_of_project, dispatch_uid="forget_policies_of_project")

@@ -241,9 +241,9 @@ def test_the_queue_costs_the_same_however_long(
             raise_flag(post=given.post, flagger=flagger, reason="spam")  # type: ignore[arg-type]
     with CaptureQueriesContext(connection) as queries:
         sam_client.get("/moderation/")
-    # Session, user; the posts, their flags, records of flaggers and authors, places; my last acts; the
+    # Session, user, standing; the posts, their flags, records of flaggers and authors, places; my last acts; the
     # projects and the unread count of the frame.
-    assert len(queries) == 10
+    assert len(queries) == 11
 
 
 def test_dismissing_names_the_author_as_the_author(sam_client: Client, ben: User, flag: Flag) -> None:

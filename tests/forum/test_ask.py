@@ -233,9 +233,9 @@ def test_a_thread_costs_the_same_however_long(
         services.comment(question=question, on=given.post, author=ada, source="Thank you for this.")
     with CaptureQueriesContext(connection) as queries:
         cyd_client.get(question.get_absolute_url())
-    # Session, user; the question, its tags, what is marked read; answers, comments, my votes; the
+    # Session, user, standing; the question, its tags, what is marked read; answers, comments, my votes; the
     # projects and the unread count of the frame.
-    assert len(queries) == 10
+    assert len(queries) == 11
 
 
 def test_who_has_no_name_is_told_how_they_appear(ada: User, ada_client: Client, question: Question) -> None:

@@ -138,6 +138,6 @@ def test_the_list_costs_the_same_however_long(ada: User, ada_client: Client, cyd
         forum.answer(question=question, author=cyd, source="Something that answers it well.")
     with CaptureQueriesContext(connection) as queries:
         ada_client.get("/notifications/")
-    # Session, user, the page, its readable posts, the mail preference; the projects and the
+    # Session, user, standing, the page, its readable posts, the mail preference; the projects and the
     # unread count of the frame.
-    assert len(queries) == 7
+    assert len(queries) == 8

@@ -1,0 +1,200 @@
+"""What accounts and the packages beneath it hold about a person."""
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.admin.models import LogEntry
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from accounts.audit import forget_person
+from accounts.holdings import Document, Holding, as_json, as_table
+from accounts.models import (
+    AccountExport,
+    AuditEvent,
+    AuditOrigin,
+    KeptMail,
+    Membership,
+    Organization,
+    ServiceAccount,
+    TermsAcceptance,
+    TermsVersion,
+    User,
+    user_id,
+)
+
+
+def export(user: User) -> Iterator[Document]:
+    yield as_table(
+        "account/profile.json",
+        User.objects.filter(pk=user.pk),
+        *("public_id", "email", "name", "language", "date_joined", "last_login", "is_staff", "suspended_at"),
+    )
+    yield as_table("account/addresses.json", EmailAddress.objects.filter(user=user), "email", "verified", "primary")
+    yield as_table(
+        "account/connected_accounts.json",
+        SocialAccount.objects.filter(user=user),
+        *("provider", "uid", "extra_data", "date_joined", "last_login"),
+    )
+    yield as_table(
+        "account/second_factors.json", Authenticator.objects.filter(user=user), "type", "created_at", "last_used_at"
+    )
+    yield as_table(
+        "account/sessions.json",
+        UserSession.objects.filter(user=user),
+        *("created_at", "last_seen_at", "ip", "user_agent"),
+    )
+    yield as_table(
+        "account/organizations.json",
+        Membership.objects.filter(user=user),
+        *("organization__public_id", "organization__name", "role", "created_at"),
+    )
+    yield as_table(
+        "account/service_accounts.json",
+        ServiceAccount.objects.filter(created_by=user),
+        *("public_id", "name", "description", "project__public_id", "created_at", "removed_at"),
+    )
+    yield as_table("account/terms.json", TermsAcceptance.objects.filter(user=user), "version__number", "accepted_at")
+    yield as_table("account/exports.json", AccountExport.objects.filter(user=user), "public_id", "created_at")
+    yield as_table(
+        "account/mail.json", KeptMail.objects.filter(recipient__in=_addresses(user)), "created_at", "subject", "body"
+    )
+    yield as_json("account/audit_log.json", _acts(user))
+    yield as_table(
+        "account/admin_log.json",
+        LogEntry.objects.filter(user=user),
+        *("action_time", "object_repr", "action_flag", "change_message"),
+    )
+
+
+def cut_off(user: User) -> None:
+    """Nobody is signed in as them any more, and nobody can sign in."""
+    sessions = import_module(settings.SESSION_ENGINE).SessionStore()
+    for session_key in UserSession.objects.filter(user=user).values_list("session_key", flat=True):
+        sessions.delete(session_key)
+    user.is_active = False
+    user.set_unusable_password()
+    user.save(update_fields=["is_active", "password"])
+
+
+def erase(user: User) -> None:
+    remove_exports(user)
+    mentions = _mentions(user)
+    KeptMail.objects.filter(Q(recipient__in=_addresses(user)) | mentions("subject") | mentions("body")).delete()
+    LogEntry.objects.filter(mentions("object_repr") | mentions("change_message")).update(
+        object_repr="", change_message=""
+    )
+    # Whoever shares an organization goes on with it; one's own goes with everything in it.
+    alone = Organization.objects.annotate(people=Count("memberships")).filter(people=1, memberships__user=user)
+    Organization.objects.filter(pk__in=list(alone.values_list("pk", flat=True))).delete()
+    Membership.objects.filter(user=user).delete()
+    ServiceAccount.objects.filter(created_by=user).update(created_by=None)
+    TermsVersion.objects.filter(published_by=user).update(published_by=None)
+    for model in (TermsAcceptance, EmailAddress, SocialAccount, Authenticator, UserSession):
+        model._default_manager.filter(user=user).delete()
+    forget_person(user)
+    user.groups.clear()
+    user.user_permissions.clear()
+    # Another id, so that what counts usage by the old one stands for nobody.
+    user.public_id = user_id()
+    user.email = f"{user.public_id}@erased.invalid"
+    user.name = user.language = ""
+    user.is_active = user.is_staff = user.is_superuser = False
+    user.last_login, user.erased_at = None, timezone.now()
+    user.set_unusable_password()
+    user.save()
+
+
+def remove_exports(user: User) -> None:
+    for export in AccountExport.objects.filter(user=user):
+        export.file.delete(save=False)
+        export.delete()
+
+
+def _addresses(user: User) -> list[str]:
+    return [user.email, *EmailAddress.objects.filter(user=user).values_list("email", flat=True)]
+
+
+def _acts(user: User) -> Iterator[dict[str, object]]:
+    person = getattr(user, "audit_person", None)
+    if person is None:
+        return
+    origins = {origin.event_id: origin for origin in AuditOrigin.objects.filter(person=person.token)}
+    for event in AuditEvent.objects.filter(Q(actor=person.token) | Q(target_id=person.token)).order_by("at"):
+        origin = origins.get(event.pk)
+        yield {
+            "at": event.at,
+            "action": event.action,
+            "by_you": event.actor == person.token,
+            "organization": event.organization_id,
+            "target": event.target_id,
+            "target_name": event.target_label,
+            "before": event.before,
+            "after": event.after,
+            "request_id": event.request_id,
+            "address": origin.address if origin else None,
+            "user_agent": origin.user_agent if origin else None,
+        }
+
+
+class _mentions:  # noqa: N801 - used as a function
+    """A condition: a column says the name or an address of the user."""
+
+    def __init__(self, user: User) -> None:
+        words = [re.escape(word) for word in (user.name, *_addresses(user)) if word]
+        # Whole words only: somebody may be called "Al".
+        self._pattern = "|".join(rf"(^|\W){word}($|\W)" for word in words)
+
+    def __call__(self, column: str) -> Q:
+        return Q(**{f"{column}__iregex": self._pattern})
+
+
+HOLDING = Holding(
+    app="accounts",
+    exports=frozenset(
+        {
+            "account.EmailAddress",
+            "accounts.AccountExport",
+            "accounts.AuditPerson",
+            "accounts.KeptMail",
+            "accounts.Membership",
+            "accounts.ServiceAccount",
+            "accounts.TermsAcceptance",
+            "accounts.User",
+            "admin.LogEntry",
+            "mfa.Authenticator",
+            "socialaccount.SocialAccount",
+            "usersessions.UserSession",
+        }
+    ),
+    erases=frozenset(
+        {
+            "account.EmailAddress",
+            "accounts.AccountExport",
+            "accounts.AuditPerson",
+            "accounts.KeptMail",
+            "accounts.Membership",
+            "accounts.ServiceAccount",
+            "accounts.TermsAcceptance",
+            "accounts.TermsVersion",
+            "accounts.User",
+            "admin.LogEntry",
+            "mfa.Authenticator",
+            "socialaccount.SocialAccount",
+            "usersessions.UserSession",
+        }
+    ),
+    export=export,
+    erase=erase,
+    cut_off=cut_off,
+    keeps={
+        "accounts.AccountErasure": "Says that an account was erased, and not whose it was.",
+        "accounts.TermsVersion": "What the operator published; who did it is in the log of their acts.",
+    },
+)

@@ -1,0 +1,204 @@
+"""Erasing an account: dead at once, and nothing that leads to the person afterwards."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import cast
+
+import pytest
+from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
+from django.core.mail import EmailMessage
+from django.db import connection
+from django.db.models import Sum
+from django.test import Client
+from django.utils import timezone
+
+from accounts.audit import person_token
+from accounts.erasure import NotYetError, erase_account, request_erasure
+from accounts.exports import start_export
+from accounts.mail import KeptMailBackend
+from accounts.models import (
+    AccountErasure,
+    AuditEvent,
+    AuditOrigin,
+    AuditPerson,
+    JobState,
+    Membership,
+    Organization,
+    Project,
+    ServiceAccount,
+    User,
+)
+from accounts.roles import Role
+from apikeys.models import ApiKey
+from apikeys.services import mint_key
+from common import redis as servers
+from community.services import cast_vote
+from forum import services as forum
+from forum.models import Question
+from playground.models import Run
+from tests.conftest import PASSWORD, person
+from tests.usage.ledger import add_call, add_usage
+from usage.models import UsageRollup15Min
+from usage.policies import load
+
+NAME, ADDRESS, HOST = "Zelda Quux", "zelda.quux@example.com", "203.0.113.77"
+PAGE = "/settings/data/erase/"
+
+
+@pytest.fixture
+def zelda(db: None) -> User:
+    user = person("Zelda")
+    user.name, user.email = NAME, ADDRESS
+    user.save()
+    EmailAddress.objects.create(user=user, email=ADDRESS, verified=True, primary=True)
+    return user
+
+
+@pytest.fixture
+def zeldas(zelda: User) -> Project:
+    return Project.objects.for_member(zelda)[0]
+
+
+def browser(user: User) -> Client:
+    client = Client(REMOTE_ADDR=HOST)
+    assert client.post("/accounts/login/", {"login": user.email, "password": PASSWORD}).status_code == 302
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    return client
+
+
+def rows_that_say(*needles: str) -> dict[str, int]:
+    """How many rows of each table say one of the needles in any column."""
+    found = {}
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            condition = " OR ".join(["(row.*)::text ILIKE %s"] * len(needles))
+            # Names of tables come from the database itself.
+            cursor.execute(
+                f'SELECT count(*) FROM "{table}" AS row WHERE {condition}',  # noqa: S608
+                [f"%{needle}%" for needle in needles],
+            )
+            if count := cursor.fetchone()[0]:
+                found[table] = count
+    return found
+
+
+def keys_that_say(needle: str) -> Iterator[str]:
+    """What Redis holds for longer than limits count, and says the needle."""
+    for client in (servers.durable(), servers.volatile()):
+        for key in client.scan_iter():
+            with suppress(Exception):
+                name = key if isinstance(key, str) else key.decode()
+                if not 0 <= cast(int, client.ttl(key)) <= 300 and needle in f"{name} {client.dump(key)!r}":
+                    yield name
+
+
+def test_it_works(zelda: User, zeldas: Project, ada: User) -> None:
+    key, _secret = mint_key(project=zeldas, name="Zelda Quux's laptop", by=zelda)
+    add_call(zeldas, timezone.now(), key=key, model="qwen3-8b")
+    add_usage(zeldas, timezone.now(), key=key, requests=3, prompt_tokens=100, cost_nano=7)
+    Run.objects.create(user=zelda, project=zeldas, model_name="m", messages=[{"role": "user", "content": NAME}])
+    question = forum.ask(author=ada, title="Why does it stall?", source="It stops.", tags=[])
+    own = forum.ask(author=zelda, title="Another one", source="It goes.", tags=[])
+    forum.answer(question=question, author=zelda, source="A proxy buffers.")
+    cast_vote(post=question.post, voter=zelda, value=1)
+    KeptMailBackend().send_messages([EmailMessage("Hello", f"For {NAME}", to=[ada.email])])
+    client = browser(zelda)
+    start_export(user=zelda)
+    assert rows_that_say(NAME, ADDRESS, HOST)
+    sums = UsageRollup15Min.objects.aggregate(Sum("requests"), Sum("prompt_tokens"), Sum("cost_nano"))
+
+    assert "signed “Deleted user”" in client.get(PAGE).content.decode()
+    assert client.post(PAGE, {"address": "somebody@example.com"}).status_code == 400
+    gone = client.post(PAGE, {"address": ADDRESS.upper()}).headers["Location"]
+    assert client.get("/keys/").status_code == 302
+    assert load(key.digest) is None
+    assert "Your account is being erased" in client.get(gone).content.decode()
+
+    erasure = AccountErasure.objects.get()
+    erase_account(erasure=erasure)
+    assert erasure.state == JobState.DONE
+    assert "Your account is erased" in client.get(gone).content.decode()
+    assert rows_that_say(NAME, ADDRESS, HOST) == {}
+    assert [name for needle in (NAME, ADDRESS, HOST) for name in keys_that_say(needle)] == []
+    assert UsageRollup15Min.objects.aggregate(Sum("requests"), Sum("prompt_tokens"), Sum("cost_nano")) == sums
+    page = client.get(f"/forum/questions/{question.public_id}/{question.slug}/").content.decode()
+    assert "Deleted user" in page
+    assert Question.objects.filter(pk=own.pk).exists()
+    question.post.refresh_from_db()
+    assert question.post.score == 1
+    zelda.refresh_from_db()
+    assert (zelda.is_active, zelda.name, str(zelda)) == (False, "", "Deleted user")
+
+
+def test_the_log_keeps_its_rows_and_forgets_who(zelda: User) -> None:
+    token = person_token(zelda)
+    client = browser(zelda)
+    client.post(PAGE, {"address": ADDRESS})
+    assert AuditOrigin.objects.filter(person=token).exists()
+    erase_account(erasure=AccountErasure.objects.get())
+    assert AuditEvent.objects.filter(action="account.erasure_requested", actor=token).exists()
+    assert not AuditOrigin.objects.filter(person=token).exists()
+    assert AuditPerson.objects.get(token=token).user is None
+
+
+def test_doing_it_twice_changes_nothing_more(zelda: User) -> None:
+    erasure = request_erasure(user=zelda)
+    erase_account(erasure=erasure)
+    zelda.refresh_from_db()
+    first = zelda.public_id
+    AccountErasure.objects.update(state=JobState.WAITING)
+    erase_account(erasure=AccountErasure.objects.get())
+    assert AccountErasure.objects.get().state == JobState.DONE
+    zelda.refresh_from_db()
+    assert zelda.name == ""
+    assert zelda.public_id != first
+
+
+def test_what_is_shared_goes_on(zelda: User, ada: User, project: Project) -> None:
+    Membership.objects.create(organization=project.organization, user=zelda, role=Role.ADMIN)
+    robot = ServiceAccount.objects.create(project=project, name="robot", created_by=zelda)
+    key, _secret = mint_key(project=project, name="robot", by=zelda)
+    ApiKey.objects.filter(pk=key.pk).update(service_account=robot)
+    own = Project.objects.for_member(zelda)[0].organization
+    erase_account(erasure=request_erasure(user=zelda))
+    assert load(key.digest) is not None
+    robot.refresh_from_db()
+    assert robot.created_by is None
+    assert not Organization.objects.filter(pk=own.pk).exists()
+    assert list(project.organization.members.all()) == [ada]
+
+
+def test_the_only_owner_hands_over_first(zelda: User, ada: User) -> None:
+    organization = Organization.objects.create(name="Lab")
+    Membership.objects.create(organization=organization, user=zelda, role=Role.OWNER)
+    adas = Membership.objects.create(organization=organization, user=ada, role=Role.ADMIN)
+    client = browser(zelda)
+    assert "You are the only owner of Lab" in client.get(PAGE).content.decode()
+    client.post(PAGE, {"address": ADDRESS})
+    with pytest.raises(NotYetError):
+        request_erasure(user=zelda)
+    assert client.get("/keys/").status_code == 200
+    adas.role = Role.OWNER
+    adas.save()
+    request_erasure(user=zelda)
+    assert UserSession.objects.filter(user=zelda).exists()
+    assert client.get("/keys/").status_code == 302
+
+
+def test_the_only_staff_account_stays(sam: User) -> None:
+    with pytest.raises(NotYetError, match="only staff account"):
+        request_erasure(user=sam)
+
+
+def test_it_asks_for_the_password_again(zelda: User) -> None:
+    client = Client()
+    client.post("/accounts/login/", {"login": ADDRESS, "password": PASSWORD})
+    assert client.get(PAGE).headers["Location"].startswith("/accounts/reauthenticate/")
+    client.post(PAGE, {"address": ADDRESS})
+    assert not AccountErasure.objects.exists()
+
+
+@pytest.mark.django_db
+def test_a_guessed_erasure_is_not_found(client: Client) -> None:
+    assert client.get("/erased/erasure_guess/").status_code == 404
