@@ -5,11 +5,9 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
-from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
-from allauth.socialaccount.models import SocialApp
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 
 from accounts.audit import record
 from common.fields import decrypt, encrypt
@@ -73,16 +71,6 @@ class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]
         super().end_sessions(sessions)
         for session in sessions:
             record("session.ended", by=session.user, target=session.user)
-
-
-class IdentityProviders(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
-    """Those that the settings name; the pages of others do not exist."""
-
-    def get_app(self, request: HttpRequest, provider: str, client_id: str | None = None) -> Any:
-        try:
-            return super().get_app(request, provider, client_id)
-        except SocialApp.DoesNotExist:
-            raise Http404 from None
 
 
 def _login(credentials: dict[str, Any]) -> str:

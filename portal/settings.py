@@ -221,7 +221,7 @@ MFA_TOTP_ISSUER = PORTAL_NAME
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not PRODUCTION
 ALLAUTH_TRUSTED_PROXY_COUNT = env.integer("TRUSTED_PROXY_COUNT", 0)
 
-SOCIALACCOUNT_ADAPTER = "accounts.adapter.IdentityProviders"
+SOCIALACCOUNT_ADAPTER = "accounts.sign_on.SocialAdapter"
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
 SOCIALACCOUNT_QUERY_EMAIL = True
 SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {}
@@ -230,13 +230,26 @@ for _provider in ("github", "google"):
     _client_secret = env.text(f"{_provider.upper()}_CLIENT_SECRET")
     if _client_id:
         SOCIALACCOUNT_PROVIDERS[_provider] = {"APPS": [{"client_id": _client_id, "secret": _client_secret}]}
+GITHUB_URL = env.text("GITHUB_URL").rstrip("/")
+if "github" in SOCIALACCOUNT_PROVIDERS and GITHUB_URL:
+    SOCIALACCOUNT_PROVIDERS["github"]["GITHUB_URL"] = GITHUB_URL
+if "google" in SOCIALACCOUNT_PROVIDERS:
+    SOCIALACCOUNT_PROVIDERS["google"] |= {
+        "AUTHORIZE_URL": env.text("GOOGLE_AUTHORIZE_URL", "https://accounts.google.com/o/oauth2/v2/auth"),
+        "ACCESS_TOKEN_URL": env.text("GOOGLE_TOKEN_URL", "https://oauth2.googleapis.com/token"),
+        "CERTS_URL": env.text("GOOGLE_CERTS_URL", "https://www.googleapis.com/oauth2/v1/certs"),
+        "ID_TOKEN_ISSUER": env.text("GOOGLE_ISSUER", "https://accounts.google.com"),
+    }
 OIDC_SERVER_URL = env.text("OIDC_SERVER_URL")
+OIDC_NAME = env.text("OIDC_NAME", "OpenID Connect")
+OIDC_DOMAINS = [domain.lower().removeprefix("@") for domain in env.listing("OIDC_DOMAINS")]
+OIDC_EMAIL_IS_VERIFIED = env.flag("OIDC_EMAIL_IS_VERIFIED", False)
 if OIDC_SERVER_URL:
     SOCIALACCOUNT_PROVIDERS["openid_connect"] = {
         "APPS": [
             {
                 "provider_id": "oidc",
-                "name": env.text("OIDC_NAME", "OpenID Connect"),
+                "name": OIDC_NAME,
                 "client_id": env.text("OIDC_CLIENT_ID"),
                 "secret": env.text("OIDC_CLIENT_SECRET"),
                 "settings": {"server_url": OIDC_SERVER_URL},
