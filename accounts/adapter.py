@@ -7,6 +7,7 @@ from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
+from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
 
 from accounts.audit import record
@@ -40,6 +41,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         )
         if not self._account_usage:
             raise self.validation_error("too_many_login_attempts")
+
+    def send_account_already_exists_mail(self, email: str) -> None:
+        """Tell whoever reads the mail, and spend the time that a new account's password would have taken."""
+        make_password("of nobody")
+        super().send_account_already_exists_mail(email)
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         return f"{self.get_client_ip(request)} {_login(credentials)}"

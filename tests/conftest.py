@@ -10,6 +10,7 @@ from django.conf import LazySettings
 from django.core.cache import cache
 from django.db import connection
 from django.test import Client
+from django.urls import reverse
 from django.utils import translation
 
 from accounts.models import Membership, Organization, Project, User
@@ -109,6 +110,12 @@ def cyd_client(cyd: User) -> Client:
 @pytest.fixture
 def sam_client(sam: User) -> Client:
     return client_of(sam)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def addresses() -> None:
+    """allauth chooses its addresses by settings when first asked: a test that changes those must not be the first."""
+    reverse("home")
 
 
 @pytest.fixture(autouse=True)
