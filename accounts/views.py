@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 from allauth.account.decorators import reauthentication_required
@@ -12,6 +13,7 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Count
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -44,6 +46,8 @@ from accounts.sessions import session_for
 from accounts.signals import operator_arrived
 from common import markdown
 from common.redirects import next_address
+
+DAYS_TO_ACCEPT = 7
 
 
 @login_required
@@ -209,9 +213,13 @@ def accept(request: AuthedRequest, number: int) -> HttpResponse:
 def publish(request: AuthedRequest) -> HttpResponse:
     """Staff publish a version of the terms of use, and see who has accepted which."""
     newest = TermsVersion.objects.newest()
-    form = TermsForm(
-        request.POST or None, instance=newest and TermsVersion(english=newest.english, chinese=newest.chinese)
+    # The next version begins as the last one did, with time for everybody to accept it.
+    draft = TermsVersion(
+        english=newest.english if newest else "",
+        chinese=newest.chinese if newest else "",
+        in_force_at=timezone.now() + timedelta(days=DAYS_TO_ACCEPT),
     )
+    form = TermsForm(request.POST or None, instance=draft)
     if request.method == "POST" and form.is_valid():
         answers: dict[str, Any] = form.cleaned_data
         version = publish_terms(

@@ -99,7 +99,7 @@ def test_staff_publish(sam_client: Client, ada_client: Client) -> None:
     assert sam_client.post("/terms/publish/", form).status_code == 302
     page = sam_client.get("/terms/publish/").content.decode()
     assert TEXT in page
-    assert "Not yet" in page
+    assert "Not in force yet" in page
     assert TermsVersion.objects.get().number == 1
 
 
