@@ -1,5 +1,7 @@
 """Signing in with an account somewhere else: whom the portal believes, and what it says when it does not."""
 
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -11,7 +13,7 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialApp, SocialLogin
 from allauth.socialaccount.providers.base import AuthProcess
 from django.conf import settings
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
@@ -83,6 +85,26 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
             )
         for email in sociallogin.email_addresses:
             email.verified = True
+
+
+class LeavingMiddleware:
+    """Leads from our button to a provider by a page of ours instead of a redirection.
+
+    Browsers hold whatever a form leads to, each redirection at the provider too, to the form-action of our
+    Content-Security-Policy, which names nobody but us.
+    """
+
+    VIEWS = frozenset({"github_login", "google_login", "openid_connect_login"})
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        match = request.resolver_match
+        if match is None or match.view_name not in self.VIEWS or response.status_code != HTTPStatus.FOUND:
+            return response
+        return render(request, "socialaccount/leaving.html", {"url": response.headers["Location"]})
 
 
 class _Session(requests.Session):

@@ -131,6 +131,7 @@ MIDDLEWARE = [
     "common.zones.ReaderTimeZoneMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "accounts.sessions.LastSeenMiddleware",
+    "accounts.sign_on.LeavingMiddleware",
     "accounts.standing.StandingMiddleware",
 ]
 
