@@ -1,7 +1,6 @@
 from datetime import timedelta
 from typing import Any
 
-from allauth.account.decorators import reauthentication_required
 from allauth.account.models import EmailAddress
 from allauth.account.views import EmailView
 from allauth.usersessions.internal.flows.sessions import end_sessions
@@ -25,6 +24,7 @@ from accounts.erasure import NotYetError, check_may_go, request_erasure
 from accounts.exports import start_export
 from accounts.forms import EraseForm, OperatorForm, ProfileForm, SecondFactorPolicyForm, TermsForm
 from accounts.models import AccountErasure, AccountExport, KeptMail, TermsVersion, User
+from accounts.proof import proof_required
 from accounts.roles import Right
 from accounts.second_factor import (
     KINDS,
@@ -265,8 +265,7 @@ def _newest_export(user: User) -> AccountExport | None:
 
 
 @never_cache
-@login_required
-@reauthentication_required  # type: ignore[untyped-decorator]
+@proof_required
 @require_safe
 def download_export(request: AuthedRequest, export_id: str) -> HttpResponseBase:
     """The copy itself: for its owner alone, just after they proved who they are, and for a day."""
@@ -277,10 +276,9 @@ def download_export(request: AuthedRequest, export_id: str) -> HttpResponseBase:
 
 
 @never_cache
-@login_required
-@reauthentication_required  # type: ignore[untyped-decorator]
+@proof_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def erase(request: AuthedRequest) -> HttpResponse:
+def erase(request: AuthedRequest) -> HttpResponseBase:
     """Erase one's own account, after reading what that means and typing its address."""
     form = EraseForm(request.POST or None, user=request.user)
     if request.method == "POST" and form.is_valid():

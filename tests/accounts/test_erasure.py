@@ -37,7 +37,7 @@ from community.services import cast_vote
 from forum import services as forum
 from forum.models import Question
 from playground.models import Run
-from tests.conftest import PASSWORD, person
+from tests.conftest import PASSWORD, client_of, person
 from tests.usage.ledger import add_call, add_usage
 from usage.models import UsageRollup15Min
 from usage.policies import load
@@ -197,6 +197,14 @@ def test_it_asks_for_the_password_again(zelda: User) -> None:
     assert client.get(PAGE).headers["Location"].startswith("/accounts/reauthenticate/")
     client.post(PAGE, {"address": ADDRESS})
     assert not AccountErasure.objects.exists()
+
+
+def test_who_has_no_password_signs_in_anew(zelda: User) -> None:
+    zelda.set_unusable_password()
+    zelda.save()
+    elsewhere = client_of(zelda)
+    assert elsewhere.get(PAGE).headers["Location"] == f"/accounts/login/?next={PAGE}"
+    assert elsewhere.get("/keys/").status_code == 302
 
 
 @pytest.mark.django_db
