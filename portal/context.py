@@ -63,6 +63,8 @@ SECTIONS: tuple[Section, ...] = (
             Place(_("Members"), "accounts:members", "users", Right.SEE_PEOPLE),
             Place(_("Cohorts"), "accounts:cohorts", "academic-cap", Right.MANAGE_PEOPLE),
             Place(_("Organization"), "accounts:organization", "building-office", Right.SEE),
+            Place(_("Webhooks"), "webhooks:list", "bolt", Right.MANAGE_ORGANIZATION),
+            Place(_("Audit log"), "audit:organization", "clipboard-document-list", Right.SEE_AUDIT),
             Place(_("Settings"), "accounts:settings", "cog-6-tooth"),
         ),
     ),

@@ -16,16 +16,17 @@ from typing import Any, cast
 
 import orjson
 import structlog
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from redis.exceptions import RedisError
 
+from apikeys.models import ApiKey, KeyKind
 from common import redis as servers
 from common.errors import ApiError, BudgetError, OverloadedError, RateLimitError
 from common.money import display_dollars
 from usage.events import STREAM, Event, PoisonError
 from usage.link import LinkDownError, RedisLink
 from usage.models import UsageEvent, UsageRollup15Min
-from usage.policies import Caller, Scope
+from usage.policies import PARTICIPANT, Caller, Scope
 from usage.scripts import ADMIT, HEARTBEAT, SEED_BEGIN, SEED_END, SETTLE
 from usage.spool import Settlement, Spool
 from usage.threads import DatabaseAwayError, in_thread
@@ -310,7 +311,7 @@ def seed_budget(caller: Caller, scope: Scope, period: str) -> bool:
     if answer[0] != "begun":
         return bool(answer[0] == "ready")
     token, last = answer[1], answer[2]
-    waiting = {event.id: event for event in _events_up_to(last) if _belongs(event, scope, period)}
+    waiting = {event.id: event for event in _belonging(_events_up_to(last), scope, period)}
     # Read after the stream: an event that left it meanwhile is in PostgreSQL by now, and told apart by its id.
     known = {
         identifier.hex for identifier in UsageEvent.objects.filter(pk__in=list(waiting)).values_list("pk", flat=True)
@@ -323,11 +324,28 @@ def seed_budget(caller: Caller, scope: Scope, period: str) -> bool:
 def _spent(caller: Caller, scope: Scope, period: str) -> int:
     start = datetime.strptime(period, "%Y%m").replace(tzinfo=UTC)
     end = (start + timedelta(days=32)).replace(day=1)
-    rows = UsageRollup15Min.objects.filter(bucket_at__gte=start, bucket_at__lt=end, **{f"{scope.kind}_id": scope.id})
+    rows = UsageRollup15Min.objects.filter(_of_scope(scope), bucket_at__gte=start, bucket_at__lt=end)
     if scope.kind == "key":
         # A key is of one project, and the sums are found by project.
         rows = rows.filter(project_id=caller.project_id)
     return int(rows.aggregate(sum=Sum("cost_nano"))["sum"] or 0)
+
+
+def _of_scope(scope: Scope) -> Q:
+    """Which sums of usage count against a scope."""
+    if scope.kind != PARTICIPANT:
+        return Q(**{f"{scope.kind}_id": scope.id})
+    project_id, user_id, key_ids = _participant(scope)
+    return Q(project_id=project_id) & (Q(user_id=user_id) | Q(key_id__in=key_ids))
+
+
+def _participant(scope: Scope) -> tuple[str, str, frozenset[str]]:
+    """The project and the person of a participant's scope, and all keys that person ever made there."""
+    project_id, _dot, user_id = scope.id.partition(".")
+    keys = ApiKey.objects.filter(
+        kind=KeyKind.PROJECT, project__public_id=project_id, created_by__public_id=user_id
+    ).values_list("public_id", flat=True)
+    return project_id, user_id, frozenset(keys)
 
 
 def _events_up_to(last: str) -> list[Event]:
@@ -345,8 +363,17 @@ def _events_up_to(last: str) -> list[Event]:
         first = f"({entries[-1][0]}"
 
 
-def _belongs(event: Event, scope: Scope, period: str) -> bool:
-    return getattr(event, f"{scope.kind}_id") == scope.id and event.at.strftime("%Y%m") == period
+def _belonging(events: list[Event], scope: Scope, period: str) -> list[Event]:
+    """Those of the events that count against a scope in a month."""
+    this_month = [event for event in events if event.at.strftime("%Y%m") == period]
+    if scope.kind != PARTICIPANT:
+        return [event for event in this_month if getattr(event, f"{scope.kind}_id") == scope.id]
+    project_id, user_id, key_ids = _participant(scope)
+    return [
+        event
+        for event in this_month
+        if event.project_id == project_id and (event.user_id == user_id or event.key_id in key_ids)
+    ]
 
 
 def _admit_arguments(

@@ -24,12 +24,13 @@ from django.db.models import Q
 from redis.exceptions import RedisError
 
 from accounts.access import rights_in
-from accounts.models import Organization, Project, User
+from accounts.models import Cohort, Organization, Project, User
 from accounts.roles import Right, Role
 from accounts.services import has_accepted_terms, owners_have_accepted_terms
 from apikeys.models import ApiKey, KeyKind, KeyPolicy, KeySecret
 from common import redis as servers
 from common.errors import OverloadedError
+from common.limits import Limited
 from common.networks import contains
 from common.upkeep import keep_running
 from usage.link import LinkDownError, RedisLink
@@ -40,6 +41,8 @@ from usage.threads import DatabaseAwayError, in_thread
 log = structlog.get_logger(__name__)
 
 CHANNEL = "ly:policy:changed"
+# The scope of one participant of a cohort: `<project id>.<user id>`.
+PARTICIPANT = "participant"
 # How long a policy is used without asking further: in a process that hears of changes, in one that does not, in Redis.
 HEARING_SECONDS = 10.0
 DEAF_SECONDS = 0.5
@@ -67,7 +70,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Something with limits that a call counts against: today a key or a person, tomorrow a project as well."""
+    """Something with limits that a call counts against: a key, a person, or a participant's place in a cohort."""
 
     kind: str
     id: str
@@ -128,7 +131,7 @@ def caller_for_run(user: User, project: Project) -> Caller:
         project_id=project.public_id,
         key_id="",
         user_id=user.public_id,
-        scopes=(with_ceiling("user", user.public_id, Limits()),),
+        scopes=(with_ceiling("user", user.public_id, Limits()), *_allowance(user, project)),
     )
 
 
@@ -147,6 +150,24 @@ def with_ceiling(kind: str, identifier: str, limits: Limits) -> Scope:
     )
 
 
+def limits_of(limited: Limited) -> Limits:
+    """The limits that a row carries."""
+    return Limits(
+        requests_per_minute=limited.requests_per_minute,
+        tokens_per_minute=limited.tokens_per_minute,
+        concurrent_requests=limited.concurrent_requests,
+        monthly_budget_nano=limited.monthly_budget_nano,
+    )
+
+
+def _allowance(user: User, project: Project) -> tuple[Scope, ...]:
+    """What a cohort allows each participant, over all their keys and runs in it; nothing where there is none."""
+    cohort = Cohort.objects.allowance_of(user, project)
+    if cohort is None:
+        return ()
+    return (with_ceiling(PARTICIPANT, f"{project.public_id}.{user.public_id}", limits_of(cohort)),)
+
+
 def load(digest: str) -> Caller | None:
     """The caller behind a secret's digest as PostgreSQL has it; None when no key that may make calls has it.
 
@@ -157,12 +178,9 @@ def load(digest: str) -> Caller | None:
         return None
     key, project = secret.key, secret.key.project
     organization = project.organization
-    limits = Limits(
-        requests_per_minute=key.requests_per_minute,
-        tokens_per_minute=key.tokens_per_minute,
-        concurrent_requests=key.concurrent_requests,
-        monthly_budget_nano=key.monthly_budget_nano,
-    )
+    scopes = [with_ceiling("key", key.public_id, limits_of(key))]
+    if key.kind == KeyKind.PROJECT and key.created_by is not None:
+        scopes += _allowance(key.created_by, project)
     lists = (key.allowed_networks, _policy_networks(organization))
     return Caller(
         source=Source.KEY,
@@ -170,7 +188,7 @@ def load(digest: str) -> Caller | None:
         project_id=project.public_id,
         key_id=key.public_id,
         user_id="",
-        scopes=(with_ceiling("key", key.public_id, limits),),
+        scopes=tuple(scopes),
         digest=digest,
         secret_id=secret.public_id,
         valid_until=_earliest(key.expires_at, secret.valid_until, project.ends_at),

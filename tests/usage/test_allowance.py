@@ -1,0 +1,109 @@
+"""What a cohort allows each participant binds all of their keys and runs in it together, and nobody else."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from accounts.cohorts.services import create_cohort
+from accounts.invitations.links import join
+from accounts.models import Cohort, User
+from apikeys.services import mint_key
+from apikeys.verification import digests_of
+from common import redis as servers
+from common.errors import BudgetError, RateLimitError
+from tests.usage.ledger import add_usage
+from tests.usage.test_admission import Desk, event
+from usage.admission import Admissions, seed_budget
+from usage.events import STREAM
+from usage.link import RedisLink
+from usage.policies import Caller, caller_for_run, load
+from usage.spool import Spool
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def cohort(ada: User, ben: User, cyd: User) -> Cohort:
+    """Ada's course, in which Ben and Cyd take part."""
+    made = create_cohort(
+        organization=ada.organizations.get(),
+        name="Compilers 101",
+        ends_at=timezone.now() + timedelta(days=30),
+        most_joins=10,
+        limits={"requests_per_minute": 2, "monthly_budget_nano": 1000},
+        by=ada,
+    )
+    for person in (ben, cyd):
+        join(link=made.join_link, user=person)
+    return made
+
+
+def caller_of(user: User, cohort: Cohort) -> Caller:
+    """The caller behind a new key of the user."""
+    _key, secret = mint_key(project=cohort.project, name="laptop", by=user)
+    caller = load(digests_of(secret)[0])
+    assert caller is not None
+    return caller
+
+
+def at_desks(work: Callable[[Admissions], Awaitable[None]]) -> None:
+    async def run() -> None:
+        link = RedisLink()
+        await link.start()
+        try:
+            await work(Admissions(link, Spool()))
+        finally:
+            await link.close()
+
+    asyncio.run(run())
+
+
+def test_it_works(cohort: Cohort, ben: User, cyd: User) -> None:
+    first, second = caller_of(ben, cohort), caller_of(ben, cohort)
+    run, other = caller_for_run(ben, cohort.project), caller_of(cyd, cohort)
+
+    async def work(admissions: Admissions) -> None:
+        await Desk(admissions, first).admit()
+        await Desk(admissions, run).admit()
+        with pytest.raises(RateLimitError):
+            await Desk(admissions, second).admit()
+        await Desk(admissions, other).admit()
+
+    at_desks(work)
+
+
+def test_the_budget_is_that_of_all_their_keys(cohort: Cohort, ben: User, cyd: User) -> None:
+    first, second = caller_of(ben, cohort), caller_of(ben, cohort)
+
+    async def work(admissions: Admissions) -> None:
+        desk = Desk(admissions, first)
+        await desk.settle(await desk.admit(most_nano=700), cost=700)
+        with pytest.raises(BudgetError, match="this participant"):
+            await Desk(admissions, second).admit(most_nano=400)
+
+    at_desks(work)
+
+
+def test_what_was_spent_before_is_counted_from_the_ledger_and_the_stream(cohort: Cohort, ben: User, cyd: User) -> None:
+    first, second = caller_of(ben, cohort), caller_of(ben, cohort)
+    for who, cost in ((ben, 100), (cyd, 5000)):
+        add_usage(cohort.project, timezone.now(), user_id=who.public_id, cost_nano=cost)
+    servers.durable().xadd(STREAM, {"e": event(first, cost=300).encode()})
+    servers.durable().xadd(STREAM, {"e": event(caller_of(cyd, cohort), cost=9000).encode()})
+    scope, period = second.scopes[1], timezone.now().strftime("%Y%m")
+    assert seed_budget(second, scope, period)
+
+    async def work(admissions: Admissions) -> None:
+        await Desk(admissions, second).admit(most_nano=600)
+        with pytest.raises(BudgetError):
+            await Desk(admissions, first).admit(most_nano=1)
+
+    at_desks(work)
+
+
+def test_who_runs_the_cohort_is_not_bound(cohort: Cohort, ada: User) -> None:
+    assert [scope.kind for scope in caller_of(ada, cohort).scopes] == ["key"]
+    assert [scope.kind for scope in caller_for_run(ada, cohort.project).scopes] == ["user"]
