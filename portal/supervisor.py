@@ -348,7 +348,9 @@ def portal_programs(*, var: Path, port: int) -> Sequence[Program]:
             "web",
             *("uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", str(port)),
             *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--backlog", "2048"),
-            *("--timeout-graceful-shutdown", "4", "--no-access-log", "--no-server-header", "--log-level", "warning"),
+            # Which addresses a proxy may claim, TRUSTED_PROXY_COUNT says; uvicorn would believe anybody on this machine.
+            *("--timeout-graceful-shutdown", "4", "--no-proxy-headers"),
+            *("--no-access-log", "--no-server-header", "--log-level", "warning"),
             seconds=6,
         ),
         worker("inference", "-Q", "inference", "-P", "threads", "-c", "64"),

@@ -15,4 +15,11 @@ class Command(RunserverCommand):
 
     def inner_run(self, *args: Any, **options: Any) -> None:
         self.stdout.write(f"Lyceum on http://{self.addr}:{self.port}/ (development server)")
-        uvicorn.run("portal.asgi:application", host=self.addr, port=int(self.port), log_config=None, access_log=False)
+        uvicorn.run(
+            "portal.asgi:application",
+            host=self.addr,
+            port=int(self.port),
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+        )
