@@ -18,12 +18,12 @@ from accounts.second_factor import is_required_of_staff, organizations_requiring
 ALWAYS_OPEN = {
     "account_change_password",
     "account_confirm_email",
-    "account_email",
     "account_email_verification_sent",
     "account_logout",
     "account_reauthenticate",
     "account_set_password",
     "accounts:accept_terms",
+    "accounts:addresses",
     "accounts:mail",
     "accounts:second_factor",
     "accounts:terms",

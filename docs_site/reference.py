@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
+from django.utils.text import slugify
 from django.utils.translation import get_language
 from drf_spectacular.generators import SchemaGenerator
 
@@ -83,7 +84,7 @@ def _sections(language: str) -> tuple[Section, ...]:
         for method in METHODS:
             if method in methods:
                 operation = methods[method]
-                found.setdefault(operation["tags"][0], []).append(read.operation(method, path, operation))
+                found.setdefault(slugify(operation["tags"][0]), []).append(read.operation(method, path, operation))
     return tuple(Section(slug, tuple(operations)) for slug, operations in sorted(found.items()))
 
 

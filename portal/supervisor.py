@@ -348,7 +348,7 @@ def portal_programs(*, var: Path, port: int) -> Sequence[Program]:
             "web",
             *("uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", str(port)),
             *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--backlog", "2048"),
-            # Which addresses a proxy may claim, TRUSTED_PROXY_COUNT says; uvicorn would believe anybody on this machine.
+            # What a proxy may claim, TRUSTED_PROXY_COUNT says; uvicorn would believe anybody on this machine.
             *("--timeout-graceful-shutdown", "4", "--no-proxy-headers"),
             *("--no-access-log", "--no-server-header", "--log-level", "warning"),
             seconds=6,

@@ -53,7 +53,7 @@ class NewEndpointSerializer(EndpointSerializer):
         fields = [*EndpointSerializer.Meta.fields, "secret"]
 
 
-class SecretSerializer(serializers.Serializer[dict[str, Any]]):
+class SigningSecretSerializer(serializers.Serializer[dict[str, Any]]):
     """A signing secret, shown now and not again."""
 
     secret = serializers.CharField()
@@ -176,7 +176,7 @@ class SecretView(APIView):
     @extend_schema(
         operation_id="webhooks_rotate_secret",
         request=None,
-        responses={200: SecretSerializer, **REFUSALS},
+        responses={200: SigningSecretSerializer, **REFUSALS},
         tags=["webhooks"],
     )
     def post(self, request: Request, organization_id: str, endpoint_id: str) -> Response:

@@ -150,8 +150,8 @@ def test_the_list_is_searched_and_takes_as_many_queries_for_many(
 
     few = count()
     Project.objects.bulk_create(Project(organization=organization, name=f"No. {number}") for number in range(200))
-    # Session, user, organization, two for rights, projects, switcher, notifications.
-    assert count() == few <= 8
+    # Session, user, standing, organization, two for rights, projects, switcher, notifications.
+    assert count() == few <= 9
     assert [one.name for one in ada_client.get(address, {"q": "no. 77"}).context["page"].items] == ["No. 77"]
 
 

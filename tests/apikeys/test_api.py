@@ -180,6 +180,6 @@ def test_its_queries_do_not_grow_with_the_keys(
 ) -> None:
     for number in range(12):
         mint_key(project=project, name=f"key {number}", by=ada)
-    # session, user, project, role, keys
-    with django_assert_num_queries(5):
+    # session, user, standing, project, role, keys
+    with django_assert_num_queries(6):
         ada_client.get(URL)

@@ -195,6 +195,6 @@ def test_its_queries_do_not_grow_with_the_history(
 ) -> None:
     for _number in range(5):
         rotate_key(key=key, overlap=timedelta(hours=1), by=ada)
-    # session, user, key, role, secrets, history, who did it, unread notifications, projects of the switcher
-    with django_assert_num_queries(10):
+    # session, user, standing, key, role, secrets, history, who did it, unread notifications, projects of the switcher
+    with django_assert_num_queries(11):
         ada_client.get(url)

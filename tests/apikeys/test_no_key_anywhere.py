@@ -118,7 +118,7 @@ def play(gateway: str, ada: User, sam: User, project: Project) -> list[str]:
 
 def mint_on_the_page(ada: User) -> str:
     """A key made on the page, read off it."""
-    page = client_of(ada).post("/keys/", {"name": "by hand"})
+    page = client_of(ada).post("/keys/new/", {"name": "by hand"})
     return find_keys(page.content.decode())[0]
 
 

@@ -29,7 +29,7 @@ PACKAGES = ROOT / "locale/packages/zh_Hans/LC_MESSAGES/django.po"
 PACKAGES_IN_ENGLISH = ROOT / "locale/packages/en/LC_MESSAGES/django.po"
 APPS = sorted({path.parent for path in ROOT.glob("*/__init__.py")} - {ROOT / "tests", ROOT / "benchmarks"})
 
-SAME_IN_CHINESE = {"CSV", "HTML", "Markdown", "Shell", "Top P"}
+SAME_IN_CHINESE = {"CSV", "HTML", "Markdown", "Shell", "Top P", "“%(name)s”"}
 """Names, which Chinese writes as English does."""
 
 KEYWORDS: dict[str, tuple[int | tuple[int, str], ...] | None] = {
