@@ -63,6 +63,6 @@ def require_maker(project: Project, rights: Rights) -> KeyPolicy:
     if not policy.lets_make(rights):
         raise PermissionDenied(
             _("In %(organization)s only admins make keys. Ask one of them for a key.")
-            % {"organization": project.organization.name}
+            % {"organization": project.organization}
         )
     return policy

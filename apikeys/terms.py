@@ -74,7 +74,7 @@ def _faults(policy: KeyPolicy, terms: Terms, since: datetime) -> dict[str, str]:
         faults["expires_at"] = _(
             "%(organization)s lets a key live for at most %(days)s days. Choose a time until %(latest)s (UTC)."
         ) % {
-            "organization": policy.organization.name,
+            "organization": policy.organization,
             "days": policy.longest_lifetime_days,
             "latest": f"{latest:%Y-%m-%d %H:%M}",
         }
@@ -84,7 +84,7 @@ def _faults(policy: KeyPolicy, terms: Terms, since: datetime) -> dict[str, str]:
             "%(organization)s lets keys be used from %(allowed)s only, and %(strays)s is not within. Narrow the list, "
             "or leave it empty: the organization’s own then holds."
         ) % {
-            "organization": policy.organization.name,
+            "organization": policy.organization,
             "allowed": ", ".join(policy.allowed_networks),
             "strays": ", ".join(strays),
         }
