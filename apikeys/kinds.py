@@ -33,5 +33,4 @@ ACTIONS: dict[str, Words] = {
     "key.leaked": _("reported the key %(target)s as leaked"),
     "key.revoked": _("revoked the key %(target)s"),
     "key_policy.changed": _("changed the policy for keys of %(target)s"),
-    "service_account.created": _("created the service account %(target)s"),
 }

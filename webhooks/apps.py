@@ -9,6 +9,7 @@ class WebhooksConfig(AppConfig):
     verbose_name = _("Webhooks")
 
     def ready(self) -> None:
+        from accounts.auditing import actions
         from accounts.signals import member_joined
         from notifications import registry as kinds
         from webhooks import kinds as ours
@@ -17,6 +18,7 @@ class WebhooksConfig(AppConfig):
         for event_type in ours.EVENT_TYPES:
             registry.register(event_type)
         kinds.register(ours.ENDPOINT_OFF)
+        actions.register(ours.ACTIONS)
         member_joined.connect(announce_member, dispatch_uid="webhooks.member_joined")
 
 

@@ -73,7 +73,8 @@ def invite(
         mail_due_at=timezone.now(),
     )
     invitation.projects.set(projects)
-    _record("created", invitation, by, after={"role": role.value, "projects": [one.public_id for one in projects]})
+    after: dict[str, object] = {"role": role.value, "projects": [one.public_id for one in projects]}
+    _record("invitation.created", invitation, by, after=after)
     _hint_after_commit(invitation)
     return invitation
 
@@ -92,7 +93,7 @@ def resend_invitation(*, invitation: Invitation, by: User) -> None:
     held.expires_at = timezone.now() + VALID
     held.mail_due_at, held.mail_attempts = timezone.now(), 0
     held.save(update_fields=["expires_at", "mail_due_at", "mail_attempts"])
-    _record("resent", held, by)
+    _record("invitation.resent", held, by)
     _hint_after_commit(held)
 
 
@@ -101,7 +102,7 @@ def revoke_invitation(*, invitation: Invitation, by: User) -> None:
     """Take an offer back: its link stops working. Revoking it again changes nothing."""
     revoked = Invitation.objects.pending().filter(pk=invitation.pk)
     if revoked.update(revoked_at=timezone.now(), mail_due_at=None):
-        _record("revoked", invitation, by)
+        _record("invitation.revoked", invitation, by)
 
 
 def invitation_behind(token: str) -> Invitation | None:
@@ -262,5 +263,5 @@ def _hint(pk: int) -> None:
         logger.warning("invitation_hint_not_sent", invitation=pk)
 
 
-def _record(verb: str, invitation: Invitation, by: User, *, after: dict[str, object] | None = None) -> None:
-    record(f"invitation.{verb}", by=by, target=invitation, organization=invitation.organization, after=after)
+def _record(action: str, invitation: Invitation, by: User, *, after: dict[str, object] | None = None) -> None:
+    record(action, by=by, target=invitation, organization=invitation.organization, after=after)

@@ -93,7 +93,7 @@ def create_service_account(*, project: Project, name: str, description: str, by:
     """A place in the project for a program. Raises RefusedError when one of this name is there."""
     account = ServiceAccount(project=project, name=name, description=description, created_by=by)
     _save_named(account)
-    _record_service_account("created", account, by)
+    _record_service_account("service_account.created", account, by)
     return account
 
 
@@ -103,7 +103,7 @@ def change_service_account(*, account: ServiceAccount, name: str, description: s
     before = ServiceAccount.objects.get(pk=account.pk).name
     account.name, account.description = name, description
     _save_named(account)
-    _record_service_account("changed", account, by, before={"name": before}, after={"name": name})
+    _record_service_account("service_account.changed", account, by, before={"name": before}, after={"name": name})
 
 
 @transaction.atomic
@@ -111,7 +111,7 @@ def remove_service_account(*, account: ServiceAccount, by: User) -> None:
     """Remove a service account and, by way of the signal, end its keys. Removing it again changes nothing."""
     removed = ServiceAccount.objects.filter(pk=account.pk, removed_at=None).update(removed_at=timezone.now())
     if removed:
-        _record_service_account("removed", account, by)
+        _record_service_account("service_account.removed", account, by)
         service_account_removed.send(sender=ServiceAccount, service_account=account, by=by)
 
 
@@ -158,7 +158,7 @@ def _save_named(account: ServiceAccount) -> None:
 
 
 def _record_service_account(
-    verb: str,
+    action: str,
     account: ServiceAccount,
     by: User,
     *,
@@ -166,7 +166,7 @@ def _record_service_account(
     after: dict[str, str] | None = None,
 ) -> None:
     record(
-        f"service_account.{verb}",
+        action,
         by=by,
         target=account,
         organization=account.project.organization,
