@@ -1,18 +1,12 @@
 """What pages of Django's admin share."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.db.models import Field, Model, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
-from django.utils.text import capfirst
-from django.utils.translation import gettext_lazy as _
-
-from common.forms import DollarsField
-
-M = TypeVar("M", bound=Model)
 
 
 class BoundedPaginator(Paginator[Any]):
@@ -24,19 +18,6 @@ class BoundedPaginator(Paginator[Any]):
     @cached_property
     def count(self) -> int:
         return self.object_list[: self.most].count()
-
-
-class LimitedAdmin(admin.ModelAdmin[M]):
-    """Something with limits: its budget is entered in dollars, as prices are everywhere else."""
-
-    def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "monthly_budget_nano":
-            return DollarsField(
-                label=capfirst(db_field.verbose_name),
-                required=False,
-                help_text=_("In dollars, for a calendar month in UTC."),
-            )
-        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):

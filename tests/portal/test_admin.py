@@ -73,14 +73,3 @@ def test_a_member_has_no_way_in(ada_client: Client) -> None:
 @pytest.mark.django_db
 def test_a_visitor_signs_in_at_the_portal_itself(client: Client) -> None:
     assert client.get("/admin/login/", follow=True).redirect_chain[-1][0].startswith("/accounts/login/")
-
-
-def test_the_budget_of_a_key_is_entered_in_dollars(ada: User, project: Project, sam_client: Client) -> None:
-    key, _secret = mint_key(project=project, name="laptop", by=ada)
-    path = f"/admin/apikeys/apikey/{key.pk}/change/"
-    sam_client.post(path, {"name": "laptop", "monthly_budget_nano": "2.50"})
-    key.refresh_from_db()
-    assert key.monthly_budget_nano == 2_500_000_000
-    page = sam_client.get(path).content.decode()
-    assert 'value="2.5"' in page
-    assert "In dollars" in page
