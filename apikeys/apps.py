@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +17,7 @@ class ApiKeysConfig(AppConfig):
 
         from accounts import names
         from accounts.auditing import actions
+        from accounts.signals import service_account_removed
         from apikeys.kinds import ACTIONS, KINDS
         from apikeys.leaks import live_keys_in, refusal
         from apikeys.models import KeySecret
@@ -23,7 +26,17 @@ class ApiKeysConfig(AppConfig):
 
         # In the admin, or with its project: a deleted key ends at once, as a revoked one does.
         post_delete.connect(announce_deleted, sender=KeySecret, dispatch_uid="apikeys.announce_deleted")
+        service_account_removed.connect(revoke_its_keys, dispatch_uid="apikeys.revoke_its_keys")
         actions.register(ACTIONS, by_strangers={"key.leaked"})
         for kind in KINDS:
             registry.register(kind)
         names.register_check(lambda user, name: refusal(user, keys) if (keys := live_keys_in(name)) else "")
+
+
+def revoke_its_keys(*, service_account: Any, by: Any, **_signal: Any) -> None:
+    """Keys of a removed service account end, and say so wherever they are shown."""
+    from apikeys.models import ApiKey
+    from apikeys.services import revoke_key
+
+    for key in ApiKey.objects.unrevoked().filter(service_account=service_account):
+        revoke_key(key=key, by=by)

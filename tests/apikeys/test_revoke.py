@@ -5,6 +5,7 @@ from django.test import Client
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from accounts.models import Project, User
+from accounts.projects.services import create_service_account
 from accounts.roles import Role
 from apikeys.models import ApiKey
 from apikeys.services import mint_key, revoke_key
@@ -82,3 +83,19 @@ def test_a_viewer_only_reads(key: ApiKey, project: Project, ben: User, ben_clien
 
 def test_a_link_cannot_revoke(key: ApiKey, ada_client: Client) -> None:
     assert ada_client.get(f"/keys/{key.public_id}/revoke/").status_code == 405
+
+
+def test_keys_of_a_removed_service_account_are_revoked(
+    ada: User, ada_client: Client, project: Project, key: ApiKey
+) -> None:
+    account = create_service_account(project=project, name="nightly", description="", by=ada)
+    robots = [mint_key(project=project, name=name, by=ada, service_account=account)[0] for name in ("one", "two")]
+    revoke_key(key=robots[1], by=None)
+    ada_client.post(f"/service-accounts/{account.public_id}/remove/")
+    for robot in robots:
+        robot.refresh_from_db()
+    assert [robot.is_revoked for robot in robots] == [True, True]
+    assert [robot.revoked_by for robot in robots] == [ada, None]
+    assert "Revoked" in ada_client.get(f"/keys/{robots[0].public_id}/").content.decode()
+    key.refresh_from_db()
+    assert not key.is_revoked
