@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.conf import settings
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -10,6 +12,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from accounts.models import User
+from accounts.services import has_accepted_terms
 from apikeys.models import ApiKey, KeyKind, KeySecret
 from apikeys.services import mark_used
 from apikeys.verification import digests_of, kind_of
@@ -33,9 +36,15 @@ class ManagementKeyAuthentication(BaseAuthentication):
             raise AuthenticationFailed(_("This key may not be used from your IP address."), code="ip_not_authorized")
         if key.is_read_only and request.method not in SAFE_METHODS:
             raise PermissionDenied(_("This key only reads. Make one that may also write."), code="read_only_key")
-        mark_used(secret=found, address=origin.address, agent=origin.user_agent)
         # Each key belongs to somebody, which is what made it one for management.
         assert key.owner is not None  # noqa: S101
+        if not has_accepted_terms(key.owner):
+            raise PermissionDenied(
+                _("Accept the terms of use first, on %(address)s. Then this key works at once.")
+                % {"address": f"{settings.PUBLIC_URL}{reverse('accounts:terms')}"},
+                code="terms_not_accepted",
+            )
+        mark_used(secret=found, address=origin.address, agent=origin.user_agent)
         return key.owner, key
 
     def _secret(self, presented: str) -> KeySecret:

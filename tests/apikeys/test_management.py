@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Project, User
+from accounts.services import accept_terms, publish_terms
 from apikeys.models import ApiKey, KeySecret
 from apikeys.services import disable_key, enable_key, mint_key, mint_management_key, revoke_key
 from apikeys.terms import Terms
@@ -118,6 +120,17 @@ def test_one_that_only_reads_does_not_write(client: Client, ada: User) -> None:
     assert client.get(URL, headers=bearer(secret)).status_code == 200
     answer = client.post("/api/runs/", {}, content_type="application/json", headers=bearer(secret))
     assert (answer.status_code, answer.json()["code"]) == (403, "read_only_key")
+
+
+def test_it_waits_until_its_owner_accepts_the_terms(client: Client, ada: User, sam: User, secret: str) -> None:
+    version = publish_terms(english="Be kind.", chinese="", in_force_at=timezone.now(), by=sam)
+    answer = client.get(URL, headers=bearer(secret))
+    assert (answer.status_code, answer["Content-Type"]) == (403, "application/problem+json")
+    assert answer.json()["code"] == "terms_not_accepted"
+    assert f"{settings.PUBLIC_URL}/terms/" in answer.json()["detail"]
+    assert KeySecret.objects.get().last_used_at is None
+    accept_terms(version=version, by=ada)
+    assert client.get(URL, headers=bearer(secret)).status_code == 200
 
 
 def test_its_use_is_noted_once_a_minute(client: Client, key: ApiKey, secret: str) -> None:
