@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 from django.apps import AppConfig
@@ -18,11 +19,13 @@ class ApiKeysConfig(AppConfig):
         from accounts import names
         from accounts.auditing import actions
         from accounts.signals import service_account_removed
-        from apikeys.kinds import ACTIONS, KINDS
+        from apikeys.kinds import ACTIONS, EVENT_TYPES, KINDS
         from apikeys.leaks import live_keys_in, refusal
         from apikeys.models import KeySecret
         from apikeys.services import announce_deleted
+        from apikeys.signals import key_created, key_leaked, key_revoked
         from notifications import registry
+        from webhooks import registry as events
 
         # In the admin, or with its project: a deleted key ends at once, as a revoked one does.
         post_delete.connect(announce_deleted, sender=KeySecret, dispatch_uid="apikeys.announce_deleted")
@@ -30,6 +33,10 @@ class ApiKeysConfig(AppConfig):
         actions.register(ACTIONS, by_strangers={"key.leaked"})
         for kind in KINDS:
             registry.register(kind)
+        for event_type in EVENT_TYPES:
+            events.register(event_type)
+        for name, signal in (("key.created", key_created), ("key.revoked", key_revoked), ("key.leaked", key_leaked)):
+            signal.connect(partial(tell_programs, name), weak=False, dispatch_uid=f"apikeys.{name}")
         names.register_check(lambda user, name: refusal(user, keys) if (keys := live_keys_in(name)) else "")
 
 
@@ -40,3 +47,19 @@ def revoke_its_keys(*, service_account: Any, by: Any, **_signal: Any) -> None:
 
     for key in ApiKey.objects.unrevoked().filter(service_account=service_account):
         revoke_key(key=key, by=by)
+
+
+def tell_programs(event_type: str, *, key: Any, by: Any, **_signal: Any) -> None:
+    """Tell the endpoints of the organization whose key it is; a person's own key is nobody else's business."""
+    from webhooks.services import announce
+
+    if key.organization is not None:
+        data = {
+            "id": key.public_id,
+            "name": key.name,
+            "kind": str(key.kind),
+            "hint": key.hint,
+            "project_id": key.project.public_id,
+            "by": by.public_id if by else None,
+        }
+        announce(event_type, organization=key.organization, data=data)

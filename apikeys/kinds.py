@@ -1,9 +1,10 @@
-"""The notifications that keys send, and what acts on keys are called in the audit log."""
+"""What keys tell people and programs, and what acts on keys are called in the audit log."""
 
 from django.utils.translation import gettext_lazy as _
 
 from accounts.auditing.actions import Words
 from notifications.registry import Kind
+from webhooks.registry import EventType
 
 REVOKED = "apikeys.leaked_and_revoked"
 FLAGGED = "apikeys.leaked"
@@ -20,6 +21,30 @@ KINDS = [
         group="apikeys.leaked",
         one=_("Your API key “%(title)s” was found where it should not be, and still works: rotate or revoke it"),
         many=_("Your API key “%(title)s” was found where it should not be, %(count)s times"),
+    ),
+]
+
+KEY_IN_EVENTS = {
+    "id": "key_0353lkPT8K4OGtWbqVtQ9n",
+    "name": "laptop",
+    "kind": "project",
+    "hint": "lyc_aB3x…9kQz",
+    "project_id": "proj_0353lkPT8K4OGtWbqVtQ9n",
+    "by": "user_0353lkPT8K4OGtWbqVtQ9n",
+}
+BY_NOBODY = KEY_IN_EVENTS | {"by": None}
+
+EVENT_TYPES = [
+    EventType("key.created", _("A key was made in one of the organization’s projects."), KEY_IN_EVENTS),
+    EventType(
+        "key.revoked",
+        _("A key was revoked. “by” is null when the portal did it, because the key was found somewhere."),
+        KEY_IN_EVENTS,
+    ),
+    EventType(
+        "key.leaked",
+        _("A key was found where it should not be. It is revoked as well, unless your policy for keys says otherwise."),
+        BY_NOBODY,
     ),
 ]
 
