@@ -17,8 +17,11 @@ class UsageConfig(AppConfig):
         from accounts.signals import project_changed, rights_changed, terms_changed
         from apikeys.signals import key_changed
         from usage.holding import HOLDING
+        from usage.kinds import BUDGET_REACHED
+        from webhooks import registry
 
         holdings.register(HOLDING)
+        registry.register(BUDGET_REACHED)
         key_changed.connect(forget_policies, dispatch_uid="forget_policies")
         rights_changed.connect(forget_policies_of_person, dispatch_uid="forget_policies_of_person")
         project_changed.connect(forget_policies_of_project, dispatch_uid="forget_policies_of_project")

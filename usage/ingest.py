@@ -14,13 +14,19 @@ import orjson
 import structlog
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
+from django.db.models import Exists, OuterRef
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from apikeys.models import ApiKey, KeySecret
+from accounts.models import Cohort, Project
+from apikeys.models import ApiKey, KeyKind, KeySecret
 from common import redis as servers
+from common.errors import BudgetError
 from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, ORIGIN, STREAM, Event, PoisonError
+from usage.kinds import BUDGET_REACHED
 from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
+from webhooks.models import Endpoint, Message
+from webhooks.services import announce
 
 log = structlog.get_logger(__name__)
 
@@ -152,7 +158,9 @@ def _write(client: Redis, entries: Sequence[Entry]) -> int:
             events.append((entry, Event.decode(entry[1].get("e", ""))))
         except PoisonError as error:
             _bury(client, entry, str(error))
-    return _insert(client, events)
+    inserted = _insert(client, events)
+    _tell_of_budgets([event for _entry, event in events if event.error_code == BudgetError.default_code])
+    return inserted
 
 
 def _insert(client: Redis, events: Sequence[tuple[Entry, Event]]) -> int:
@@ -202,6 +210,57 @@ def _mark_used(cursor: CursorWrapper, events: Sequence[Event]) -> None:
                 [event.user_agent for event in last],
             ],
         )
+
+
+def _tell_of_budgets(refused: Sequence[Event]) -> None:
+    """Announce once a month that a key's budget is used up. Where nobody listens it costs one query, and none at best.
+
+    A refused call in every batch must not have every batch write: what was told is looked up first.
+    """
+    if not refused:
+        return
+    months = {(event.key_id, f"{event.at:%Y-%m}") for event in refused}
+    listening = Endpoint.objects.filter(organization=OuterRef("project__organization"), disabled_at=None)
+    keys = {
+        key.public_id: key
+        for key in ApiKey.objects.filter(Exists(listening), public_id__in={key_id for key_id, _month in months})
+        .select_related("project__organization", "created_by")
+        .order_by("pk")
+    }
+    if not keys:
+        return
+    told = set(
+        Message.objects.filter(
+            organization__in={key.organization for key in keys.values()},
+            once__in=[_once(key_id, month) for key_id, month in months],
+        ).values_list("once", flat=True)
+    )
+    for key_id, month in sorted(months):
+        key = keys.get(key_id)
+        if key and key.project and _once(key_id, month) not in told:
+            announce(
+                BUDGET_REACHED.name,
+                organization=key.project.organization,
+                data={
+                    "key_id": key_id,
+                    "project_id": key.project.public_id,
+                    "month": month,
+                    "limit_nano_dollars": _budget_of(key, key.project),
+                },
+                once=_once(key_id, month),
+            )
+
+
+def _budget_of(key: ApiKey, project: Project) -> int | None:
+    """The budget that binds the key: its own, else what a cohort allows its maker."""
+    if key.monthly_budget_nano is not None or key.created_by is None or key.kind != KeyKind.PROJECT:
+        return key.monthly_budget_nano
+    cohort = Cohort.objects.allowance_of(key.created_by, project)
+    return cohort.monthly_budget_nano if cohort else None
+
+
+def _once(key_id: str, month: str) -> str:
+    return f"budget:{key_id}:{month}"
 
 
 def _bury(client: Redis, entry: Entry, reason: str) -> None:

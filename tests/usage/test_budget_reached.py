@@ -1,0 +1,131 @@
+"""Programs are told once a month that the budget of a key is used up."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.conf import LazySettings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts.cohorts.services import create_cohort
+from accounts.invitations.links import join
+from accounts.models import Project, User
+from apikeys.models import ApiKey
+from common import redis as servers
+from tests.fakes.receiver import Receiver, receiver
+from tests.usage.ledger import a_key
+from tests.usage.test_ingest import emit, event, uuid7_at
+from usage.events import DEAD_LETTERS, STREAM, Event
+from usage.ingest import drain
+from usage.kinds import BUDGET_REACHED
+from webhooks.delivery import deliver_due
+from webhooks.models import Endpoint, Message
+from webhooks.services import create_endpoint
+
+
+@pytest.fixture(autouse=True)
+def empty_stream() -> Iterator[None]:
+    servers.durable().delete(STREAM, DEAD_LETTERS)
+    yield
+    servers.durable().delete(STREAM, DEAD_LETTERS)
+
+
+@pytest.fixture
+def key(project: Project) -> ApiKey:
+    return a_key(project, monthly_budget_nano=5_000_000_000)
+
+
+@pytest.fixture
+def server(settings: LazySettings, ada: User, project: Project) -> Iterator[Receiver]:
+    """Receives what Ada's organization is told."""
+    settings.OUTBOUND_NETWORKS = ["127.0.0.0/8"]
+    with receiver() as told:
+        create_endpoint(organization=project.organization, url=told.url, description="", event_types=[], by=ada)
+        yield told
+
+
+def refused(key_id: str, *, month: int = 3) -> Event:
+    at = datetime(2026, month, 1, 0, 0, 30, tzinfo=UTC)
+    return event(id=uuid7_at(at), key_id=key_id, status=429, error_code="insufficient_quota", cost_nano=0)
+
+
+def queries_of(*events: Event) -> int:
+    emit(*events)
+    with CaptureQueriesContext(connection) as queries:
+        assert drain() == len(events)
+    return len(queries)
+
+
+def test_it_works(key: ApiKey, project: Project, server: Receiver) -> None:
+    emit(event(key_id=key.public_id), refused(key.public_id), refused(key.public_id))
+    assert drain() == 3
+    deliver_due()
+    [request] = server.received
+    body = json.loads(request.body)
+    assert body["type"] == "budget.reached"
+    assert body["data"] == {
+        "key_id": key.public_id,
+        "project_id": project.public_id,
+        "month": "2026-03",
+        "limit_nano_dollars": 5_000_000_000,
+    }
+    assert body["data"].keys() == BUDGET_REACHED.example.keys()
+
+
+def test_what_a_cohort_allows_binds_a_key_without_a_budget(
+    ada: User, cyd: User, project: Project, server: Receiver
+) -> None:
+    cohort = create_cohort(
+        organization=project.organization,
+        name="Compilers",
+        ends_at=datetime.now(UTC) + timedelta(days=7),
+        most_joins=30,
+        limits={"monthly_budget_nano": 3_000_000_000},
+        by=ada,
+    )
+    join(link=cohort.join_link, user=cyd)
+    key = a_key(cohort.project, created_by=cyd)
+    unbound = a_key(cohort.project, created_by=ada)
+    emit(refused(key.public_id), refused(unbound.public_id))
+    drain()
+    told = Message.objects.filter(event_type="budget.reached")
+    limits = {message.data["key_id"]: message.data["limit_nano_dollars"] for message in told}
+    assert limits == {key.public_id: 3_000_000_000, unbound.public_id: None}
+
+
+def test_each_key_is_told_of_once_a_month(key: ApiKey, project: Project, server: Receiver) -> None:
+    other = a_key(project, monthly_budget_nano=1)
+    for _batch in range(2):
+        emit(refused(key.public_id), refused(other.public_id), refused(key.public_id, month=4))
+        drain()
+    told = sorted((message.data["key_id"], message.data["month"]) for message in Message.objects.all())
+    both = [(key.public_id, "2026-03"), (key.public_id, "2026-04"), (other.public_id, "2026-03")]
+    assert told == sorted(both)
+
+
+def test_another_refusal_is_no_reached_budget(key: ApiKey, server: Receiver) -> None:
+    emit(event(key_id=key.public_id, status=429, error_code="rate_limit_exceeded"))
+    drain()
+    assert not Message.objects.exists()
+
+
+def test_an_unknown_key_and_the_playground_keep_nothing_back(server: Receiver) -> None:
+    emit(refused("key_gone"), refused(""))
+    assert drain() == 2
+    assert not Message.objects.exists()
+
+
+def test_it_costs_one_query_where_nobody_listens(key: ApiKey) -> None:
+    plain = queries_of(event(key_id=key.public_id), event(key_id=key.public_id))
+    assert queries_of(event(key_id=key.public_id), refused(key.public_id)) == plain + 1
+    assert not Message.objects.exists()
+
+
+def test_it_costs_two_queries_once_it_was_told(key: ApiKey, server: Receiver) -> None:
+    queries_of(refused(key.public_id))
+    plain = queries_of(event(key_id=key.public_id))
+    assert queries_of(*(refused(key.public_id) for _call in range(50))) == plain + 2
+    Endpoint.objects.update(disabled_at=datetime.now(UTC))
+    assert queries_of(refused(key.public_id)) == plain + 1
