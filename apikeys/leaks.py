@@ -14,7 +14,7 @@ from accounts.roles import Right, Role
 from apikeys.access import may_change
 from apikeys.kinds import FLAGGED, REVOKED
 from apikeys.models import ApiKey, KeyPolicy, KeySecret
-from apikeys.services import revoke_key
+from apikeys.services import label_of, revoke_key
 from apikeys.signals import key_leaked
 from apikeys.verification import digests_of, find_keys
 from notifications.services import notify
@@ -59,7 +59,7 @@ def _act_on(key: ApiKey, *, place: str, by: User | None) -> None:
         by=by,
         target=key,
         organization=key.organization,
-        label=key.name,
+        label=label_of(key),
         after={"found_at": place, "revoked": is_ended},
     )
     key_leaked.send(sender=ApiKey, key=key, by=by)

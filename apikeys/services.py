@@ -1,6 +1,8 @@
 """What people do with keys."""
 
 from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -13,6 +15,8 @@ from apikeys.terms import TERMS, Terms, as_json, check_policy
 from apikeys.verification import current_pepper_version, digest_of, new_secret
 
 NO_TERMS = Terms()
+FREE_TEXT = {"name", "description"}
+WITHHELD = "…"
 
 
 class MintedAlreadyError(Exception):
@@ -71,8 +75,8 @@ def _mint(key: ApiKey, *, by: User, terms: Terms) -> tuple[ApiKey, str]:
         by=by,
         target=key,
         organization=key.organization,
-        label=key.name,
-        after={**scope, **as_json(terms, terms.changed_from(NO_TERMS))},
+        label=label_of(key),
+        after={**scope, **for_audit(key, as_json(terms, terms.changed_from(NO_TERMS)))},
     )
     key_created.send(sender=ApiKey, key=key, by=by)
     announce([kept.digest])
@@ -123,7 +127,7 @@ def rotate_key(*, key: ApiKey, overlap: timedelta, by: User, submission: str = "
     key.prefix, key.last4 = kept.prefix, kept.last4
     key.save(update_fields=["prefix", "last4"])
     after = {"secret": kept.public_id, "old_valid_until": until.isoformat()}
-    record("key.rotated", by=by, target=key, organization=key.organization, label=key.name, after=after)
+    record("key.rotated", by=by, target=key, organization=key.organization, label=label_of(key), after=after)
     announce([kept.digest, *(old.digest for old in older)])
     return secret
 
@@ -135,7 +139,7 @@ def retire_secret(*, secret: KeySecret, by: User) -> None:
     if retired.update(valid_until=timezone.now()):
         key = secret.key
         after = {"secret": secret.public_id}
-        record("key.secret_retired", by=by, target=key, organization=key.organization, label=key.name, after=after)
+        record("key.secret_retired", by=by, target=key, organization=key.organization, label=label_of(key), after=after)
         announce([secret.digest])
 
 
@@ -163,9 +167,9 @@ def change_key(*, key: ApiKey, name: str, terms: Terms, by: User) -> None:
         by=by,
         target=key,
         organization=key.organization,
-        label=name,
-        before={**old_name, **as_json(before, changed)},
-        after={**new_name, **as_json(terms, changed)},
+        label=label_of(key),
+        before=for_audit(key, {**old_name, **as_json(before, changed)}),
+        after=for_audit(key, {**new_name, **as_json(terms, changed)}),
     )
     _announce(key)
 
@@ -174,7 +178,7 @@ def change_key(*, key: ApiKey, name: str, terms: Terms, by: User) -> None:
 def disable_key(*, key: ApiKey, by: User | None) -> None:
     """Have calls with a key refused within a second, until it is enabled again."""
     if ApiKey.objects.filter(pk=key.pk, revoked_at=None, disabled_at=None).update(disabled_at=timezone.now()):
-        record("key.disabled", by=by, target=key, organization=key.organization, label=key.name)
+        record("key.disabled", by=by, target=key, organization=key.organization, label=label_of(key))
         _announce(key)
 
 
@@ -183,7 +187,7 @@ def enable_key(*, key: ApiKey, by: User) -> None:
     """Let a disabled key work again. Raises RevokedError."""
     _locked(key)
     if ApiKey.objects.filter(pk=key.pk).exclude(disabled_at=None).update(disabled_at=None):
-        record("key.enabled", by=by, target=key, organization=key.organization, label=key.name)
+        record("key.enabled", by=by, target=key, organization=key.organization, label=label_of(key))
         _announce(key)
 
 
@@ -192,7 +196,7 @@ def revoke_key(*, key: ApiKey, by: User | None) -> None:
     """End a key for good. Calls with it are refused within a second; revoking it again changes nothing."""
     revoked = ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now(), revoked_by=by)
     if revoked:
-        record("key.revoked", by=by, target=key, organization=key.organization, label=key.name)
+        record("key.revoked", by=by, target=key, organization=key.organization, label=label_of(key))
         key_revoked.send(sender=ApiKey, key=key, by=by)
         _announce(key)
 
@@ -236,6 +240,29 @@ def change_policy(
         secrets = KeySecret.objects.filter(key__project__organization=organization)
         announce(list(secrets.values_list("digest", flat=True)))
     return policy
+
+
+def label_of(key: ApiKey) -> str:
+    """What the audit log calls a key. People name keys after themselves, and the log cannot forget: theirs by a hint.
+
+    A service key is the project's, and so is its name.
+    """
+    return key.name if key.kind == KeyKind.SERVICE else key.hint
+
+
+def for_audit(key: ApiKey, values: dict[str, Any]) -> dict[str, Any]:
+    """The values without what leads to a person: their words about a key of their own, and single IP addresses.
+
+    That they changed can be said.
+    """
+    if key.kind == KeyKind.SERVICE:
+        return values
+    kept = {name: WITHHELD if name in FREE_TEXT else value for name, value in values.items()}
+    if "allowed_networks" in kept:
+        kept["allowed_networks"] = [
+            WITHHELD if ip_network(network).num_addresses == 1 else network for network in kept["allowed_networks"]
+        ]
+    return kept
 
 
 def _locked(key: ApiKey) -> ApiKey:

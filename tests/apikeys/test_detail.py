@@ -9,7 +9,15 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import AuditEvent, Project, User
 from apikeys.models import ApiKey, KeySecret
-from apikeys.services import disable_key, mint_key, mint_management_key, revoke_key, rotate_key
+from apikeys.services import (
+    disable_key,
+    mint_key,
+    mint_management_key,
+    open_service_account,
+    revoke_key,
+    rotate_key,
+)
+from apikeys.terms import Terms
 from apikeys.verification import find_keys
 
 
@@ -66,9 +74,31 @@ def test_it_is_edited(key: ApiKey, url: str, ada_client: Client) -> None:
     key.refresh_from_db()
     assert (key.name, key.requests_per_minute, key.allowed_networks) == ("desktop", 7, ["10.0.0.0/8"])
     event = AuditEvent.objects.get(action="key.changed")
-    assert event.before == {"name": "laptop", "requests_per_minute": None, "allowed_networks": []}
-    assert event.after == {"name": "desktop", "requests_per_minute": 7, "allowed_networks": ["10.0.0.0/8"]}
-    assert "laptop → desktop" in ada_client.get(url).content.decode()
+    assert event.before == {"name": "…", "requests_per_minute": None, "allowed_networks": []}
+    assert event.after == {"name": "…", "requests_per_minute": 7, "allowed_networks": ["10.0.0.0/8"]}
+    assert "10.0.0.0/8" in ada_client.get(url).content.decode()
+
+
+def test_the_log_which_cannot_forget_holds_no_words_about_a_persons_key(
+    key: ApiKey, url: str, ada: User, ada_client: Client, project: Project
+) -> None:
+    networks = "192.0.2.7 10.0.0.0/8"
+    ada_client.post(f"{url}edit/", {"name": "Ada’s desktop", "description": "At Ada’s", "allowed_networks": networks})
+    mint_management_key(owner=ada, name="Ada’s terraform", terms=Terms(description="At Ada’s"))
+    log = str(list(AuditEvent.objects.values()))
+    assert "Ada’s" not in log
+    assert "192.0.2.7" not in log
+    assert "10.0.0.0/8" in log
+    assert AuditEvent.objects.filter(target_label=key.hint).count() == 2
+
+
+def test_a_service_key_is_the_projects_and_so_is_its_name(ada: User, ada_client: Client, project: Project) -> None:
+    account = open_service_account(project=project, name="nightly", by=ada)
+    key, _secret = mint_key(project=project, name="crawler", by=ada, service_account=account)
+    ada_client.post(f"/keys/{key.public_id}/edit/", {"name": "spider"})
+    event = AuditEvent.objects.get(action="key.changed")
+    assert (event.target_label, event.before, event.after) == ("spider", {"name": "crawler"}, {"name": "spider"})
+    assert "crawler → spider" in ada_client.get(f"/keys/{key.public_id}/").content.decode()
 
 
 def test_saving_what_is_there_changes_nothing(key: ApiKey, url: str, ada_client: Client) -> None:

@@ -176,7 +176,7 @@ def test_it_works(gateway: str, log: io.StringIO, settings: LazySettings) -> Non
     assert queued
     assert {"apikeys_apikey", "accounts_auditevent", "accounts_keptmail", "usage_usageevent", "log"} <= tables
     # And what may stand there is found there.
-    assert any("laptop" in text for place, text in places if place == "accounts_auditevent")
+    assert any("nightly" in text for place, text in places if place == "accounts_auditevent")
     assert "it failed with lyc_…" in log.getvalue()
     assert len(set(secrets)) == 6
     for secret in secrets:
