@@ -10,7 +10,7 @@ from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from accounts.audit import forget_person
@@ -19,9 +19,13 @@ from accounts.models import (
     AccountExport,
     AuditEvent,
     AuditOrigin,
+    Cohort,
+    Invitation,
+    JoinLink,
     KeptMail,
     Membership,
     Organization,
+    Removal,
     ServiceAccount,
     TermsAcceptance,
     TermsVersion,
@@ -60,10 +64,30 @@ def export(user: User) -> Iterator[Document]:
         ServiceAccount.objects.filter(created_by=user),
         *("public_id", "name", "description", "project__public_id", "created_at", "removed_at"),
     )
+    yield as_table(
+        "account/removals.json",
+        Removal.objects.filter(user=user),
+        *("organization__public_id", "organization__name", "created_at"),
+    )
+    offer = ("public_id", "organization__public_id", "organization__name", "role", "created_at", "expires_at")
+    ends = ("accepted_at", "revoked_at")
+    yield as_table("account/invitations_received.json", _received(user), "email", *offer, *ends)
+    # Without the addresses they went to: those are other people's.
+    yield as_table("account/invitations_sent.json", Invitation.objects.filter(invited_by=user), *offer, *ends)
+    yield as_table(
+        "account/join_links.json",
+        JoinLink.objects.filter(created_by=user),
+        *("public_id", "organization__public_id", "name", "role", "most_joins", "ends_at", "created_at"),
+    )
+    yield as_table(
+        "account/cohorts.json",
+        Cohort.objects.filter(created_by=user),
+        *("public_id", "project__public_id", "project__name", "created_at"),
+    )
     yield as_table("account/terms.json", TermsAcceptance.objects.filter(user=user), "version__number", "accepted_at")
     yield as_table("account/exports.json", AccountExport.objects.filter(user=user), "public_id", "created_at")
     yield as_table(
-        "account/mail.json", KeptMail.objects.filter(recipient__in=_addresses(user)), "created_at", "subject", "body"
+        "account/mail.json", KeptMail.objects.filter(user=user), "recipient", "created_at", "subject", "body"
     )
     yield as_json("account/audit_log.json", _acts(user))
     yield as_table(
@@ -86,17 +110,24 @@ def cut_off(user: User) -> None:
 def erase(user: User) -> None:
     remove_exports(user)
     mentions = _mentions(user)
-    KeptMail.objects.filter(Q(recipient__in=_addresses(user)) | mentions("subject") | mentions("body")).delete()
+    of_theirs = Q(user=user) | Q(recipient__in=_addresses(user))
+    KeptMail.objects.filter(of_theirs | mentions("subject") | mentions("body")).delete()
     LogEntry.objects.filter(mentions("object_repr") | mentions("change_message")).update(
         object_repr="", change_message=""
     )
+    _received(user).delete()
+    # Nobody could accept what they still offer.
+    offers = Invitation.objects.filter(invited_by=user)
+    offers.pending().update(revoked_at=timezone.now(), mail_due_at=None)
+    offers.update(invited_by=None)
     # Whoever shares an organization goes on with it; one's own goes with everything in it.
     alone = Organization.objects.annotate(people=Count("memberships")).filter(people=1, memberships__user=user)
     Organization.objects.filter(pk__in=list(alone.values_list("pk", flat=True))).delete()
     Membership.objects.filter(user=user).delete()
-    ServiceAccount.objects.filter(created_by=user).update(created_by=None)
+    for made in (ServiceAccount, JoinLink, Cohort):
+        made._default_manager.filter(created_by=user).update(created_by=None)
     TermsVersion.objects.filter(published_by=user).update(published_by=None)
-    for model in (TermsAcceptance, EmailAddress, SocialAccount, Authenticator, UserSession):
+    for model in (Removal, TermsAcceptance, EmailAddress, SocialAccount, Authenticator, UserSession):
         model._default_manager.filter(user=user).delete()
     forget_person(user)
     user.groups.clear()
@@ -119,6 +150,11 @@ def remove_exports(user: User) -> None:
 
 def _addresses(user: User) -> list[str]:
     return [user.email, *EmailAddress.objects.filter(user=user).values_list("email", flat=True)]
+
+
+def _received(user: User) -> "QuerySet[Invitation]":
+    """Invitations sent to an address of the user's, or accepted by them."""
+    return Invitation.objects.filter(Q(email__in=_addresses(user)) | Q(accepted_by=user))
 
 
 def _acts(user: User) -> Iterator[dict[str, object]]:
@@ -162,8 +198,13 @@ HOLDING = Holding(
             "account.EmailAddress",
             "accounts.AccountExport",
             "accounts.AuditPerson",
+            "accounts.Cohort",
+            "accounts.Invitation",
+            "accounts.JoinLink",
             "accounts.KeptMail",
             "accounts.Membership",
+            "accounts.Removal",
+            "accounts.SecondFactor",
             "accounts.ServiceAccount",
             "accounts.TermsAcceptance",
             "accounts.User",
@@ -178,8 +219,13 @@ HOLDING = Holding(
             "account.EmailAddress",
             "accounts.AccountExport",
             "accounts.AuditPerson",
+            "accounts.Cohort",
+            "accounts.Invitation",
+            "accounts.JoinLink",
             "accounts.KeptMail",
             "accounts.Membership",
+            "accounts.Removal",
+            "accounts.SecondFactor",
             "accounts.ServiceAccount",
             "accounts.TermsAcceptance",
             "accounts.TermsVersion",

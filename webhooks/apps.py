@@ -9,12 +9,15 @@ class WebhooksConfig(AppConfig):
     verbose_name = _("Webhooks")
 
     def ready(self) -> None:
+        from accounts import holdings
         from accounts.auditing import actions
         from accounts.signals import member_joined
         from notifications import registry as kinds
         from webhooks import kinds as ours
         from webhooks import registry
+        from webhooks.holding import HOLDING
 
+        holdings.register(HOLDING)
         for event_type in ours.EVENT_TYPES:
             registry.register(event_type)
         kinds.register(ours.ENDPOINT_OFF)

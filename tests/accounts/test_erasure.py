@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import cast
 
 import pytest
@@ -14,14 +15,18 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.audit import person_token
+from accounts.cohorts.services import create_cohort
 from accounts.erasure import NotYetError, erase_account, request_erasure
 from accounts.exports import start_export
+from accounts.invitations.links import join
+from accounts.invitations.services import accept_invitation, invite, send_waiting_invitations
 from accounts.mail import KeptMailBackend
 from accounts.models import (
     AccountErasure,
     AuditEvent,
     AuditOrigin,
     AuditPerson,
+    Invitation,
     JobState,
     Membership,
     Organization,
@@ -29,8 +34,11 @@ from accounts.models import (
     ServiceAccount,
     User,
 )
+from accounts.organizations.services import create_organization
 from accounts.roles import Role
-from apikeys.services import mint_key
+from apikeys.models import ApiKey, KeySecret
+from apikeys.services import disable_key, mint_key, mint_management_key
+from apikeys.terms import Terms
 from apikeys.verification import digests_of
 from common import redis as servers
 from community.services import cast_vote
@@ -41,8 +49,10 @@ from tests.conftest import PASSWORD, client_of, person
 from tests.usage.ledger import add_call, add_usage
 from usage.models import UsageRollup15Min
 from usage.policies import load
+from webhooks.services import create_endpoint
 
 NAME, ADDRESS, HOST = "Zelda Quux", "zelda.quux@example.com", "203.0.113.77"
+DESCRIBED = Terms(description=f"Only for {NAME}", allowed_networks=(f"{HOST}/32",))
 PAGE = "/settings/data/erase/"
 
 
@@ -129,6 +139,65 @@ def test_it_works(zelda: User, zeldas: Project, ada: User) -> None:
     assert question.post.score == 1
     zelda.refresh_from_db()
     assert (zelda.is_active, zelda.name, str(zelda)) == (False, "", "Deleted user")
+
+
+def test_what_the_person_did_among_others_says_nothing_of_them(zelda: User, ada: User, project: Project) -> None:
+    organization = project.organization
+    invite(organization=organization, email=ADDRESS, role=Role.ADMIN, by=ada)
+    accept_invitation(invitation=Invitation.objects.get(), user=zelda)
+    endpoint, _secret = create_endpoint(
+        organization=organization, url="https://example.org/hook", description="", event_types=[], by=zelda
+    )
+    key, secret = mint_key(project=project, name="Zelda Quux's laptop", by=zelda, terms=DESCRIBED)
+    management, opens = mint_management_key(owner=zelda, name="Zelda Quux's terraform", terms=DESCRIBED)
+    disabled, _secret = mint_management_key(owner=zelda, name="Zelda Quux's other", terms=DESCRIBED)
+    disable_key(key=disabled, by=zelda)
+    KeySecret.objects.update(last_used_at=timezone.now(), last_used_address=HOST, last_used_agent=f"{NAME}/1.0")
+    add_usage(project, timezone.now(), key=key, requests=3, prompt_tokens=100, cost_nano=7)
+    invite(
+        organization=Project.objects.for_member(ada)[0].organization,
+        email="dora@example.com",
+        role=Role.GUEST,
+        by=zelda,
+    )
+    lab = create_organization(name="Lab", by=ada).organization
+    invite(organization=lab, email=ADDRESS, role=Role.VIEWER, by=ada)
+    send_waiting_invitations()
+    cohort = create_cohort(
+        organization=organization,
+        name="Compilers",
+        ends_at=timezone.now() + timedelta(days=7),
+        most_joins=30,
+        limits={},
+        by=zelda,
+    )
+    other = create_cohort(
+        organization=lab, name="Summer", ends_at=timezone.now() + timedelta(days=7), most_joins=3, limits={}, by=ada
+    )
+    join(link=other.join_link, user=zelda)
+    browser(zelda)
+    sums = UsageRollup15Min.objects.aggregate(Sum("requests"), Sum("prompt_tokens"), Sum("cost_nano"))
+    found = rows_that_say(NAME, ADDRESS, HOST)
+    assert {"apikeys_apikey", "apikeys_keysecret", "accounts_invitation", "webhooks_message"} <= found.keys()
+
+    erasure = request_erasure(user=zelda)
+    assert load(digests_of(secret)[0]) is None
+    assert Client().get("/api/keys/", headers={"authorization": f"Bearer {opens}"}).status_code == 401
+    assert not ApiKey.objects.filter(owner=zelda, revoked_at=None).exists()
+    erase_account(erasure=erasure)
+    assert rows_that_say(NAME, ADDRESS, HOST) == {}
+    assert [name for needle in (NAME, ADDRESS, HOST) for name in keys_that_say(needle)] == []
+    assert UsageRollup15Min.objects.aggregate(Sum("requests"), Sum("prompt_tokens"), Sum("cost_nano")) == sums
+    key.refresh_from_db()
+    assert (key.name, key.description, key.is_revoked) == (key.hint, "", True)
+    assert not ApiKey.objects.filter(pk__in=[management.pk, disabled.pk]).exists()
+    for made in (endpoint, cohort, cohort.join_link):
+        made.refresh_from_db()
+        assert made.created_by is None
+    sent = Invitation.objects.get()
+    assert (sent.email, sent.invited_by) == ("dora@example.com", None)
+    assert sent.revoked_at is not None
+    assert not Membership.objects.filter(user=zelda).exists()
 
 
 def test_the_log_keeps_its_rows_and_forgets_who(zelda: User) -> None:
