@@ -25,7 +25,7 @@ from accounts.errors import RefusedError
 from accounts.invitations import links, services
 from accounts.invitations.forms import InvitationForm, JoinLinkForm
 from accounts.listing import Listing, Order
-from accounts.models import Invitation, JoinLink, JoinState, Membership, Organization, User
+from accounts.models import Invitation, JoinLink, JoinState, Membership, Organization, Project, User
 from accounts.organizations.forms import roles_to_give
 from accounts.roles import Right
 
@@ -169,7 +169,9 @@ def _accept(request: AuthedRequest, invitation: Invitation) -> HttpResponse:
         messages.error(request, str(error))
         return redirect(request.path)
     messages.success(request, _("Welcome to %(name)s.") % {"name": invitation.organization})
-    if project := invitation.projects.filter(archived_at=None).first():
+    # Otherwise the pages would go on about what was theirs before, and not about where they were asked to come.
+    others = Project.objects.for_member(request.user).filter(organization=invitation.organization)
+    if project := invitation.projects.filter(archived_at=None).first() or others.first():
         choose_project(request, project)
     return redirect("accounts:projects", invitation.organization.public_id)
 

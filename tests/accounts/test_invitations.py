@@ -102,6 +102,13 @@ def test_it_works(
     assert "cyd" not in str([(act.target_label, act.before, act.after) for act in acts]).lower()
 
 
+def test_who_accepts_works_there_from_here_on(
+    cyds: Invitation, cyd_client: Client, organization: Organization, project: Project
+) -> None:
+    cyd_client.post(link_in_the_mail())
+    assert cyd_client.get("/keys/").context["project"].organization == organization
+
+
 def test_a_visitor_signs_up_and_needs_no_second_proof(
     ada: User, client: Client, organization: Organization, settings: LazySettings
 ) -> None:
