@@ -10,9 +10,9 @@ from accounts.models import KeptMail, User
 
 
 class KeptMailBackend(BaseEmailBackend):
-    """Keeps each mail as a row per recipient, to be read at /mail/. The newest thousand stay."""
+    """Keeps each mail as a row per recipient, to be read at /mail/. The newest of each recipient stay."""
 
-    KEEP = 1000
+    KEEP = 100
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         owners = _owners({recipient.lower() for message in email_messages for recipient in message.recipients()})
@@ -26,9 +26,9 @@ class KeptMailBackend(BaseEmailBackend):
             for message in email_messages
             for recipient in message.recipients()
         )
-        oldest_kept = KeptMail.objects.order_by("-pk").values_list("pk", flat=True)[self.KEEP - 1 : self.KEEP].first()
-        if oldest_kept is not None:
-            KeptMail.objects.filter(pk__lt=oldest_kept).delete()
+        for recipient in {recipient.lower() for message in email_messages for recipient in message.recipients()}:
+            theirs = KeptMail.objects.filter(recipient=recipient).order_by("-pk")
+            KeptMail.objects.filter(pk__in=theirs.values("pk")[self.KEEP :]).delete()
         return len(email_messages)
 
 
