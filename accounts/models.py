@@ -1,5 +1,6 @@
 """People, the organizations they work in, and the projects that hold keys and usage."""
 
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -31,6 +32,11 @@ def _in_every_language(text: str) -> frozenset[str]:
         with override(code):
             names.add(gettext(text))
     return frozenset(names)
+
+
+def last_moment(ends_at: datetime) -> datetime:
+    """The last moment before an end, which people read as the end: their last day, and not the midnight after it."""
+    return ends_at - timedelta(seconds=1)
 
 
 def user_id() -> str:
@@ -311,6 +317,11 @@ class Project(models.Model):
         return gettext(FIRST_PROJECT) if self.name in _in_every_language(FIRST_PROJECT) else self.name
 
     @property
+    def last_moment(self) -> datetime | None:
+        """The end as it is shown: the last day, and not the midnight after it."""
+        return last_moment(self.ends_at) if self.ends_at else None
+
+    @property
     def is_live(self) -> bool:
         """Whether its keys can work."""
         return self.archived_at is None and (self.ends_at is None or self.ends_at > timezone.now())
@@ -516,6 +527,11 @@ class JoinLink(models.Model):
     def address(self) -> str:
         """What is given to those who shall come in."""
         return f"{settings.PUBLIC_URL}{reverse('accounts:join', args=[self.token])}"
+
+    @property
+    def last_moment(self) -> datetime | None:
+        """The end as it is shown, as that of a project."""
+        return last_moment(self.ends_at) if self.ends_at else None
 
     @property
     def state(self) -> JoinState:

@@ -58,6 +58,8 @@ def require_maker(project: Project, rights: Rights) -> KeyPolicy:
     Raises PermissionDenied otherwise, saying why.
     """
     policy = KeyPolicy.objects.of(project.organization)
+    if not project.is_live:
+        raise PermissionDenied(_("This project has ended, and no key of it works. An owner can move its last day."))
     if Right.MAKE_KEYS not in rights:
         raise PermissionDenied(_("Your role in this project does not let you make keys. An owner can change it."))
     if not policy.lets_make(rights):

@@ -57,7 +57,7 @@ def index(request: AuthedRequest) -> HttpResponse:
         "kinds": [(kind.value, kind.label) for kind in KINDS],
         "states": KeyState.choices,
         "owners": OWNERS.items(),
-        "may_make": KeyPolicy.objects.of(project.organization).lets_make(rights),
+        "may_make": project.is_live and KeyPolicy.objects.of(project.organization).lets_make(rights),
         "changeable": {key.pk for key in page.items if may_change(request.user, key, rights)},
     }
     return render(request, "apikeys/list.html", context)

@@ -1,4 +1,4 @@
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
@@ -7,7 +7,7 @@ from django.utils.functional import Promise
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Project, ServiceAccount
+from accounts.models import Project, ServiceAccount, last_moment
 from accounts.roles import ProjectRole
 
 MEANINGS = {
@@ -41,8 +41,13 @@ class LastDayField(forms.DateField):
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, datetime):
-            return timezone.localtime(value - timedelta(seconds=1)).date()
+            return last_day(value)
         return value
+
+
+def last_day(ends_at: datetime) -> date:
+    """The day, in the reader's time zone, that something ending at that moment goes on through."""
+    return timezone.localtime(last_moment(ends_at)).date()
 
 
 class EndingForm(forms.Form):
@@ -50,7 +55,11 @@ class EndingForm(forms.Form):
 
     def clean_ends_at(self) -> datetime | None:
         ends_at: datetime | None = self.cleaned_data["ends_at"]
-        if ends_at and ends_at <= timezone.now() and ends_at != self.initial.get("ends_at"):
+        held: datetime | None = self.initial.get("ends_at")
+        # What was closed during a day has that day in its field: sent back as it is, it must not open it again.
+        if ends_at and held and last_day(ends_at) == last_day(held):
+            return held
+        if ends_at and ends_at <= timezone.now():
             raise forms.ValidationError(_("This day is over. Choose today or a later one."))
         return ends_at
 

@@ -144,6 +144,37 @@ def test_it_is_closed_and_opened_again(ada_client: Client, cyd_client: Client, c
     assert cyd_client.get(address).status_code == 200
 
 
+def test_saving_what_is_over_as_it_is_does_not_open_it_again(ada_client: Client, cohort: Cohort) -> None:
+    ada_client.post(f"/cohorts/{cohort.public_id}/close/")
+    form = ada_client.get(f"/cohorts/{cohort.public_id}/settings/").context["form"]
+    sent = {"name": "Compilers 102", "ends_at": str(form["ends_at"].value()), "most_joins": "30"}
+    assert ada_client.post(f"/cohorts/{cohort.public_id}/settings/", sent).status_code == 302
+    project = Project.objects.get(pk=cohort.project_id)
+    assert project.name == "Compilers 102"
+    assert not project.is_live
+
+
+def test_the_last_day_is_shown_and_not_the_day_after(ada_client: Client, cohort: Cohort) -> None:
+    ada_client.post(f"/cohorts/{cohort.public_id}/settings/", FORM)
+    for address in [f"/cohorts/{cohort.public_id}/", f"/projects/{cohort.project.public_id}/"]:
+        page = ada_client.get(address).content.decode()
+        assert "2050-01-01T23:59:59" in page
+        assert "2050-01-02" not in page
+
+
+def test_when_it_is_over_its_participants_make_no_keys(
+    ada_client: Client, cyd: User, cyd_client: Client, cohort: Cohort
+) -> None:
+    join(link=cohort.join_link, user=cyd)
+    cyd_client.post(f"/projects/{cohort.project.public_id}/choose/")
+    assert cyd_client.get("/keys/new/").status_code == 200
+    ada_client.post(f"/cohorts/{cohort.public_id}/close/")
+    page = cyd_client.get("/keys/").content.decode()
+    assert "This project has ended" in page
+    assert "/keys/new/" not in page
+    assert cyd_client.get("/keys/new/").status_code == 403
+
+
 def test_its_link_is_switched_off_and_on(ada_client: Client, cyd_client: Client, cohort: Cohort) -> None:
     ada_client.post(f"/cohorts/{cohort.public_id}/link/", {"on": "no"})
     assert cyd_client.get(f"/join/{cohort.join_link.token}/").status_code == 410
