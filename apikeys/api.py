@@ -277,6 +277,7 @@ class KeysView(generics.GenericAPIView[ApiKey]):
         tags=["keys"],
     )
     def post(self, request: Request) -> Response:
+        """Make a key. The answer holds its secret, which is never told again."""
         asked = NewKeySerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         with explained(), transaction.atomic():

@@ -72,7 +72,7 @@ def _act_on(key: ApiKey, *, place: str, by: User | None) -> None:
             object_id=key.public_id,
             title=key.name,
             detail=place,
-            url=reverse("apikeys:list"),
+            url=reverse("apikeys:detail", args=[key.public_id]),
         )
 
 

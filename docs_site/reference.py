@@ -167,7 +167,10 @@ class _Reader:
             lines.append(f"-X {method.upper()}")
         lines.append('-H "Authorization: Bearer $LYCEUM_MANAGEMENT_KEY"')
         if body:
-            lines += ['-H "Content-Type: application/json"', f"-d '{json.dumps(self._example(body))}'"]
+            lines += [
+                '-H "Content-Type: application/json"',
+                f"-d '{json.dumps(self._example(body), ensure_ascii=False)}'",
+            ]
         return " \\\n  ".join(lines)
 
     def _example(self, schema: Schema) -> Any:
