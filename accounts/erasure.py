@@ -23,7 +23,7 @@ def left_without_owner(user: User) -> QuerySet[Organization]:
     others = Membership.objects.filter(organization=OuterRef("pk")).exclude(user=user)
     return Organization.objects.filter(
         Exists(others),
-        ~Exists(others.filter(role=Role.OWNER)),
+        ~Exists(others.filter(role=Role.OWNER, user__is_active=True)),
         memberships__user=user,
         memberships__role=Role.OWNER,
     )
@@ -52,6 +52,8 @@ def request_erasure(*, user: User) -> AccountErasure:
 
     Raises NotYetError when others depend on the account.
     """
+    # Of two owners who go at once, or one who leaves meanwhile, the second sees what the first has done.
+    list(Organization.objects.select_for_update().filter(memberships__user=user).order_by("pk"))
     User.objects.select_for_update().get(pk=user.pk)
     check_may_go(user)
     record("account.erasure_requested", by=user, target=user)

@@ -10,7 +10,7 @@ from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Func, Model, Q, QuerySet, Value
 from django.utils import timezone
 
 from accounts.audit import forget_person
@@ -109,12 +109,9 @@ def cut_off(user: User) -> None:
 
 def erase(user: User) -> None:
     remove_exports(user)
-    mentions = _mentions(user)
-    of_theirs = Q(user=user) | Q(recipient__in=_addresses(user))
-    KeptMail.objects.filter(of_theirs | mentions("subject") | mentions("body")).delete()
-    LogEntry.objects.filter(mentions("object_repr") | mentions("change_message")).update(
-        object_repr="", change_message=""
-    )
+    KeptMail.objects.filter(Q(user=user) | Q(recipient__in=_addresses(user))).delete()
+    _redact(user, KeptMail, "subject", "body")
+    _redact(user, LogEntry, "object_repr", "change_message")
     _received(user).delete()
     # Nobody could accept what they still offer.
     offers = Invitation.objects.filter(invited_by=user)
@@ -149,7 +146,8 @@ def remove_exports(user: User) -> None:
 
 
 def _addresses(user: User) -> list[str]:
-    return [user.email, *EmailAddress.objects.filter(user=user).values_list("email", flat=True)]
+    """The one they sign in with and those they confirmed. Anybody can add an address that is somebody else's."""
+    return [user.email, *EmailAddress.objects.filter(user=user, verified=True).values_list("email", flat=True)]
 
 
 def _received(user: User) -> "QuerySet[Invitation]":
@@ -179,16 +177,15 @@ def _acts(user: User) -> Iterator[dict[str, object]]:
         }
 
 
-class _mentions:  # noqa: N801 - used as a function
-    """A condition: a column says the name or an address of the user."""
-
-    def __init__(self, user: User) -> None:
-        words = [re.escape(word) for word in (user.name, *_addresses(user)) if word]
-        # Whole words only: somebody may be called "Al".
-        self._pattern = "|".join(rf"(^|\W){word}($|\W)" for word in words)
-
-    def __call__(self, column: str) -> Q:
-        return Q(**{f"{column}__iregex": self._pattern})
+def _redact(user: User, model: type[Model], *columns: str) -> None:
+    """Take the name and the addresses of the user out of texts that are other people's, which stay."""
+    words = "|".join(re.escape(word) for word in (user.name, *_addresses(user)) if word)
+    # Whole words only, since somebody may be called "Al"; and no part of an address on the web, since somebody may be
+    # called "http": the links in other people's mail go on working.
+    pattern = rf"(?<![\w/:.@?&=#%-])({words})(?![\w/@-]|:/)"
+    for column in columns:
+        without = Func(F(column), Value(pattern), Value("…"), Value("gi"), function="regexp_replace")
+        model._default_manager.filter(**{f"{column}__iregex": pattern}).update(**{column: without})
 
 
 HOLDING = Holding(

@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts.audit import person_token
 from accounts.cohorts.services import create_cohort
 from accounts.erasure import NotYetError, erase_account, request_erasure
+from accounts.errors import RefusedError
 from accounts.exports import start_export
 from accounts.invitations.links import join
 from accounts.invitations.services import accept_invitation, invite, send_waiting_invitations
@@ -28,13 +29,14 @@ from accounts.models import (
     AuditPerson,
     Invitation,
     JobState,
+    KeptMail,
     Membership,
     Organization,
     Project,
     ServiceAccount,
     User,
 )
-from accounts.organizations.services import create_organization
+from accounts.organizations.services import create_organization, leave_organization
 from accounts.roles import Role
 from apikeys.models import ApiKey, KeySecret
 from apikeys.services import disable_key, mint_key, mint_management_key
@@ -46,6 +48,7 @@ from forum import services as forum
 from forum.models import Question
 from playground.models import Run
 from tests.conftest import PASSWORD, client_of, person
+from tests.races import at_once
 from tests.usage.ledger import add_call, add_usage
 from usage.models import UsageRollup15Min
 from usage.policies import load
@@ -235,6 +238,35 @@ def test_what_is_shared_goes_on(zelda: User, ada: User, project: Project) -> Non
     assert robot.created_by is None
     assert not Organization.objects.filter(pk=own.pk).exists()
     assert list(project.organization.members.all()) == [ada]
+
+
+def test_other_peoples_mail_stays_and_its_links_work(zelda: User, ada: User) -> None:
+    EmailAddress.objects.create(user=zelda, email=ada.email, verified=False)
+    for name in ("http", "reset"):
+        zelda.name = name
+        zelda.save()
+        text = f"{name} invites you, {name}: see http://localhost:8000/password/reset/key?next=reset"
+        KeptMailBackend().send_messages([EmailMessage(f"By {name}", text, to=[ada.email])])
+    erase_account(erasure=request_erasure(user=zelda))
+    other, newest = KeptMail.objects.filter(user=ada).order_by("pk")
+    assert (other.subject, newest.subject) == ("By http", "By …")
+    assert newest.body == "… invites you, …: see http://localhost:8000/password/reset/key?next=reset"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_owners_who_go_at_once_one_stays(zelda: User, ada: User, project: Project) -> None:
+    for user, role in ((zelda, Role.OWNER), (User.objects.create_user(email="m@example.com"), Role.MEMBER)):
+        Membership.objects.create(organization=project.organization, user=user, role=role)
+    went = at_once(lambda: request_erasure(user=zelda), lambda: request_erasure(user=ada))
+    assert sorted(str(type(one).__name__) for one in went) == ["NoneType", "NotYetError"]
+
+
+def test_who_is_being_erased_is_no_owner_to_leave_it_to(zelda: User, ada: User, project: Project) -> None:
+    organization = project.organization
+    Membership.objects.create(organization=organization, user=zelda, role=Role.OWNER)
+    request_erasure(user=zelda)
+    with pytest.raises(RefusedError):
+        leave_organization(membership=Membership.objects.get(organization=organization, user=ada))
 
 
 def test_the_only_owner_hands_over_first(zelda: User, ada: User) -> None:

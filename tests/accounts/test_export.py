@@ -7,13 +7,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.conf import LazySettings
+from django.core.mail import EmailMessage
 from django.test import Client
 from django.utils import timezone
 
 from accounts import jobs
 from accounts.exports import remove_expired, start_export, write_export
 from accounts.holdings import as_json
+from accounts.mail import KeptMailBackend
 from accounts.models import AccountExport, JobState, Project, User
 from accounts.tasks import sweep
 from apikeys.services import mint_key
@@ -85,6 +88,15 @@ def test_it_holds_nothing_of_others(ada: User, cyd: User, project: Project) -> N
     assert cyd.email in everything
     assert ada.email not in everything
     assert "of Ada" not in everything
+
+
+def test_an_address_that_was_added_and_never_confirmed_opens_nobodys_mail(ada: User, cyd: User) -> None:
+    EmailAddress.objects.create(user=ada, email=cyd.email, verified=False)
+    KeptMailBackend().send_messages([EmailMessage("Choose a new password", "Follow it", to=[cyd.email])])
+    write_export(export=start_export(user=ada))
+    export = AccountExport.objects.get()
+    with export.file.open() as file:
+        assert "Choose a new password" not in "".join(files_of(file.read()).values())
 
 
 def test_it_is_handed_out_to_its_owner_after_a_proof_and_for_a_day(ada: User, cyd: User) -> None:

@@ -21,7 +21,7 @@ def about_people() -> Iterator[type[Model]]:
             yield model
 
 
-@pytest.mark.parametrize("model", about_people(), ids=lambda model: model._meta.label)
+@pytest.mark.parametrize("model", list(about_people()), ids=lambda model: model._meta.label)
 def test_a_model_about_people_is_exported_and_erased(model: type[Model]) -> None:
     label = model._meta.label
     kept = {name for holding in holdings() for name in holding.keeps}
