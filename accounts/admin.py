@@ -35,6 +35,7 @@ from accounts.models import (
 )
 from accounts.projects.services import change_project
 from accounts.services import readmit_user, suspend_user
+from accounts.signals import rights_changed
 from common.admin import ReadOnlyAdmin
 
 
@@ -87,6 +88,11 @@ class UserAdmin(DjangoUserAdmin[User]):
     add_fieldsets = [(None, {"classes": ["wide"], "fields": ["email", "password1", "password2"]})]
     inlines = [MembershipInline]
     actions = ["suspend", "readmit"]
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "is_active" in form.changed_data:
+            rights_changed.send(sender=User, user=obj, organization=None)
 
     @admin.action(description=_("Suspend"))
     def suspend(self, request: AuthedRequest, queryset: QuerySet[User]) -> None:

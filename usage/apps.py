@@ -13,6 +13,9 @@ class UsageConfig(AppConfig):
     verbose_name = _("Usage")
 
     def ready(self) -> None:
+        from django.conf import settings
+        from django.db.models.signals import pre_delete
+
         from accounts import holdings
         from accounts.signals import project_changed, rights_changed, terms_changed
         from apikeys.signals import key_changed
@@ -25,6 +28,9 @@ class UsageConfig(AppConfig):
         key_changed.connect(forget_policies, dispatch_uid="forget_policies")
         rights_changed.connect(forget_policies_of_person, dispatch_uid="forget_policies_of_person")
         project_changed.connect(forget_policies_of_project, dispatch_uid="forget_policies_of_project")
+        pre_delete.connect(
+            forget_policies_of_deleted, sender=settings.AUTH_USER_MODEL, dispatch_uid="forget_policies_of_deleted"
+        )
         terms_changed.connect(look_again, dispatch_uid="usage.look_again")
 
 
@@ -41,6 +47,17 @@ def forget_policies_of_person(*, user: "User", organization: "Organization | Non
 
     secrets = KeySecret.objects.filter(key__created_by=user)
     _forget_after_commit(secrets.filter(key__project__organization=organization) if organization else secrets)
+
+
+def forget_policies_of_deleted(*, instance: "User", **_signal: Any) -> None:
+    """The keys of somebody deleted stop: they stay in their project, with nobody to rest on."""
+    from django.db import transaction
+
+    from apikeys.models import KeySecret
+
+    # Read now: afterwards nothing tells whose they were.
+    digests = list(KeySecret.objects.filter(key__created_by=instance).values_list("digest", flat=True))
+    transaction.on_commit(partial(forget_policies, digests=digests), robust=True)
 
 
 def forget_policies_of_project(*, project: "Project", **_signal: Any) -> None:
