@@ -5,7 +5,7 @@ from typing import Any
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers, status
-from rest_framework.exceptions import Throttled
+from rest_framework.exceptions import PermissionDenied, Throttled
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -143,6 +143,8 @@ class RunsView(generics.ListAPIView[Run]):
                 messages=[dict(message) for message in asked.validated_data["messages"]],
                 parameters=dict(asked.validated_data["parameters"]),
             )
+        except services.ProjectEndedError:
+            raise PermissionDenied("The project has ended. Name another one.", code="project_ended") from None
         except services.TooManyRunsError:
             raise Throttled(
                 detail=f"You have {services.MOST_UNFINISHED_RUNS} runs under way. Wait until one ends, or stop one."

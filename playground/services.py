@@ -28,13 +28,19 @@ class TooManyRunsError(Exception):
     """The user has as many runs under way as one person may have."""
 
 
+class ProjectEndedError(Exception):
+    """The project has ended or is archived: nothing is run in it, as none of its keys works."""
+
+
 def start_run(
     *, user: User, project: Project, model: str, messages: list[dict[str, str]], parameters: dict[str, Any]
 ) -> Run:
     """A new run, waiting for a worker. It is a row first; the message that follows the commit is only a hint.
 
-    Raises TooManyRunsError when the user has MOST_UNFINISHED_RUNS under way.
+    Raises ProjectEndedError, and TooManyRunsError when the user has MOST_UNFINISHED_RUNS under way.
     """
+    if not project.is_live:
+        raise ProjectEndedError
     with transaction.atomic():
         # Two tabs at once count one after the other.
         User.objects.select_for_update(no_key=True).get(pk=user.pk)

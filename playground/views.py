@@ -57,6 +57,9 @@ def index(request: AuthedRequest) -> HttpResponse:
             messages=form.cleaned_data["messages"],
             parameters=form.cleaned_data["parameters"],
         )
+    except services.ProjectEndedError:
+        form.add_error(None, _("The project “%(name)s” has ended. Choose another one.") % {"name": project})
+        return _workbench(request, form=form, offered=offered)
     except services.TooManyRunsError:
         form.add_error(None, _("You have too many runs under way. Wait until one ends, or stop one."))
         return _workbench(request, form=form, offered=offered)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Project, User
 from catalog.models import HostedModel
@@ -68,6 +69,17 @@ def test_what_cannot_work_is_refused(
 
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["field"].startswith(field.split(".")[0])
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("field", ["ends_at", "archived_at"])
+def test_nothing_is_run_in_a_project_that_has_ended(
+    ada_client: Client, project: Project, model: HostedModel, field: str
+) -> None:
+    Project.objects.filter(pk=project.pk).update(**{field: timezone.now()})
+    address = f"/api/runs/?project={project.public_id}"
+    answer = ada_client.post(address, {"model": "qwen3-32b", "messages": HELLO}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (403, "project_ended")
     assert not Run.objects.exists()
 
 

@@ -8,6 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import Project, User
 from accounts.roles import Role
@@ -42,6 +43,13 @@ def test_it_works(ada_client: Client, ada: User, model: HostedModel) -> None:
         "stop": ["END", "STOP"],
         "stream": True,
     }
+
+
+def test_a_project_that_has_ended_is_refused(ada_client: Client, project: Project, model: HostedModel) -> None:
+    Project.objects.filter(pk=project.pk).update(ends_at=timezone.now())
+    page = ada_client.post(INDEX, form()).content.decode()
+    assert "has ended. Choose another one." in page
+    assert not Run.objects.exists()
 
 
 def test_a_signed_out_visitor_is_asked_to_sign_in(client: Client, db: None) -> None:
