@@ -14,6 +14,8 @@ from accounts.auditing.actions import in_words, is_by_strangers
 from accounts.models import AuditEvent, AuditOrigin, AuditPerson, Organization, User
 
 CHUNK = 1000
+FIRST_DAY = date(1970, 1, 1)
+LAST_DAY = date(9000, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,9 @@ def events(*, organization: Organization | None, asked: Asked) -> "QuerySet[Audi
         target = Q(target_id=asked.target) | Q(target_label__icontains=asked.target)
         found = found.filter(target | Q(target_kind="user", target_id__in=_tokens(asked.target)))
     if asked.since:
-        found = found.filter(at__gte=_midnight(asked.since))
+        found = found.filter(at__gte=_midnight(_near(asked.since)))
     if asked.until:
-        found = found.filter(at__lt=_midnight(asked.until + timedelta(days=1)))
+        found = found.filter(at__lt=_midnight(_near(asked.until) + timedelta(days=1)))
     return found
 
 
@@ -50,6 +52,11 @@ def _tokens(who: str) -> "QuerySet[AuditPerson, str]":
     """What stands for the people whom `who` may mean: a token, the id of a user, or a part of a name."""
     people = AuditPerson.objects.filter(Q(token=who) | Q(user__public_id=who) | Q(user__name__icontains=who))
     return people.values_list("token", flat=True)
+
+
+def _near(day: date) -> date:
+    """The day, within what can be counted and be moved to any time zone; no event is from beyond."""
+    return min(max(day, FIRST_DAY), LAST_DAY)
 
 
 def _midnight(day: date) -> datetime:

@@ -137,6 +137,19 @@ def test_it_is_filtered(
     assert ("req_first" in page(ada_client, organization, **query)) is (is_there or "action" in query)
 
 
+@pytest.mark.parametrize(("since", "until"), [("0001-01-01", "9999-12-31"), ("9999-12-31", ""), ("", "0001-01-01")])
+def test_any_day_may_be_asked_for(
+    ada_client: Client, organization: Organization, renamed: AuditEvent, since: str, until: str
+) -> None:
+    days = {name: day for name, day in (("since", since), ("until", until)) if day}
+    is_there = since != "9999-12-31" and until != "0001-01-01"
+    address = f"/organizations/{organization.public_id}/audit/log.jsonl"
+    assert (f'"id": "{renamed.pk}"' in file(ada_client, address, **days)) == is_there
+    page(ada_client, organization, **days)
+    answer = ada_client.get("/api/audit/events/", {"organization": organization.public_id, **days})
+    assert bool(answer.json()["data"]) == is_there
+
+
 def test_by_a_token(ada: User, ben: User, ada_client: Client, organization: Organization, renamed: AuditEvent) -> None:
     record("project.renamed", by=ben, target=ben, organization=organization)
     body = page(ada_client, organization, by=person_token(ben))
