@@ -1,10 +1,16 @@
 """The REST API's addresses and its schema. Each app says in its own `api.py` what stands behind them."""
 
-from django.http import HttpRequest, JsonResponse
+from functools import cache
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path, re_path
+from django.utils import translation
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -20,6 +26,26 @@ from common.api import PROBLEM_TYPE
 from playground.api import RunStopView, RunsView, RunView
 from usage.api import CallsView, SummaryView
 from webhooks import api as webhooks
+
+
+class SchemaView(SpectacularAPIView):
+    """The description of the whole API. It is the same for all, so that each language of it is made once."""
+
+    def _get_schema_response(self, request: Request) -> HttpResponse:
+        renderer, media_type = self.perform_content_negotiation(request, force=True)
+        language = translation.get_language() or settings.LANGUAGE_CODE
+        if language not in dict(settings.LANGUAGES):
+            language = settings.LANGUAGE_CODE
+        content = _written_schema(type(renderer), language)
+        name = f'inline; filename="{self._get_filename(request, None)}"'
+        return HttpResponse(content, content_type=media_type, headers={"Content-Disposition": name})
+
+
+@cache
+def _written_schema(renderer: type[BaseRenderer], language: str) -> bytes:
+    with translation.override(language):
+        written: bytes = renderer().render(SchemaGenerator().get_schema(request=None, public=True))
+    return written
 
 
 @extend_schema(exclude=True)
@@ -54,7 +80,7 @@ places = [
     path("models/", ModelsView.as_view(), name="api-models"),
     path("organizations/", OrganizationsView.as_view(), name="api-organizations"),
     path("runs/", RunsView.as_view(), name="api-runs"),
-    path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
+    path("schema/", SchemaView.as_view(), name="api-schema"),
     path("usage/calls/", CallsView.as_view(), name="api-usage-calls"),
     path("usage/summary/", SummaryView.as_view(), name="api-usage-summary"),
 ]

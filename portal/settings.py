@@ -409,6 +409,8 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "common.api.problem",
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
     "DEFAULT_THROTTLE_RATES": {"user": "600/min"},
+    # Of X-Forwarded-For only what our own proxies wrote: else a caller who makes up addresses is never slowed down.
+    "NUM_PROXIES": ALLAUTH_TRUSTED_PROXY_COUNT,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Lyceum management API",

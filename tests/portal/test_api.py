@@ -2,7 +2,8 @@
 
 import pytest
 from django.core.management import call_command
-from django.test import Client
+from django.test import Client, RequestFactory
+from rest_framework.throttling import UserRateThrottle
 
 from accounts.models import Project
 from apikeys.services import mint_key
@@ -17,6 +18,22 @@ def test_it_works(client: Client) -> None:
     schema = client.get("/api/schema/", headers={"accept": "application/json"}).json()
     assert schema["openapi"].startswith("3.1")
     assert {"/api/keys/", "/api/models/", "/api/usage/calls/", "/api/usage/summary/"} <= schema["paths"].keys()
+
+
+def test_the_schema_is_there_in_each_form_and_language(client: Client) -> None:
+    for _time in range(2):
+        written = client.get("/api/schema/")
+        assert written["Content-Type"].startswith("application/vnd.oai.openapi")
+        assert written.content.startswith(b"openapi: 3.1")
+        chinese = client.get("/api/schema/", {"format": "json", "lang": "zh-hans"}).content
+        english = client.get("/api/schema/", {"format": "json", "lang": "nonsense"}).content
+        assert chinese != english
+
+
+def test_what_a_caller_claims_is_no_address_of_theirs() -> None:
+    request = RequestFactory().get("/api/", headers={"X-Forwarded-For": "192.0.2.1"}, REMOTE_ADDR="198.51.100.7")
+    throttle = UserRateThrottle()
+    assert throttle.get_ident(request) == "198.51.100.7"
 
 
 def test_the_schema_is_valid_and_complete(capsys: pytest.CaptureFixture[str]) -> None:
