@@ -1,7 +1,5 @@
 """The REST API's addresses and its schema. Each app says in its own `api.py` what stands behind them."""
 
-from functools import cache
-
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import include, path, re_path
@@ -10,7 +8,6 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -36,16 +33,16 @@ class SchemaView(SpectacularAPIView):
         language = translation.get_language() or settings.LANGUAGE_CODE
         if language not in dict(settings.LANGUAGES):
             language = settings.LANGUAGE_CODE
-        content = _written_schema(type(renderer), language)
-        name = f'inline; filename="{self._get_filename(request, None)}"'
-        return HttpResponse(content, content_type=media_type, headers={"Content-Disposition": name})
+        wanted = (media_type, language)
+        if wanted not in _written:
+            with translation.override(language):
+                schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+                _written[wanted] = renderer.render(schema)
+        name = f'inline; filename="{self._get_filename(request, None)}"'  # type: ignore[no-untyped-call]
+        return HttpResponse(_written[wanted], content_type=media_type, headers={"Content-Disposition": name})
 
 
-@cache
-def _written_schema(renderer: type[BaseRenderer], language: str) -> bytes:
-    with translation.override(language):
-        written: bytes = renderer().render(SchemaGenerator().get_schema(request=None, public=True))
-    return written
+_written: dict[tuple[str, str], str | bytes] = {}
 
 
 @extend_schema(exclude=True)

@@ -3,6 +3,7 @@
 import pytest
 from django.core.management import call_command
 from django.test import Client, RequestFactory
+from rest_framework.request import Request
 from rest_framework.throttling import UserRateThrottle
 
 from accounts.models import Project
@@ -33,7 +34,7 @@ def test_the_schema_is_there_in_each_form_and_language(client: Client) -> None:
 def test_what_a_caller_claims_is_no_address_of_theirs() -> None:
     request = RequestFactory().get("/api/", headers={"X-Forwarded-For": "192.0.2.1"}, REMOTE_ADDR="198.51.100.7")
     throttle = UserRateThrottle()
-    assert throttle.get_ident(request) == "198.51.100.7"
+    assert throttle.get_ident(Request(request)) == "198.51.100.7"
 
 
 def test_the_schema_is_valid_and_complete(capsys: pytest.CaptureFixture[str]) -> None:
