@@ -12,7 +12,7 @@ from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-QUEUES = ("inference", "usage", "default")
+QUEUES = ("inference", "usage", "webhooks", "default")
 
 app = Celery("lyceum")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -20,6 +20,7 @@ app.autodiscover_tasks()
 app.conf.task_routes = {
     "playground.*": {"queue": "inference"},
     "usage.*": {"queue": "usage"},
+    "webhooks.*": {"queue": "webhooks"},
     "*": {"queue": "default"},
 }
 

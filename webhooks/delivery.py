@@ -19,6 +19,7 @@ from django.utils import timezone
 from accounts.audit import record
 from accounts.models import User
 from accounts.roles import IN_ORGANIZATION, Right
+from common.connections import give_back_connection
 from common.http import NoAnswerError, run
 from common.outbound import Answer, ForbiddenAddressError, GuardedClient, gather_in_turn
 from notifications.services import notify
@@ -30,7 +31,8 @@ log = structlog.get_logger(__name__)
 DEADLINE_SECONDS = 10.0
 # Longer than any attempt: what a dead worker had in hand is due again after this.
 TAKEN = timedelta(seconds=60)
-BATCH = 100
+# Two rounds of AT_ONCE: a whole sweep of hanging servers ends well before another worker takes its messages.
+BATCH = 40
 AT_ONCE = 20
 # One endpoint that answers slowly must not keep the others' messages waiting.
 BATCH_PER_ENDPOINT = 10
@@ -60,6 +62,8 @@ class Outcome:
 def deliver_due() -> int:
     """Send a batch of what is due. Returns how many attempts were made."""
     taken = _take()
+    # Nothing is asked of the database while strangers make us wait.
+    give_back_connection()
     outcomes = run(_send_all(taken))
     for delivery, outcome in zip(taken, outcomes, strict=True):
         _note(delivery, outcome)
@@ -76,7 +80,7 @@ def _take() -> list[Delivery]:
             due_at=now + TAKEN, attempts=F("attempts") + 1, last_attempt_at=now
         )
         if won:
-            delivery.attempts += 1
+            delivery.attempts, delivery.last_attempt_at = delivery.attempts + 1, now
             taken.append(delivery)
     return taken
 
@@ -127,7 +131,12 @@ def _note(delivery: Delivery, outcome: Outcome) -> None:
             delivery.state, delivery.due_at = DeliveryState.FAILED, None
         else:
             delivery.due_at = now + RETRY_AFTER[delivery.attempts - 1]
-    delivery.save(update_fields=["status", "failure", "answer", "milliseconds", "state", "due_at"])
+    # Still this attempt: what somebody asked to be sent again meanwhile is sent again.
+    attempt = Delivery.objects.filter(
+        pk=delivery.pk, attempts=delivery.attempts, last_attempt_at=delivery.last_attempt_at
+    )
+    fields = ("status", "failure", "answer", "milliseconds", "state", "due_at")
+    attempt.update(**{field: getattr(delivery, field) for field in fields})
     if outcome.status == GONE:
         _switch_off(endpoint, Endpoint.DisabledBecause.GONE)
     elif endpoint.failing_since and now - endpoint.failing_since > GIVE_UP_ON_ENDPOINT_AFTER:

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from django.db import transaction
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from kombu.exceptions import OperationalError
@@ -21,6 +22,7 @@ log = structlog.get_logger(__name__)
 MOST_ENDPOINTS = 20
 OLD_SECRET_SIGNS = timedelta(hours=24)
 KEPT = timedelta(days=30)
+HINT_SECONDS = 10
 
 
 class RefusedError(Exception):
@@ -99,7 +101,9 @@ def change_endpoint(*, endpoint: Endpoint, url: str, description: str, event_typ
 def rotate_secret(*, endpoint: Endpoint, by: User) -> str:
     """A new signing secret, shown now and not again. The one before goes on signing as well for a day."""
     secret = new_secret()
-    endpoint.old_secret, endpoint.old_secret_until = endpoint.secret, timezone.now() + OLD_SECRET_SIGNS
+    # As it is now: of two clicks at once, the second must not keep a secret that has ceased to sign.
+    held = get_object_or_404(Endpoint.objects.select_for_update(of=("self",)), pk=endpoint.pk)
+    endpoint.old_secret, endpoint.old_secret_until = held.secret, timezone.now() + OLD_SECRET_SIGNS
     endpoint.secret = secret
     endpoint.save(update_fields=["secret", "old_secret", "old_secret_until"])
     record("webhook.secret_rotated", by=by, target=endpoint, organization=endpoint.organization, label=endpoint.url)
@@ -155,7 +159,8 @@ def hint() -> None:
     from webhooks.tasks import deliver  # tasks import this module
 
     try:
-        deliver.delay()
+        # Beat comes by as often: a line of old hints would find nothing left to do.
+        deliver.apply_async(expires=HINT_SECONDS)
     except OperationalError:
         # The rows are there and beat finds them: what someone did must not fail because the broker is away.
         log.warning("webhook_hint_not_sent")

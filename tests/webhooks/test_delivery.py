@@ -9,9 +9,10 @@ from django.utils import timezone
 from accounts.models import AuditEvent, Membership, Organization, User
 from accounts.roles import Role
 from notifications.models import Notification
+from portal.celery import app
 from tests.fakes.receiver import Receiver
 from webhooks import services
-from webhooks.delivery import RETRY_AFTER, deliver_due
+from webhooks.delivery import AT_ONCE, BATCH, DEADLINE_SECONDS, RETRY_AFTER, TAKEN, deliver_due
 from webhooks.models import Delivery, DeliveryState, Endpoint, Message
 from webhooks.signing import signature
 
@@ -176,6 +177,42 @@ def test_a_delivery_that_is_in_hand_is_not_taken_twice(endpoint: Endpoint, serve
     assert len(_take()) == 1
 
 
+def test_sent_again_while_an_attempt_is_in_hand(endpoint: Endpoint, server: Receiver) -> None:
+    from webhooks.delivery import Outcome, _note, _take
+
+    services.send_test(endpoint=endpoint)
+    [in_hand] = _take()
+    services.resend(delivery=in_hand)
+    [sent_again] = _take()
+    _note(in_hand, Outcome(status=500))
+    delivery = Delivery.objects.get()
+    assert (delivery.attempts, delivery.status) == (1, None)
+    _note(sent_again, Outcome(status=204))
+    assert Delivery.objects.get().state == DeliveryState.DELIVERED
+
+
+def test_a_sweep_of_hanging_servers_ends_before_another_takes_its_messages() -> None:
+    rounds = -(-BATCH // AT_ONCE)
+    assert rounds * (DEADLINE_SECONDS + 1) * 2 < TAKEN.total_seconds()
+
+
+def test_webhooks_have_a_queue_of_their_own() -> None:
+    assert app.amqp.router.route({}, "webhooks.tasks.deliver")["queue"].name == "webhooks"
+
+
+def test_no_more_sweeps_at_once_than_the_worker_can_spare(endpoint: Endpoint, server: Receiver) -> None:
+    from webhooks import tasks
+
+    services.send_test(endpoint=endpoint)
+    for _sweep in range(tasks.MOST_SWEEPS):
+        tasks._sweeps.acquire()
+    tasks.deliver()
+    assert server.received == []
+    tasks._sweeps.release(tasks.MOST_SWEEPS)
+    tasks.deliver()
+    assert len(server.received) == 1
+
+
 def test_a_slow_endpoint_leaves_room_for_others(
     endpoint: Endpoint, organization: Organization, ada: User, server: Receiver
 ) -> None:
@@ -204,6 +241,13 @@ def test_both_secrets_sign_for_a_day(endpoint: Endpoint, server: Receiver, ada: 
     Endpoint.objects.update(old_secret_until=timezone.now())
     endpoint.refresh_from_db()
     assert endpoint.signing_secrets == [after]
+
+
+def test_two_clicks_keep_the_secret_that_signs(endpoint: Endpoint, ada: User) -> None:
+    stale = Endpoint.objects.get()
+    first = services.rotate_secret(endpoint=endpoint, by=ada)
+    second = services.rotate_secret(endpoint=stale, by=ada)
+    assert Endpoint.objects.get().signing_secrets == [second, first]
 
 
 def test_the_secret_is_encrypted_in_the_database(endpoint: Endpoint) -> None:
