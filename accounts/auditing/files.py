@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.auditing.reading import records
 from accounts.models import AuditEvent
+from common.connections import give_back_connection
 
 COLUMNS = (
     "at", "action", "by", "by_user", "organization", "target_kind", "target", "target_name", "before", "after",
@@ -62,4 +63,8 @@ async def _asynchronous(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _following(parts: Iterator[bytes]) -> bytes:
-    return next(parts, b"")
+    try:
+        return next(parts, b"")
+    finally:
+        # Who reads slowly keeps no connection of the pool meanwhile.
+        give_back_connection()

@@ -200,6 +200,19 @@ def test_a_file_is_written_in_portions(ada_client: Client, organization: Organiz
     assert sorted(targets) == list(range(reading.CHUNK + 1))
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_slow_reader_keeps_no_connection(ada_client: Client, organization: Organization) -> None:
+    record("project.renamed", by=None, target=organization, organization=organization)
+    response: Any = ada_client.get(f"/organizations/{organization.public_id}/audit/log.csv")
+    parts = cast("AsyncIterator[bytes]", response.streaming_content)
+
+    async def two() -> list[bytes]:
+        return [await anext(parts), await anext(parts)]
+
+    assert b"project.renamed" in async_to_sync(two)()[1]
+    assert connection.connection is None
+
+
 def test_there_is_no_other_kind_of_file(ada_client: Client, organization: Organization) -> None:
     assert ada_client.get(f"/organizations/{organization.public_id}/audit/log.xml").status_code == 404
 
