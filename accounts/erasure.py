@@ -67,8 +67,11 @@ def request_erasure(*, user: User) -> AccountErasure:
 
 
 def erase_account(*, erasure: AccountErasure) -> None:
-    """Do what was requested. Safe to run twice and at once: a step that was done finds nothing left to do."""
-    jobs.work(erasure, [partial(_erase, holding, erasure.user) for holding in holdings()])
+    """Do what was requested. Safe to run twice and at once: a step that was done finds nothing left to do.
+
+    What was promised is never given up, however often it fails.
+    """
+    jobs.work(erasure, [partial(_erase, holding, erasure.user) for holding in holdings()], gives_up=False)
 
 
 @transaction.atomic

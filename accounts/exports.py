@@ -41,7 +41,7 @@ def write_export(*, export: AccountExport) -> None:
     with tempfile.TemporaryFile() as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("README.md", README)
         steps = [partial(_add, archive, holding, export.user) for holding in holdings()]
-        jobs.work(export, [*steps[:-1], partial(_last, steps[-1], archive, file, export)])
+        jobs.work(export, [*steps[:-1], partial(_last, steps[-1], archive, file, export)], gives_up=True)
 
 
 def remove_expired() -> int:
@@ -66,7 +66,10 @@ def _last(step: partial[None], archive: zipfile.ZipFile, file: IO[bytes], export
     archive.close()
     file.seek(0)
     export.file.save(f"{export.public_id}.zip", File(file), save=False)
-    AccountExport.objects.filter(pk=export.pk).update(file=export.file.name, expires_at=timezone.now() + KEPT)
+    is_kept = AccountExport.objects.filter(pk=export.pk).update(file=export.file.name, expires_at=timezone.now() + KEPT)
+    if not is_kept:
+        # The account was erased meanwhile, and this copy with it.
+        export.file.delete(save=False)
 
 
 def _hint(export_id: str) -> None:

@@ -13,6 +13,8 @@ from accounts.models import AccountJob, JobState
 
 MOST_ATTEMPTS = 3
 WAITED = timedelta(seconds=60)
+# What fails waits twice as long each time, up to four hours.
+MOST_DOUBLINGS = 8
 SILENT = timedelta(minutes=5)
 
 log = structlog.get_logger(__name__)
@@ -31,29 +33,32 @@ def send_hint(send: Callable[[], object]) -> None:
 def left_behind(jobs: QuerySet[Job]) -> QuerySet[Job]:
     """Jobs whose message was lost, or whose worker has said nothing for a while."""
     now = timezone.now()
-    return jobs.filter(
-        Q(state=JobState.WAITING, heartbeat_at__lt=now - WAITED)
-        | Q(state=JobState.RUNNING, heartbeat_at__lt=now - SILENT)
-    )
+    rested = Q(heartbeat_at__lt=now - WAITED * 2**MOST_DOUBLINGS)
+    for attempts in range(MOST_DOUBLINGS):
+        rested |= Q(attempts__lte=attempts, heartbeat_at__lt=now - WAITED * 2**attempts)
+    return jobs.filter(Q(rested, state=JobState.WAITING) | Q(state=JobState.RUNNING, heartbeat_at__lt=now - SILENT))
 
 
-def work(job: AccountJob, steps: Iterable[Callable[[], object]]) -> None:
-    """Do the steps in turn. Only one of several workers at once does any."""
+def work(job: AccountJob, steps: Iterable[Callable[[], object]], *, gives_up: bool) -> None:
+    """Do the steps in turn. Only one of several workers at once does any.
+
+    With `gives_up` it has failed for good after MOST_ATTEMPTS, whether they raised or their workers died.
+    """
     jobs = type(job)._default_manager.filter(pk=job.pk)
     now = timezone.now()
-    mine = jobs.filter(Q(state=JobState.WAITING) | Q(state=JobState.RUNNING, heartbeat_at__lt=now - SILENT)).update(
-        state=JobState.RUNNING, heartbeat_at=now, attempts=F("attempts") + 1
-    )
-    if not mine:
+    ready = jobs.filter(Q(state=JobState.WAITING) | Q(state=JobState.RUNNING, heartbeat_at__lt=now - SILENT))
+    if gives_up and ready.filter(attempts__gte=MOST_ATTEMPTS).update(state=JobState.FAILED, heartbeat_at=now):
+        return
+    if not ready.update(state=JobState.RUNNING, heartbeat_at=now, attempts=F("attempts") + 1):
         return
     try:
         for number, step in enumerate(steps, start=1):
             step()
             jobs.update(done=number, heartbeat_at=timezone.now())
     except Exception:
-        job.refresh_from_db()
-        gives_up = job.attempts >= MOST_ATTEMPTS
-        jobs.update(state=JobState.FAILED if gives_up else JobState.WAITING, done=0, heartbeat_at=timezone.now())
+        is_over = gives_up and jobs.filter(attempts__gte=MOST_ATTEMPTS).exists()
+        jobs.update(state=JobState.FAILED if is_over else JobState.WAITING, done=0, heartbeat_at=timezone.now())
         raise
-    jobs.update(state=JobState.DONE, finished_at=timezone.now())
-    job.refresh_from_db()
+    # The row of an export goes with the account that is erased meanwhile.
+    if jobs.update(state=JobState.DONE, finished_at=timezone.now()):
+        job.refresh_from_db()

@@ -14,6 +14,7 @@ from django.db.models import Sum
 from django.test import Client
 from django.utils import timezone
 
+from accounts import jobs
 from accounts.audit import person_token
 from accounts.cohorts.services import create_cohort
 from accounts.erasure import NotYetError, erase_account, request_erasure
@@ -225,6 +226,26 @@ def test_doing_it_twice_changes_nothing_more(zelda: User) -> None:
     zelda.refresh_from_db()
     assert zelda.name == ""
     assert zelda.public_id != first
+
+
+def test_it_is_never_given_up(zelda: User) -> None:
+    erasure = request_erasure(user=zelda)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    for _attempt in range(20):
+        with suppress(ZeroDivisionError):
+            jobs.work(erasure, [fail], gives_up=False)
+    assert AccountErasure.objects.get().state == JobState.WAITING
+    # It waits longer the more often it failed, and is begun again all the same.
+    for passed, is_due in ((timedelta(hours=1), False), (timedelta(hours=5), True)):
+        AccountErasure.objects.update(heartbeat_at=timezone.now() - passed)
+        assert jobs.left_behind(AccountErasure.objects.all()).exists() == is_due
+    AccountErasure.objects.update(attempts=1, heartbeat_at=timezone.now() - timedelta(minutes=3))
+    assert jobs.left_behind(AccountErasure.objects.all()).exists()
+    erase_account(erasure=erasure)
+    assert AccountErasure.objects.get().state == JobState.DONE
 
 
 def test_what_is_shared_goes_on(zelda: User, ada: User, project: Project) -> None:

@@ -13,9 +13,9 @@ from django.core.mail import EmailMessage
 from django.test import Client
 from django.utils import timezone
 
-from accounts import jobs
+from accounts import holdings, jobs
 from accounts.exports import remove_expired, start_export, write_export
-from accounts.holdings import as_json
+from accounts.holdings import Document, Holding, as_json
 from accounts.mail import KeptMailBackend
 from accounts.models import AccountExport, JobState, Project, User
 from accounts.tasks import sweep
@@ -148,10 +148,32 @@ def test_a_fault_is_tried_three_times(ada: User) -> None:
     states = []
     for _attempt in range(4):
         try:
-            jobs.work(export, [fail])
+            jobs.work(export, [fail], gives_up=True)
         except ZeroDivisionError:
             states.append(AccountExport.objects.get().state)
     assert states == [JobState.WAITING, JobState.WAITING, JobState.FAILED]
+
+
+def test_a_worker_that_dies_counts_as_an_attempt(ada: User) -> None:
+    start_export(user=ada)
+    long_ago = timezone.now() - timedelta(hours=1)
+    AccountExport.objects.update(state=JobState.RUNNING, attempts=jobs.MOST_ATTEMPTS, heartbeat_at=long_ago)
+    write_export(export=AccountExport.objects.get())
+    assert AccountExport.objects.get().state == JobState.FAILED
+
+
+def test_a_copy_whose_account_is_erased_meanwhile_leaves_no_file(
+    ada: User, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def erase_meanwhile(_user: User) -> list[Document]:
+        AccountExport.objects.all().delete()
+        return []
+
+    none: frozenset[str] = frozenset()
+    holding = Holding(app="later", exports=none, erases=none, export=erase_meanwhile, erase=lambda _user: None)
+    monkeypatch.setitem(holdings._holdings, holding.app, holding)
+    write_export(export=start_export(user=ada))
+    assert not list(media.rglob("*.zip"))
 
 
 def test_many_rows_are_written_in_pieces() -> None:
