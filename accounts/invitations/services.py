@@ -83,9 +83,14 @@ def invite(
 def resend_invitation(*, invitation: Invitation, by: User) -> None:
     """Mail an invitation once more, with a new link and seven days from now; the earlier link stops working.
 
-    Raises RefusedError when the last mail is only just on its way.
+    Raises RefusedError when the last mail is only just on its way, and when it is not pending any more.
     """
-    held = Invitation.objects.pending().select_for_update(of=("self",)).get(pk=invitation.pk)
+    held = Invitation.objects.pending().select_for_update(of=("self",)).filter(pk=invitation.pk).first()
+    if held is None:
+        raise RefusedError(
+            _("This invitation was accepted, taken back or replaced meanwhile. Make a new one if it is needed."),
+            code="not_pending",
+        )
     if held.mail_due_at or (held.mailed_at and held.mailed_at > timezone.now() - BETWEEN_MAILS):
         raise RefusedError(
             _("A mail is on its way already. Wait a few minutes before you send another."), code="too_soon"
@@ -105,6 +110,14 @@ def revoke_invitation(*, invitation: Invitation, by: User) -> None:
         _record("invitation.revoked", invitation, by)
 
 
+def revoke_invitations_to(user: User, *, organization: Organization, by: User) -> None:
+    """Take back what was offered to any address of the user's."""
+    addresses = {address.lower() for address in EmailAddress.objects.filter(user=user).values_list("email", flat=True)}
+    pending = Invitation.objects.pending().filter(organization=organization)
+    for invitation in pending.filter(email__in=addresses | {user.email.lower()}):
+        revoke_invitation(invitation=invitation, by=by)
+
+
 def invitation_behind(token: str) -> Invitation | None:
     """The invitation with this token, whatever has become of it; None when there is none."""
     invitations = Invitation.objects.select_related("organization", "invited_by")
@@ -118,10 +131,7 @@ def refusal_of(invitation: Invitation) -> RefusedError | None:
             _("This invitation was accepted already. Sign in with the account that did."), code="invitation_used"
         )
     if invitation.revoked_at:
-        return RefusedError(
-            _("This invitation was taken back or replaced. Look for a newer mail, or ask for one."),
-            code="invitation_revoked",
-        )
+        return _taken_back()
     if invitation.is_expired:
         return RefusedError(
             _("This invitation has expired. Ask whoever invited you to send it again."), code="invitation_expired"
@@ -133,6 +143,13 @@ def refusal_of(invitation: Invitation) -> RefusedError | None:
             code="inviter_gone",
         )
     return None
+
+
+def _taken_back() -> RefusedError:
+    return RefusedError(
+        _("This invitation was taken back or replaced. Look for a newer mail, or ask for one."),
+        code="invitation_revoked",
+    )
 
 
 def _may_invite(user: User | None, organization: Organization, role: Role) -> bool:
@@ -172,6 +189,9 @@ def accept_invitation(*, invitation: Invitation, user: User) -> bool:
             % {"email": held.email},
             code="another_address",
         )
+    if Removal.objects.filter(organization=organization, user=user, created_at__gt=held.created_at).exists():
+        # Who was removed since must not come back by an address that nobody knew to be theirs.
+        raise _taken_back()
     held.accepted_at, held.accepted_by, held.mail_due_at = timezone.now(), user, None
     held.save(update_fields=["accepted_at", "accepted_by", "mail_due_at"])
     Removal.objects.filter(organization=organization, user=user).delete()

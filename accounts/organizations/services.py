@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.access import rights_in_organization
 from accounts.audit import record
 from accounts.errors import RefusedError
+from accounts.invitations.services import revoke_invitations_to
 from accounts.models import Membership, Organization, Project, Removal, User
 from accounts.roles import Right, Rights, Role
 from accounts.signals import rights_changed
@@ -72,6 +73,7 @@ def remove_member(*, membership: Membership, by: User) -> None:
     member, rights = _hold(membership, by)
     _require(rights, touches_owners=member.role == Role.OWNER)
     _end(member, "member.removed", by)
+    revoke_invitations_to(member.user, organization=member.organization, by=by)
     Removal.objects.get_or_create(organization=member.organization, user=member.user)
 
 

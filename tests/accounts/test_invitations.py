@@ -18,6 +18,7 @@ from accounts.errors import RefusedError
 from accounts.invitations.services import (
     accept_invitation,
     invite,
+    resend_invitation,
     revoke_invitation,
     send_invitation,
     send_waiting_invitations,
@@ -376,3 +377,25 @@ def test_who_is_removed_has_left_no_way_back(
     assert sam_client.get(link).status_code == 410
     assert "does not manage this organization any more" in sam_client.post(link, follow=True).content.decode()
     assert not organization.memberships.filter(user=sam).exists()
+
+
+def test_who_is_removed_has_no_second_address_to_come_back_by(ada: User, ben: User, organization: Organization) -> None:
+    bens = organization.memberships.get(user=ben)
+    EmailAddress.objects.create(user=ben, email="Ben@Home.example.com", verified=True)
+    known = invite(organization=organization, email="ben@home.example.com", role=Role.MEMBER, by=ada)
+    unknown = invite(organization=organization, email="ben@later.example.com", role=Role.MEMBER, by=ada)
+    others = invite(organization=organization, email="x@example.com", role=Role.MEMBER, by=ada)
+    remove_member(membership=bens, by=ada)
+    assert set(Invitation.objects.pending()) == {unknown, others}
+    EmailAddress.objects.create(user=ben, email="ben@later.example.com", verified=True)
+    for offer in (known, unknown):
+        with pytest.raises(RefusedError, match="taken back"):
+            accept_invitation(invitation=offer, user=ben)
+    again = invite(organization=organization, email="ben@later.example.com", role=Role.MEMBER, by=ada)
+    assert accept_invitation(invitation=again, user=ben)
+
+
+def test_what_was_taken_back_meanwhile_is_not_sent_again(cyds: Invitation, ada: User) -> None:
+    revoke_invitation(invitation=cyds, by=ada)
+    with pytest.raises(RefusedError, match="meanwhile"):
+        resend_invitation(invitation=cyds, by=ada)
