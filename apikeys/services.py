@@ -124,10 +124,11 @@ def rotate_key(*, key: ApiKey, overlap: timedelta, by: User, submission: str = "
     KeySecret.objects.bulk_update(older, ["valid_until"])
     secret, kept = _new_secret(locked, submission=submission)
     kept.save()
-    key.prefix, key.last4 = kept.prefix, kept.last4
-    key.save(update_fields=["prefix", "last4"])
+    for row in (locked, key):
+        row.prefix, row.last4 = kept.prefix, kept.last4
+    locked.save(update_fields=["prefix", "last4"])
     after = {"secret": kept.public_id, "old_valid_until": until.isoformat()}
-    record("key.rotated", by=by, target=key, organization=key.organization, label=label_of(key), after=after)
+    record("key.rotated", by=by, target=key, organization=key.organization, label=label_of(locked), after=after)
     announce([kept.digest, *(old.digest for old in older)])
     return secret
 
@@ -159,9 +160,10 @@ def change_key(*, key: ApiKey, name: str, terms: Terms, by: User) -> None:
     new_name = {} if name == locked.name else {"name": name}
     if not changed and not new_name:
         return
-    terms.apply(key)
-    key.name = name
-    key.save(update_fields=["name", *TERMS])
+    for row in (locked, key):
+        terms.apply(row)
+        row.name = name
+    locked.save(update_fields=["name", *TERMS])
     record(
         "key.changed",
         by=by,
@@ -213,6 +215,8 @@ def change_policy(
     by: User,
 ) -> KeyPolicy:
     """Set what an organization demands of its keys. The networks hold for every key from its next call on."""
+    # Held, so that the first policy is made once, and what was before is what really was.
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     policy = KeyPolicy.objects.of(organization)
     after = {
         "longest_lifetime_days": longest_lifetime_days,

@@ -10,6 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 from accounts.models import AuditEvent, Project, User
 from apikeys.models import ApiKey, KeySecret
 from apikeys.services import (
+    change_key,
     disable_key,
     mint_key,
     mint_management_key,
@@ -213,6 +214,14 @@ def test_nothing_brings_a_revoked_key_back(key: ApiKey, url: str, ada: User, ada
         assert "cannot be undone" in response.content.decode()
     assert ApiKey.objects.get().is_disabled
     assert acts(key) == ["key.created", "key.disabled", "key.revoked"]
+
+
+def test_a_page_from_before_a_change_records_the_name_of_now(key: ApiKey, ada: User) -> None:
+    change_key(key=ApiKey.objects.get(), name="desktop", terms=Terms(), by=ada)
+    rotate_key(key=key, overlap=timedelta(0), by=ada)
+    assert AuditEvent.objects.get(action="key.rotated").target_label == "desktop"
+    now = ApiKey.objects.get()
+    assert (now.name, now.last4, key.last4) == ("desktop", key.secrets.get(valid_until=None).last4, now.last4)
 
 
 def test_it_leads_back_to_where_one_came_from_and_nowhere_else(key: ApiKey, url: str, ada_client: Client) -> None:

@@ -6,8 +6,9 @@ from django.test import Client
 from accounts.models import AuditEvent, Project, User
 from accounts.roles import Role
 from apikeys.models import KeyMakers, KeyPolicy
-from apikeys.services import mint_key
+from apikeys.services import change_policy, mint_key
 from apikeys.terms import PolicyViolationError
+from tests.races import at_once
 
 URL = "/keys/policy/"
 STRICT = {
@@ -57,3 +58,22 @@ def test_no_road_leads_around_it(ada: User, project: Project) -> None:
     KeyPolicy.objects.create(organization=project.organization, longest_lifetime_days=30)
     with pytest.raises(PolicyViolationError, match="at most 30 days"):
         mint_key(project=project, name="for ever", by=ada)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_first_policies_at_once_are_one(ada: User, project: Project) -> None:
+    def change(days: int) -> None:
+        change_policy(
+            organization=project.organization,
+            longest_lifetime_days=days,
+            default_budget_nano=None,
+            allowed_networks=(),
+            makers=KeyMakers.MEMBERS,
+            revokes_leaked=True,
+            by=ada,
+        )
+
+    assert at_once(lambda: change(30), lambda: change(60)) == [None, None]
+    first, second = AuditEvent.objects.filter(action="key_policy.changed").order_by("at")
+    assert second.before == first.after
+    assert KeyPolicy.objects.get().longest_lifetime_days == second.after["longest_lifetime_days"]
