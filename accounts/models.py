@@ -162,7 +162,9 @@ class Organization(models.Model):
     requires_second_factor = models.BooleanField(
         _("requires a second factor"),
         default=False,
-        help_text=_("Members reach the organization only after signing in with a second factor or a passkey."),
+        help_text=_(
+            "No page of the portal opens for a member without a second factor or passkey until they set one up."
+        ),
     )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")

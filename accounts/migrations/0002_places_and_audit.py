@@ -239,7 +239,7 @@ class Migration(migrations.Migration):
             name="requires_second_factor",
             field=models.BooleanField(
                 default=False,
-                help_text="Members reach the organization only after signing in with a second factor or a passkey.",
+                help_text="No page of the portal opens for a member without a second factor or passkey until they set one up.",
                 verbose_name="requires a second factor",
             ),
         ),
