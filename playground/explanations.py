@@ -51,6 +51,10 @@ _BY_CODE = {
         title=_("Something went wrong on our side."),
         advice=_("Run it again. If it keeps failing, tell whoever runs this portal, with the request's id below."),
     ),
+    outcomes.PROJECT_ENDED: Explanation(
+        title=_("The project of this run has ended."),
+        advice=_("It ended before the run began. Choose another project and run it again."),
+    ),
     outcomes.UPSTREAM: _UNAVAILABLE,
     "upstream_timeout": _UNAVAILABLE,
     "service_unavailable": _UNAVAILABLE,

@@ -14,6 +14,7 @@ from playground.models import RunStatus
 WORKER_LOST = "worker_lost"
 TOO_LONG = "run_took_too_long"
 INTERNAL = "internal_error"
+PROJECT_ENDED = "project_ended"
 UPSTREAM = "upstream_error"
 
 

@@ -119,6 +119,11 @@ class InferenceWorker:
                 return
             streams.open_stream(run_id)
             outcome = Outcome()
+            if not run.project.is_live:
+                # It may have waited long for a worker.
+                outcome.fail(code=outcomes.PROJECT_ENDED)
+                _save(run, outcome)
+                return
             try:
                 caller = caller_for_run(run.user, run.project)
                 close_old_connections()

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from accounts.models import User
+from accounts.models import Project, User
 from catalog.models import Backend
 from common.redis import durable, volatile
 from playground import outcomes, services, streams
@@ -107,6 +108,14 @@ def test_it_works(worker: InferenceWorker, waiting: MakeRun, fake: FakeInference
     event = metered(run.request_id)
     assert (event.source, event.user_id, event.key_id) == ("playground", run.user.public_id, "")
     assert event.completion_tokens == 3
+
+
+def test_a_project_that_ended_while_the_run_waited(worker: InferenceWorker, waiting: MakeRun) -> None:
+    run = waiting()
+    Project.objects.update(ends_at=timezone.now())
+    worker.execute(run.public_id)
+    run.refresh_from_db()
+    assert (run.status, run.error_code, run.output) == (RunStatus.FAILED, outcomes.PROJECT_ENDED, "")
 
 
 def test_the_first_piece_is_shown_while_the_rest_is_written(worker: InferenceWorker, waiting: MakeRun) -> None:
