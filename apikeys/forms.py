@@ -1,5 +1,4 @@
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 from django import forms
@@ -16,7 +15,6 @@ from common.networks import canonical
 from inference.endpoints import ENDPOINTS
 
 MOST_NETWORKS = 100
-MOST_DOLLARS = Decimal(1_000_000)
 LARGEST_COUNT = 2**31 - 1
 OVERLAPS = (
     (0, _("Not at all: it ends at once")),

@@ -1,4 +1,3 @@
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -8,23 +7,9 @@ from accounts.cohorts.services import LIMITS
 from accounts.invitations.links import MOST_PLACES
 from accounts.models import Cohort
 from accounts.projects.forms import EndingForm, LastDayField
-from common.money import dollars, nano_from_dollars
+from common.forms import DollarsField
 
 MOST_PER_MINUTE = 1_000_000_000
-
-
-class BudgetField(forms.DecimalField):
-    """Dollars for whoever fills it in, nano-dollars once cleaned."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(min_value=Decimal(0), max_value=Decimal(1_000_000_000), decimal_places=9, **kwargs)
-
-    def clean(self, value: Any) -> Any:
-        amount = super().clean(value)
-        return None if amount is None else nano_from_dollars(amount)
-
-    def prepare_value(self, value: Any) -> Any:
-        return f"{dollars(value).normalize():f}" if isinstance(value, int) else value
 
 
 def _limit(label: Any, most: int = MOST_PER_MINUTE) -> forms.IntegerField:
@@ -43,7 +28,7 @@ class CohortForm(EndingForm):
         initial=30,
         help_text=_("How many people the join link lets in."),
     )
-    monthly_budget_nano = BudgetField(
+    monthly_budget_nano = DollarsField(
         label=_("Budget per person and month, in US dollars"),
         required=False,
         help_text=_("What one participant may spend. Models without a price cost nothing."),
