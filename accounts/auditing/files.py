@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.auditing.reading import records
 from accounts.models import AuditEvent
 from common.connections import give_back_connection
+from common.spreadsheets import safe_cells
 
 COLUMNS = (
     "at", "action", "by", "by_user", "organization", "target_kind", "target", "target_name", "before", "after",
@@ -36,7 +37,7 @@ def csv_parts(found: "QuerySet[AuditEvent]") -> Iterator[bytes]:
     # The mark at the beginning makes spreadsheets read UTF-8.
     yield "\ufeff".encode() + _lines([list(COLUMNS)])
     for rows in records(found):
-        yield _lines([[_cell(row[column]) for column in COLUMNS] for row in rows])
+        yield _lines([safe_cells(_cell(row[column]) for column in COLUMNS) for row in rows])
 
 
 def json_parts(found: "QuerySet[AuditEvent]") -> Iterator[bytes]:
@@ -51,9 +52,7 @@ def _lines(rows: list[list[str]]) -> bytes:
 
 
 def _cell(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value or "")
-    # A spreadsheet runs a cell that begins like a formula, and people choose names.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value or "")
 
 
 async def _asynchronous(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
