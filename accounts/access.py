@@ -7,7 +7,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, OuterRef, Subquery
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django_htmx.middleware import HtmxDetails
 
 from accounts.models import (
@@ -36,6 +37,7 @@ from accounts.services import open_workspace
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=Model)
+Answer = TypeVar("Answer", bound=HttpResponseBase)
 
 SESSION_KEY = "project"
 
@@ -48,13 +50,13 @@ class AuthedRequest(HttpRequest):
 
 
 def staff_required(
-    view: Callable[Concatenate[AuthedRequest, P], HttpResponse],
-) -> Callable[Concatenate[AuthedRequest, P], HttpResponse]:
+    view: Callable[Concatenate[AuthedRequest, P], Answer],
+) -> Callable[Concatenate[AuthedRequest, P], Answer]:
     """A page of the operator's: who is signed out signs in first, who is not staff cannot tell that it exists."""
 
     @login_required
     @wraps(view)
-    def guarded(request: AuthedRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: AuthedRequest, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         if not request.user.is_staff:
             raise Http404
         return view(request, *args, **kwargs)

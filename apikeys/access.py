@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 
 from accounts.access import rights_in
 from accounts.models import Project, User
-from accounts.roles import Right, Rights
+from accounts.roles import NONE, Right, Rights
 from apikeys.models import ApiKey, KeyKind, KeyPolicy, KeySecret
 
 
@@ -17,6 +17,13 @@ def may_change(user: User, key: ApiKey, rights: Rights) -> bool:
     if Right.MANAGE_KEYS in rights:
         return True
     return Right.MAKE_KEYS in rights and key.created_by_id == user.pk and not key.service_account_id
+
+
+def may_see(user: User, key: ApiKey, rights: Rights) -> bool:
+    """Whether a user with these rights in the key's project sees it: their own, or any where they see the keys."""
+    if key.kind == KeyKind.MANAGEMENT:
+        return key.owner_id == user.pk
+    return Right.SEE_KEYS in rights or (Right.SEE in rights and key.created_by_id == user.pk)
 
 
 def key_for(user: User, public_id: str, *, to_change: bool = False) -> ApiKey:
@@ -30,13 +37,8 @@ def key_for(user: User, public_id: str, *, to_change: bool = False) -> ApiKey:
     )
     if key is None:
         raise Http404
-    if key.project is None:
-        if key.owner_id != user.pk:
-            raise Http404
-        return key
-    rights = rights_in(user, key.project)
-    is_own = Right.SEE in rights and key.created_by_id == user.pk
-    if not is_own and Right.SEE_KEYS not in rights:
+    rights = rights_in(user, key.project) if key.project else NONE
+    if not may_see(user, key, rights):
         raise Http404
     if to_change and not may_change(user, key, rights):
         raise PermissionDenied

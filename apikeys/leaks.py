@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from accounts.access import rights_in
 from accounts.audit import record
 from accounts.models import Membership, User
-from accounts.roles import Right, Role
-from apikeys.access import may_change
+from accounts.roles import NONE, Rights, Role
+from apikeys.access import may_change, may_see
 from apikeys.kinds import FLAGGED, REVOKED
 from apikeys.models import ApiKey, KeyPolicy, KeySecret
 from apikeys.services import label_of, revoke_key
@@ -99,14 +99,11 @@ def without_keys(text: str) -> str:
 
 def revocable(user: User, keys: Iterable[ApiKey]) -> list[ApiKey]:
     """Those of the keys that the user may revoke."""
-    return [key for key in keys if may_change(user, key, rights_in(user, key.project) if key.project else frozenset())]
+    return [key for key in keys if may_change(user, key, _rights_to(user, key))]
 
 
-def is_seen_by(user: User, key: ApiKey) -> bool:
-    if key.project is None:
-        return key.owner_id == user.pk
-    rights = rights_in(user, key.project)
-    return Right.SEE_KEYS in rights or (Right.SEE in rights and key.created_by_id == user.pk)
+def _rights_to(user: User, key: ApiKey) -> Rights:
+    return rights_in(user, key.project) if key.project else NONE
 
 
 def refusal(user: User, keys: list[ApiKey]) -> str:
@@ -116,7 +113,7 @@ def refusal(user: User, keys: list[ApiKey]) -> str:
             "This text contains an API key that works. Take it out first. If the key is not yours, report it under "
             "“I found a key”: its owner is told."
         )
-    names = ", ".join(f"“{key.name}” ({key.hint})" for key in keys if is_seen_by(user, key))
+    names = ", ".join(f"“{key.name}” ({key.hint})" for key in keys if may_see(user, key, _rights_to(user, key)))
     return _(
         "This text contains an API key that works: %(keys)s. Take it out, or revoke the key first. If you showed it "
         "anywhere else, revoke it."

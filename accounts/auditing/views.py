@@ -1,7 +1,7 @@
 """The audit log of an organization, for those who may see it, and of the whole portal, for staff."""
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -41,10 +41,8 @@ def whole_log(request: AuthedRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
-@login_required
+@staff_required
 def whole_file(request: AuthedRequest, kind: str) -> HttpResponseBase:
-    if not request.user.is_staff:
-        raise Http404
     return _file(request, None, kind)
 
 
