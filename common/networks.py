@@ -6,7 +6,21 @@ from functools import lru_cache
 
 # How much of an IPv6 address says that the rest is an IPv4 address.
 MAPPED_BITS = 96
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def address_in(text: str) -> Address:
+    """The address without its zone, which means something on one machine only; IPv4 written as IPv6 becomes IPv4.
+
+    Raises ValueError for anything else.
+    """
+    return unmapped(ipaddress.ip_address(text.partition("%")[0]))
+
+
+def unmapped(address: Address) -> Address:
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def canonical(text: str) -> str:
@@ -18,9 +32,9 @@ def canonical(text: str) -> str:
         raise ValueError("The zone of an address means something on one machine only.")
     network = ipaddress.ip_network(text.strip())
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= MAPPED_BITS:
-        mapped = network.network_address.ipv4_mapped
-        if mapped is not None:
-            network = ipaddress.ip_network((mapped, network.prefixlen - MAPPED_BITS))
+        first = unmapped(network.network_address)
+        if first.version == 4:
+            network = ipaddress.ip_network((first, network.prefixlen - MAPPED_BITS))
     return str(network)
 
 
@@ -30,12 +44,12 @@ def contains(networks: tuple[str, ...], address: str) -> bool:
         place = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(place in network for network in _parsed(networks))
+    return any(place in network for network in parsed(networks))
 
 
 def outside(inner: Iterable[str], outer: Iterable[str]) -> list[str]:
     """Those of `inner` that are not wholly within one of `outer`."""
-    wide = _parsed(tuple(outer))
+    wide = parsed(tuple(outer))
     return [text for text in inner if not any(_is_within(ipaddress.ip_network(text), network) for network in wide)]
 
 
@@ -48,5 +62,6 @@ def _is_within(inner: Network, outer: Network) -> bool:
 
 
 @lru_cache(maxsize=10_000)
-def _parsed(networks: tuple[str, ...]) -> tuple[Network, ...]:
+def parsed(networks: tuple[str, ...]) -> tuple[Network, ...]:
+    """The networks written as CIDR. Raises ValueError for anything else."""
     return tuple(ipaddress.ip_network(text) for text in networks)

@@ -1,12 +1,12 @@
 """Where a request comes from, behind as many proxies as the operator says there are."""
 
-import ipaddress
 from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from common.context import Origin, current_origin
+from common.networks import address_in
 
 MOST_AGENT_CHARACTERS = 200
 
@@ -21,12 +21,9 @@ def client_address(peer: str, forwarded_for: str) -> str:
     hops = [hop.strip() for hop in forwarded_for.split(",")]
     candidate = hops[-proxies] if 0 < proxies <= len(hops) and forwarded_for else peer
     try:
-        # The zone of a link-local address means something on this machine only.
-        address = ipaddress.ip_address(candidate.partition("%")[0])
+        return str(address_in(candidate))
     except ValueError:
         return ""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
 
 
 class OriginMiddleware:

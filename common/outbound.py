@@ -21,37 +21,27 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from common.http import Failure, NoAnswerError, validate_base_url
+from common.networks import Address, address_in, parsed, unmapped
 
 KEPT_BYTES = 1024
 PORTS = (80, 443)
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Ways into IPv4 that Python takes for global addresses: NAT64, 6to4, Teredo, and the 6to4 relays.
-_TUNNELS = tuple(
-    ipaddress.ip_network(network)
-    for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "192.88.99.0/24")
-)
+_TUNNELS = parsed(("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "192.88.99.0/24"))
 
 
 class ForbiddenAddressError(Exception):
     """The server is not on the public internet, nor in a network that the operator opened."""
 
 
-def networks(texts: list[str]) -> tuple[Network, ...]:
-    """The networks written as CIDR. Raises ValueError for anything else."""
-    return tuple(ipaddress.ip_network(text) for text in texts)
-
-
 def may_be_asked(address: Address, port: int) -> bool:
     """Whether a user may make the portal connect there: port 80 or 443 of a public address, or an opened network."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    real = mapped or address
-    if any(real.version == network.version and real in network for network in networks(settings.OUTBOUND_NETWORKS)):
+    real = unmapped(address)
+    if any(real in network for network in parsed(tuple(settings.OUTBOUND_NETWORKS))):
         return True
     if port not in PORTS or not real.is_global or real.is_multicast:
         return False
-    return not any(real.version == network.version and real in network for network in _TUNNELS)
+    return not any(real in network for network in _TUNNELS)
 
 
 def validate_public_url(url: str) -> None:
@@ -122,7 +112,7 @@ class GuardedClient:
 
 def _open(info: tuple[Any, ...]) -> socket.socket:
     family, kind, protocol, _name, target = info
-    if not may_be_asked(ipaddress.ip_address(target[0].partition("%")[0]), target[1]):
+    if not may_be_asked(address_in(target[0]), target[1]):
         raise ForbiddenAddressError
     opened = socket.socket(family, kind, protocol)
     opened.setblocking(False)

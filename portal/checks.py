@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register, run_checks
 from django.core.exceptions import ImproperlyConfigured
 
-from common.outbound import networks
+from common.networks import parsed
 
 TAG = "portal"
 
@@ -99,7 +99,7 @@ def stores_are_named(**kwargs: Any) -> list[CheckMessage]:
 @register(TAG)
 def opened_networks_are_networks(**kwargs: Any) -> list[CheckMessage]:
     try:
-        networks(settings.OUTBOUND_NETWORKS)
+        parsed(tuple(settings.OUTBOUND_NETWORKS))
     except ValueError as error:
         return [
             Error(

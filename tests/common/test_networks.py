@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.networks import canonical, contains, outside
+from common.networks import address_in, canonical, contains, outside
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,10 @@ def test_what_is_elsewhere_is_not() -> None:
     for address in ("11.0.0.1", "2001:db9::1", "", "junk", "::ffff:10.0.0.1"):
         assert not contains(networks, address)
     assert outside(["10.1.0.0/16", "0.0.0.0/0", "2001:db8:1::/48", "::/0"], networks) == ["0.0.0.0/0", "::/0"]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("fe80::1%eth0", "fe80::1")]
+)
+def test_an_address_is_read_as_callers_have_it(written: str, read: str) -> None:
+    assert str(address_in(written)) == read
