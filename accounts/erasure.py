@@ -12,6 +12,7 @@ from accounts.holdings import Holding, holdings
 from accounts.models import AccountErasure, Membership, Organization, User
 from accounts.roles import Role
 from accounts.signals import rights_changed
+from common.hints import send_hint
 
 
 class NotYetError(Exception):
@@ -82,4 +83,4 @@ def _erase(holding: Holding, user: User) -> None:
 def _hint(erasure_id: str) -> None:
     from accounts.tasks import erase_account as task  # tasks import this module
 
-    jobs.send_hint(partial(task.delay, erasure_id))
+    send_hint(partial(task.delay, erasure_id), about=erasure_id)

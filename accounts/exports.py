@@ -14,6 +14,7 @@ from accounts import jobs
 from accounts.audit import record
 from accounts.holdings import Holding, holdings
 from accounts.models import AccountExport, JobState, User
+from common.hints import send_hint
 
 KEPT = timedelta(hours=24)
 README = """# What this portal holds about you
@@ -75,4 +76,4 @@ def _last(step: partial[None], archive: zipfile.ZipFile, file: IO[bytes], export
 def _hint(export_id: str) -> None:
     from accounts.tasks import write_export as task  # tasks import this module
 
-    jobs.send_hint(partial(task.delay, export_id))
+    send_hint(partial(task.delay, export_id), about=export_id)

@@ -4,10 +4,8 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TypeVar
 
-import structlog
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from accounts.models import AccountJob, JobState
 
@@ -17,17 +15,7 @@ WAITED = timedelta(seconds=60)
 MOST_DOUBLINGS = 8
 SILENT = timedelta(minutes=5)
 
-log = structlog.get_logger(__name__)
-
 Job = TypeVar("Job", bound=AccountJob)
-
-
-def send_hint(send: Callable[[], object]) -> None:
-    try:
-        send()
-    except OperationalError:
-        # The row is there and the sweeper finds it.
-        log.warning("account_job_hint_not_sent")
 
 
 def left_behind(jobs: QuerySet[Job]) -> QuerySet[Job]:

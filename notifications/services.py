@@ -1,6 +1,7 @@
 """Telling people what happened, in the site and by mail."""
 
 from datetime import timedelta
+from functools import partial
 from smtplib import SMTPDataError, SMTPRecipientsRefused
 
 import structlog
@@ -11,9 +12,9 @@ from django.db import IntegrityError, transaction
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone, translation
-from kombu.exceptions import OperationalError
 
 from accounts.models import User
+from common.hints import send_hint
 from notifications import registry
 from notifications.models import MailPreference, Notification
 from notifications.texts import Told, tell
@@ -74,7 +75,7 @@ def notify(
         _join(recipient, group, object_id, event, detail, url)
         return
     if row.mail_due_at:
-        transaction.on_commit(lambda: _hint(row.pk))
+        transaction.on_commit(lambda: _hint(row))
 
 
 def _join(recipient: User, group: str, object_id: str, event: dict[str, str], detail: str, url: str) -> bool:
@@ -90,14 +91,10 @@ def _join(recipient: User, group: str, object_id: str, event: dict[str, str], de
     return True
 
 
-def _hint(pk: int) -> None:
+def _hint(row: Notification) -> None:
     from notifications.tasks import send  # tasks import this module
 
-    try:
-        send.delay(pk)
-    except OperationalError:
-        # The row is there and the sweeper finds it: what someone wrote must not fail because the broker is away.
-        logger.warning("mail_hint_not_sent", notification=pk)
+    send_hint(partial(send.delay, row.pk), about=row.public_id)
 
 
 def mark_read(*, user: User, object_id: str = "", public_id: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 import structlog
 from allauth.account.models import EmailAddress
@@ -14,7 +15,6 @@ from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from kombu.exceptions import OperationalError
 
 from accounts.access import rights_in_organization
 from accounts.audit import record
@@ -22,6 +22,7 @@ from accounts.errors import RefusedError
 from accounts.invitations.admission import admit
 from accounts.models import Invitation, Membership, Organization, Project, Removal, User
 from accounts.roles import ProjectRole, Right, Role
+from common.hints import send_hint
 from common.tokens import new_token, token_hash
 
 VALID = timedelta(days=7)
@@ -270,17 +271,10 @@ def _message(invitation: Invitation, token: str) -> EmailMessage:
 
 
 def _hint_after_commit(invitation: Invitation) -> None:
-    transaction.on_commit(lambda: _hint(invitation.pk))
-
-
-def _hint(pk: int) -> None:
     from accounts.tasks import send_invitation as task  # tasks import this module
 
-    try:
-        task.delay(pk)
-    except OperationalError:
-        # The row is there and the sweeper finds it.
-        logger.warning("invitation_hint_not_sent", invitation=pk)
+    send = partial(task.delay, invitation.pk)
+    transaction.on_commit(lambda: send_hint(send, about=invitation.public_id))
 
 
 def _record(action: str, invitation: Invitation, by: User, *, after: dict[str, object] | None = None) -> None:
