@@ -20,6 +20,7 @@ from rest_framework.views import APIView
 from accounts.access import organization_for, rights_in
 from accounts.api import PROJECT_PARAMETER, project_of, user_of
 from accounts.models import Organization
+from accounts.projects.services import open_service_account
 from accounts.roles import Right
 from apikeys.access import key_for, require_maker, secret_for
 from apikeys.forms import MOST_NETWORKS, OVERLAPS
@@ -34,7 +35,6 @@ from apikeys.services import (
     enable_key,
     mint_key,
     mint_management_key,
-    open_service_account,
     retire_secret,
     revoke_key,
     rotate_key,

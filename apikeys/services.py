@@ -98,17 +98,6 @@ def _new_secret(key: ApiKey, *, submission: str = "") -> tuple[str, KeySecret]:
 
 
 @transaction.atomic
-def open_service_account(*, project: Project, name: str, by: User) -> ServiceAccount:
-    """The project's service account of that name, made when there is none."""
-    account, is_new = ServiceAccount.objects.get_or_create(
-        project=project, name=name, removed_at=None, defaults={"created_by": by}
-    )
-    if is_new:
-        record("service_account.created", by=by, target=account, organization=project.organization, label=name)
-    return account
-
-
-@transaction.atomic
 def rotate_key(*, key: ApiKey, overlap: timedelta, by: User, submission: str = "") -> str:
     """A new secret of the key, to be shown now; the one it had works on for `overlap`, older ones no longer than that.
 

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access import AuthedRequest, current_project, organization_for, rights_in, rights_in_organization
 from accounts.models import Project
+from accounts.projects.services import open_service_account
 from accounts.roles import NONE, Right
 from apikeys.access import key_for, may_change, require_maker, secret_for
 from apikeys.forms import KeyForm, ManagementKeyForm, PolicyForm, RotateForm
@@ -28,7 +29,6 @@ from apikeys.services import (
     enable_key,
     mint_key,
     mint_management_key,
-    open_service_account,
     retire_secret,
     revoke_key,
     rotate_key,

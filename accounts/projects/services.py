@@ -98,6 +98,17 @@ def create_service_account(*, project: Project, name: str, description: str, by:
 
 
 @transaction.atomic
+def open_service_account(*, project: Project, name: str, by: User) -> ServiceAccount:
+    """The project's service account of that name, made when there is none."""
+    account, is_new = ServiceAccount.objects.get_or_create(
+        project=project, name=name, removed_at=None, defaults={"created_by": by}
+    )
+    if is_new:
+        _record_service_account("created", account, by)
+    return account
+
+
+@transaction.atomic
 def change_service_account(*, account: ServiceAccount, name: str, description: str, by: User) -> None:
     """Rename a service account. Raises RefusedError when another has this name."""
     before = ServiceAccount.objects.get(pk=account.pk).name

@@ -8,8 +8,9 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import Project, User
+from accounts.projects.services import open_service_account
 from apikeys.models import ApiKey
-from apikeys.services import disable_key, mint_key, mint_management_key, open_service_account, revoke_key
+from apikeys.services import disable_key, mint_key, mint_management_key, revoke_key
 
 URL = "/keys/"
 

@@ -17,8 +17,9 @@ from django.test import Client
 from psycopg import sql
 
 from accounts.models import Organization, Project, User
+from accounts.projects.services import open_service_account
 from apikeys.models import ApiKey
-from apikeys.services import mint_key, mint_management_key, open_service_account, retire_secret, revoke_key, rotate_key
+from apikeys.services import mint_key, mint_management_key, retire_secret, revoke_key, rotate_key
 from apikeys.verification import find_keys
 from catalog.models import Backend, Deployment, HostedModel
 from notifications.services import send_waiting

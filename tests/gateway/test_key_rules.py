@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Membership, Project, ServiceAccount, User
+from accounts.projects.services import open_service_account
 from accounts.roles import Role
 from accounts.signals import project_changed, rights_changed
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy, KeySecret
@@ -18,7 +19,6 @@ from apikeys.services import (
     enable_key,
     mint_key,
     mint_management_key,
-    open_service_account,
     retire_secret,
     rotate_key,
 )

@@ -7,9 +7,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
 
 from accounts.models import User
+from accounts.projects.services import open_service_account
 from accounts.services import open_workspace, register_verified
 from apikeys.models import KeyKind
-from apikeys.services import mint_key, mint_management_key, open_service_account
+from apikeys.services import mint_key, mint_management_key
 from apikeys.terms import PolicyViolationError
 
 
