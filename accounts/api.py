@@ -6,15 +6,13 @@ from typing import Any, cast
 
 from django.http import Http404
 from drf_spectacular.utils import OpenApiParameter, extend_schema_field
-from rest_framework import status
-from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.serializers import CharField, Serializer, SerializerMethodField
 
 from accounts.access import AuthedRequest, current_project, project_for
 from accounts.errors import RefusedError
 from accounts.models import Project, User
-from common.api import REFUSALS, ProblemSerializer
+from common.api import ConflictError
 
 PROJECT_PARAMETER = OpenApiParameter(
     "project", str, description="The id of a project; the one chosen in this session by default."
@@ -39,19 +37,13 @@ def project_of(request: Request) -> Project:
     return project_for(authed.user, name)
 
 
-class Conflict(APIException):
-    """What the rights allow and the state of things does not."""
-
-    status_code = status.HTTP_409_CONFLICT
-
-
 @contextmanager
 def refusals_as_conflicts() -> Iterator[None]:
     """Answers 409 in the words of a service that refuses."""
     try:
         yield
     except RefusedError as error:
-        raise Conflict(str(error), error.code) from error
+        raise ConflictError(str(error), error.code) from error
 
 
 def checked(serializer: type[Serializer[Any]], request: Request, *, partial: bool = False) -> dict[str, Any]:
@@ -60,9 +52,6 @@ def checked(serializer: type[Serializer[Any]], request: Request, *, partial: boo
     asked.is_valid(raise_exception=True)
     return dict(asked.validated_data)
 
-
-WRITES = {**REFUSALS, 409: ProblemSerializer}
-"""How an endpoint that changes something can refuse, for its schema."""
 
 SEARCH_PARAMETER = OpenApiParameter("q", str, description="Only those whose name holds this.")
 

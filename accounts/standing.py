@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.db.models import Exists
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -13,6 +13,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.models import TermsVersion, User
 from accounts.second_factor import is_required_of_staff, organizations_requiring, second_factors_of
+from common.api import problem_response
 
 # Without these nobody could set up a factor, read what they are asked to accept, or leave.
 ALWAYS_OPEN = {
@@ -88,8 +89,5 @@ def _page_before(user: User) -> str | None:
 
 def _problem(page: str) -> HttpResponse:
     if page == "accounts:terms":
-        code, detail = "terms_not_accepted", _("Accept the terms of use first.")
-    else:
-        code, detail = "second_factor_required", _("Set up a second factor first.")
-    body = {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": detail, "code": code}
-    return JsonResponse(body, status=403, content_type="application/problem+json")
+        return problem_response(403, _("Accept the terms of use first."), code="terms_not_accepted")
+    return problem_response(403, _("Set up a second factor first."), code="second_factor_required")

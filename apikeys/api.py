@@ -12,7 +12,6 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import generics, serializers, status
-from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -41,7 +40,7 @@ from apikeys.services import (
 )
 from apikeys.terms import TERMS, PolicyViolationError, Terms
 from catalog.models import HostedModel
-from common.api import CONFLICT, REFUSALS, KeysetPagination
+from common.api import CONFLICT, REFUSALS, ConflictError, KeysetPagination
 from common.networks import canonical
 from inference.endpoints import ENDPOINTS
 
@@ -211,11 +210,6 @@ class PolicySerializer(serializers.ModelSerializer[KeyPolicy]):
         fields = ["longest_lifetime_days", "default_budget_nano", "allowed_networks", "makers", "revokes_leaked"]
 
 
-class ConflictError(APIException):
-    status_code = status.HTTP_409_CONFLICT
-    default_code = "key_revoked"
-
-
 @contextmanager
 def explained() -> Iterator[None]:
     """What a service refuses, as the API tells it."""
@@ -224,7 +218,8 @@ def explained() -> Iterator[None]:
     except PolicyViolationError as violation:
         raise serializers.ValidationError(violation.faults, code="key_policy") from None
     except RevokedError:
-        raise ConflictError(_("This key was revoked, which cannot be undone. Make a new one.")) from None
+        words = _("This key was revoked, which cannot be undone. Make a new one.")
+        raise ConflictError(words, "key_revoked") from None
 
 
 def _minted(key: ApiKey, secret: str, code: int) -> Response:

@@ -4,8 +4,9 @@ from http import HTTPStatus
 from typing import Any
 
 from django.db.models import Model
+from django.http import JsonResponse
 from rest_framework import serializers
-from rest_framework.exceptions import ErrorDetail
+from rest_framework.exceptions import APIException, ErrorDetail
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,17 +27,29 @@ def problem(exception: Exception, context: dict[str, Any]) -> Response | None:
     code = response.status_code
     errors = list(_errors(response.data, ""))
     named = any(error["field"] for error in errors)
+    detail = " ".join(error["detail"] for error in errors)
     response.data = {
-        "type": "about:blank",
-        "title": HTTPStatus(code).phrase,
-        "status": code,
-        "detail": " ".join(error["detail"] for error in errors),
-        "code": errors[0]["code"] if errors else "error",
-        "request_id": current_request_id.get(),
+        **_details(code, detail, errors[0]["code"] if errors else "error"),
         **({"errors": errors} if named else {}),
     }
     response.content_type = PROBLEM_TYPE
     return response
+
+
+def problem_response(status: int, detail: str, *, code: str) -> JsonResponse:
+    """The answer to what is refused before it comes to an endpoint, in the words of every other."""
+    return JsonResponse(_details(status, detail, code), status=status, content_type=PROBLEM_TYPE)
+
+
+def _details(status: int, detail: str, code: str) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": current_request_id.get(),
+    }
 
 
 def _errors(data: Any, field: str) -> list[dict[str, str]]:
@@ -78,6 +91,13 @@ REFUSALS: dict[Any, Any] = {(code, PROBLEM_TYPE): ProblemSerializer for code in 
 """How an endpoint can refuse, for its schema."""
 CONFLICT: dict[Any, Any] = {(409, PROBLEM_TYPE): ProblemSerializer}
 """And one whose act does not fit how things stand."""
+
+
+class ConflictError(APIException):
+    """What the rights allow and the state of things does not."""
+
+    status_code = HTTPStatus.CONFLICT
+    default_code = "conflict"
 
 
 class KeysetPagination(BasePagination):

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 
-from common.context import current_request_id
+from common.api import problem_response
 
 # Nothing here uses them, so that a script which should not be here cannot either. Passkeys are not in the list.
 PERMISSIONS_POLICY = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"
@@ -32,15 +32,7 @@ def _refusal(*, is_api: bool) -> HttpResponse:
     words = "This address is malformed."
     if not is_api:
         return HttpResponseBadRequest(words, content_type="text/plain")
-    body = {
-        "type": "about:blank",
-        "title": "Bad Request",
-        "status": 400,
-        "detail": words,
-        "code": "malformed_address",
-        "request_id": current_request_id.get(),
-    }
-    return JsonResponse(body, status=400, content_type="application/problem+json")
+    return problem_response(400, words, code="malformed_address")
 
 
 def _has_nul(request: HttpRequest) -> bool:

@@ -19,7 +19,7 @@ from apikeys.api import inner_places as inner_places_of_keys
 from apikeys.api import places as places_of_keys
 from apikeys.leak_api import LeaksView
 from catalog.api import ModelsView
-from common.api import PROBLEM_TYPE
+from common.api import problem_response
 from playground.api import RunStopView, RunsView, RunView
 from usage.api import CallsView, SummaryView
 from webhooks import api as webhooks
@@ -57,14 +57,8 @@ class RootView(APIView):
 
 def not_found(request: HttpRequest) -> JsonResponse:
     """An unknown address under /api/, answered like every other refusal there."""
-    body = {
-        "type": "about:blank",
-        "title": "Not Found",
-        "status": 404,
-        "detail": f"There is nothing at {request.path}. {reverse('api-schema')} says what there is.",
-        "code": "not_found",
-    }
-    return JsonResponse(body, status=404, content_type=PROBLEM_TYPE)
+    words = f"There is nothing at {request.path}. {reverse('api-schema')} says what there is."
+    return problem_response(404, words, code="not_found")
 
 
 WEBHOOKS = "organizations/<str:organization_id>/webhooks"

@@ -10,9 +10,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import organization_for
-from accounts.api import user_of
+from accounts.api import refusals_as_conflicts, user_of
 from accounts.roles import Right
-from common.api import REFUSALS, KeysetPagination
+from common.api import CONFLICT, REFUSALS, KeysetPagination
 from common.outbound import validate_public_url
 from webhooks import services
 from webhooks.access import delivery_for, endpoint_for
@@ -103,7 +103,7 @@ class EndpointsView(generics.ListAPIView[Endpoint]):
     @extend_schema(
         operation_id="webhooks_create",
         request=EndpointSerializer,
-        responses={201: NewEndpointSerializer, **REFUSALS},
+        responses={201: NewEndpointSerializer, **REFUSALS, **CONFLICT},
         tags=["webhooks"],
     )
     def post(self, request: Request, organization_id: str) -> Response:
@@ -111,12 +111,10 @@ class EndpointsView(generics.ListAPIView[Endpoint]):
         organization = organization_for(user_of(request), organization_id, to=Right.MANAGE_ORGANIZATION)
         asked = EndpointSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        try:
+        with refusals_as_conflicts():
             endpoint, secret = services.create_endpoint(
                 organization=organization, by=user_of(request), **asked.validated_data
             )
-        except services.RefusedError as refusal:
-            raise serializers.ValidationError(str(refusal)) from refusal
         return Response({**EndpointSerializer(endpoint).data, "secret": secret}, status=status.HTTP_201_CREATED)
 
 

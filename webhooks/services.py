@@ -1,32 +1,27 @@
 """Announcing what happened, and what owners do with endpoints. What goes out is `webhooks.delivery`'s."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-import structlog
 from django.db import transaction
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from kombu.exceptions import OperationalError
 
 from accounts.audit import record
+from accounts.errors import RefusedError
 from accounts.models import Organization, User
+from common.hints import send_hint
 from webhooks.kinds import TEST
 from webhooks.models import Delivery, DeliveryState, Endpoint, Message
 from webhooks.registry import is_registered
 from webhooks.signing import new_secret
 
-log = structlog.get_logger(__name__)
-
 MOST_ENDPOINTS = 20
 OLD_SECRET_SIGNS = timedelta(hours=24)
 KEPT = timedelta(days=30)
 HINT_SECONDS = 10
-
-
-class RefusedError(Exception):
-    """Why it cannot be done, in words for whoever asked."""
 
 
 @transaction.atomic
@@ -63,7 +58,8 @@ def create_endpoint(
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     if organization.webhook_endpoints.count() >= MOST_ENDPOINTS:
         raise RefusedError(
-            _("An organization has %(count)s endpoints at most. Remove one first.") % {"count": MOST_ENDPOINTS}
+            _("An organization has %(count)s endpoints at most. Remove one first.") % {"count": MOST_ENDPOINTS},
+            code="too_many_endpoints",
         )
     secret = new_secret()
     endpoint = Endpoint.objects.create(
@@ -158,12 +154,8 @@ def hint() -> None:
     """Ask a worker to deliver what is due now rather than at the next beat."""
     from webhooks.tasks import deliver  # tasks import this module
 
-    try:
-        # Beat comes by as often: a line of old hints would find nothing left to do.
-        deliver.apply_async(expires=HINT_SECONDS)
-    except OperationalError:
-        # The rows are there and beat finds them: what someone did must not fail because the broker is away.
-        log.warning("webhook_hint_not_sent")
+    # Beat comes by as often: a line of old hints would find nothing left to do.
+    send_hint(partial(deliver.apply_async, expires=HINT_SECONDS), about="webhooks")
 
 
 def _send(message: Message, endpoints: list[Endpoint]) -> None:

@@ -12,6 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import AuthedRequest, organization_for
+from accounts.errors import RefusedError
 from accounts.roles import Right
 from common.paging import keyset_page
 from webhooks import services
@@ -46,7 +47,7 @@ def new(request: AuthedRequest, organization_id: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             endpoint, secret = services.create_endpoint(organization=organization, by=request.user, **form.cleaned_data)
-        except services.RefusedError as refusal:
+        except RefusedError as refusal:
             form.add_error(None, str(refusal))
         else:
             return _shown(request, endpoint, secret=secret)

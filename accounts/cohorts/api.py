@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import cohort_for, organization_for
-from accounts.api import WRITES, checked, refusals_as_conflicts, user_of
+from accounts.api import checked, refusals_as_conflicts, user_of
 from accounts.cohorts import services
 from accounts.cohorts.forms import MOST_PER_MINUTE
 from accounts.invitations.api import JoinLinkSerializer
@@ -18,7 +18,7 @@ from accounts.invitations.links import MOST_PLACES, switch_join_link
 from accounts.models import Cohort, ProjectMembership
 from accounts.projects.api import PlaceSerializer
 from accounts.roles import Right
-from common.api import REFUSALS, KeysetPagination
+from common.api import CONFLICT, REFUSALS, KeysetPagination
 
 TAGS = ["cohorts"]
 
@@ -100,7 +100,7 @@ class CohortView(APIView):
     @extend_schema(
         operation_id="cohorts_change",
         request=CohortChangeSerializer,
-        responses={200: CohortSerializer, **WRITES},
+        responses={200: CohortSerializer, **REFUSALS, **CONFLICT},
         tags=TAGS,
     )
     def patch(self, request: Request, cohort_id: str) -> Response:

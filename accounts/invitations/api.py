@@ -10,12 +10,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import invitation_for, join_link_for, organization_for
-from accounts.api import WRITES, checked, refusals_as_conflicts, user_of
+from accounts.api import checked, refusals_as_conflicts, user_of
 from accounts.invitations import links, services
 from accounts.invitations.forms import live_projects
 from accounts.models import Invitation, JoinLink, JoinState, Organization, Project
 from accounts.roles import ProjectRole, Right, Role
-from common.api import REFUSALS, KeysetPagination
+from common.api import CONFLICT, REFUSALS, KeysetPagination
 
 TAGS = ["invitations"]
 LINK_TAGS = ["join links"]
@@ -103,7 +103,7 @@ class InvitationsView(generics.ListAPIView[Invitation]):
     @extend_schema(
         operation_id="invitations_create",
         request=NewInvitationSerializer,
-        responses={201: InvitationSerializer, **WRITES},
+        responses={201: InvitationSerializer, **REFUSALS, **CONFLICT},
         tags=TAGS,
     )
     def post(self, request: Request, organization_id: str) -> Response:
@@ -141,7 +141,9 @@ class InvitationView(APIView):
 class InvitationResendView(APIView):
     """Another mail for an invitation."""
 
-    @extend_schema(operation_id="invitations_resend", request=None, responses={202: None, **WRITES}, tags=TAGS)
+    @extend_schema(
+        operation_id="invitations_resend", request=None, responses={202: None, **REFUSALS, **CONFLICT}, tags=TAGS
+    )
     def post(self, request: Request, invitation_id: str) -> Response:
         """Mail an invitation once more, with a new link and seven days from now."""
         with refusals_as_conflicts():

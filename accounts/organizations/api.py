@@ -10,11 +10,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import membership_for, organization_for, rights_in_organization
-from accounts.api import SEARCH_PARAMETER, WRITES, PersonSerializer, checked, refusals_as_conflicts, user_of
+from accounts.api import SEARCH_PARAMETER, PersonSerializer, checked, refusals_as_conflicts, user_of
 from accounts.models import Membership, Organization
 from accounts.organizations import services
 from accounts.roles import Right, Role
-from common.api import REFUSALS, KeysetPagination
+from common.api import CONFLICT, REFUSALS, KeysetPagination
 
 TAGS = ["organizations"]
 
@@ -138,7 +138,10 @@ class MemberView(APIView):
         return self._answer(request, membership_for(user_of(request), organization_id, member_id))
 
     @extend_schema(
-        operation_id="members_change", request=RoleSerializer, responses={200: MemberSerializer, **WRITES}, tags=TAGS
+        operation_id="members_change",
+        request=RoleSerializer,
+        responses={200: MemberSerializer, **REFUSALS, **CONFLICT},
+        tags=TAGS,
     )
     def patch(self, request: Request, organization_id: str, member_id: str) -> Response:
         """Give a member another role. Only owners make and unmake owners, and the last owner stays one."""
@@ -148,7 +151,7 @@ class MemberView(APIView):
             services.change_role(membership=member, role=role, by=user_of(request))
         return self._answer(request, membership_for(user_of(request), organization_id, member_id))
 
-    @extend_schema(operation_id="members_remove", responses={204: None, **WRITES}, tags=TAGS)
+    @extend_schema(operation_id="members_remove", responses={204: None, **REFUSALS, **CONFLICT}, tags=TAGS)
     def delete(self, request: Request, organization_id: str, member_id: str) -> Response:
         """Remove a member, or leave with your own id. Keys they made in its projects stop working."""
         user = user_of(request)
@@ -168,7 +171,9 @@ class MemberView(APIView):
 class TransferView(APIView):
     """The handing over of an organization."""
 
-    @extend_schema(operation_id="members_transfer", request=None, responses={204: None, **WRITES}, tags=TAGS)
+    @extend_schema(
+        operation_id="members_transfer", request=None, responses={204: None, **REFUSALS, **CONFLICT}, tags=TAGS
+    )
     def post(self, request: Request, organization_id: str, member_id: str) -> Response:
         """Make a member the owner in your place. You stay as an admin."""
         successor = membership_for(user_of(request), organization_id, member_id, to=Right.OWN)

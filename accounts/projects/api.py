@@ -17,11 +17,11 @@ from accounts.access import (
     rights_in_organization,
     service_account_for,
 )
-from accounts.api import SEARCH_PARAMETER, WRITES, PersonSerializer, checked, refusals_as_conflicts, user_of
+from accounts.api import SEARCH_PARAMETER, PersonSerializer, checked, refusals_as_conflicts, user_of
 from accounts.models import Project, ProjectMembership, ServiceAccount
 from accounts.projects import services
 from accounts.roles import ProjectRole, Right
-from common.api import REFUSALS, KeysetPagination
+from common.api import CONFLICT, REFUSALS, KeysetPagination
 
 TAGS = ["projects"]
 SERVICE_TAGS = ["service accounts"]
@@ -233,7 +233,7 @@ class ServiceAccountsView(generics.ListAPIView[ServiceAccount]):
     @extend_schema(
         operation_id="service_accounts_create",
         request=NewServiceAccountSerializer,
-        responses={201: ServiceAccountSerializer, **WRITES},
+        responses={201: ServiceAccountSerializer, **REFUSALS, **CONFLICT},
         tags=SERVICE_TAGS,
     )
     def post(self, request: Request, project_id: str) -> Response:
@@ -258,7 +258,7 @@ class ServiceAccountView(APIView):
     @extend_schema(
         operation_id="service_accounts_change",
         request=NewServiceAccountSerializer,
-        responses={200: ServiceAccountSerializer, **WRITES},
+        responses={200: ServiceAccountSerializer, **REFUSALS, **CONFLICT},
         tags=SERVICE_TAGS,
     )
     def patch(self, request: Request, account_id: str) -> Response:

@@ -83,7 +83,9 @@ def test_a_new_version_is_asked_for_anew_and_covers_the_older(ada: User, ben: Us
 def test_the_way_out_stays_open(ada_client: Client, sam: User) -> None:
     publish(sam)
     assert ada_client.get("/accounts/logout/").status_code == 200
-    assert ada_client.get("/api/keys/").json()["code"] == "terms_not_accepted"
+    refused = ada_client.get("/api/keys/")
+    assert (refused.json()["code"], refused["Content-Type"]) == ("terms_not_accepted", "application/problem+json")
+    assert "request_id" in refused.json()
 
 
 def test_it_is_read_in_the_language_of_the_page(client: Client, sam: User) -> None:

@@ -7,6 +7,7 @@ from accounts.models import Organization, User
 from tests.fakes.receiver import Receiver
 from webhooks.delivery import deliver_due
 from webhooks.models import Endpoint
+from webhooks.services import MOST_ENDPOINTS
 
 JSON = "application/json"
 
@@ -40,6 +41,16 @@ def test_it_works(base: str, ada_client: Client, server: Receiver) -> None:
     assert secret == Endpoint.objects.get().secret
     assert ada_client.delete(address).status_code == 204
     assert ada_client.get(address).status_code == 404
+
+
+def test_one_too_many_is_a_conflict(base: str, organization: Organization, ada: User, ada_client: Client) -> None:
+    Endpoint.objects.bulk_create(
+        Endpoint(organization=organization, url="https://example.com/", secret="whsec_", created_by=ada)
+        for _endpoint in range(MOST_ENDPOINTS)
+    )
+    refused = ada_client.post(base, {"url": "https://example.com/"}, JSON)
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_endpoints")
+    assert "Remove one first" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(
