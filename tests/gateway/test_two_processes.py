@@ -76,14 +76,15 @@ def test_a_revoked_key_is_refused_by_both_within_a_second(urls: list[str], secre
         caller.start()
     for caller in callers:
         wait_for(lambda one=caller: len(one.answers) >= 20, seconds=20)  # type: ignore[misc]
-        assert {answer for _asked_at, answer in caller.answers} == {200}
+        assert {answer for _asked_at, answer in caller.answers if answer} == {200}
 
     revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
     revoked_at = time.monotonic()
 
     for caller in callers:
-        wait_for(lambda one=caller: one.answers[-1][0] > revoked_at + 1.2, seconds=20)  # type: ignore[misc]
+        wait_for(lambda one=caller: one.answers[-1][0] > revoked_at + 1.2 and one.answers[-1][1], seconds=20)  # type: ignore[misc]
         caller.is_over = True
         caller.join(10)
-        late = [answer for asked_at, answer in caller.answers if asked_at >= revoked_at + 1]
-        assert set(late) == {401}
+        # 0 is a connection that this machine did not make in time, and no answer.
+        late = {answer for asked_at, answer in caller.answers if asked_at >= revoked_at + 1 and answer}
+        assert late == {401}
