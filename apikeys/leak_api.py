@@ -14,7 +14,7 @@ from apikeys.leak_forms import MOST_TEXT_CHARACTERS
 from apikeys.leak_views import PERIOD_SECONDS, reports_too_often
 from apikeys.leaks import MOST_PLACE_CHARACTERS, report_leak
 from apikeys.verification import find_keys
-from common.api import ProblemSerializer
+from common.api import REFUSALS
 
 
 class ReportSerializer(serializers.Serializer[dict[str, str]]):
@@ -51,7 +51,7 @@ class LeaksView(APIView):
     @extend_schema(
         operation_id="leaks_report",
         request=ReportSerializer,
-        responses={202: ThanksSerializer, 400: ProblemSerializer, 429: ProblemSerializer},
+        responses={202: ThanksSerializer, **REFUSALS},
         auth=[],
         tags=["leaks"],
     )

@@ -228,7 +228,7 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
     invitation = invite(organization=project.organization, email="eve@example.com", role=Role.MEMBER, by=ada)
     invitation_token = new_token()
     Invitation.objects.filter(pk=invitation.pk).update(token_hash=token_hash(invitation_token))
-    create_join_link(
+    link = create_join_link(
         organization=project.organization,
         name="The team",
         role=Role.MEMBER,
@@ -246,6 +246,9 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
         "organization": organization.public_id,
         "endpoint": endpoint.public_id,
         "delivery": endpoint.deliveries.get().public_id,
+        "invitation": invitation.public_id,
+        "link": link.public_id,
+        "secret": key.secrets.exclude(valid_until=None).get().public_id,
         "invitation_token": invitation_token,
         "cohort": cohort.public_id,
         "join_token": cohort.join_link.token,

@@ -33,12 +33,18 @@ CHECKS: list[CheckFunction] = [
 ]
 # What the names in paths stand for in the world of the tests; the other half of the requests names nothing that is.
 IDS = {
-    "organization_id": "organization",
-    "endpoint_id": "endpoint",
+    "account_id": "service_account",
+    "cohort_id": "cohort",
     "delivery_id": "delivery",
-    "run_id": "run",
+    "endpoint_id": "endpoint",
+    "invitation_id": "invitation",
     "key_id": "key",
+    "link_id": "link",
+    "member_id": "member",
+    "organization_id": "organization",
     "project_id": "project",
+    "run_id": "run",
+    "secret_id": "secret",
 }
 
 schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True))  # type: ignore[no-untyped-call]
@@ -79,7 +85,7 @@ def asked(case: Any, client: Client) -> requests.Response:
 )
 def test_it_keeps_its_word(case: Any, world: dict[str, str], ada_client: Client) -> None:
     case.validate_response(asked(case, ada_client), checks=CHECKS)
-    known = {name: world[IDS[name]] for name in case.path_parameters or {} if IDS.get(name) in world}
+    known = {name: world[IDS[name]] for name in case.path_parameters or {} if name.endswith("_id")}
     if known:
         case.path_parameters = {**case.path_parameters, **known}
         case.validate_response(asked(case, ada_client), checks=CHECKS)
