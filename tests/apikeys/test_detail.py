@@ -8,13 +8,13 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import AuditEvent, Project, User
+from accounts.projects.services import open_service_account
 from apikeys.models import ApiKey, KeySecret
 from apikeys.services import (
     change_key,
     disable_key,
     mint_key,
     mint_management_key,
-    open_service_account,
     revoke_key,
     rotate_key,
 )
