@@ -24,6 +24,7 @@ from common.paging import Page, keyset_page
 from community.errors import RefusedError
 from community.models import PostKind, Tag
 from community.registry import place_of
+from community.services import may_edit
 from forum import services
 from forum.access import answer_for, member_for, question_for
 from forum.forms import (
@@ -239,6 +240,10 @@ EDIT_FORMS = {PostKind.QUESTION: EditQuestionForm, PostKind.ANSWER: EditAnswerFo
 def edit(request: AuthedRequest, post_id: str) -> HttpResponse:
     member = member_for(request.user, post_id)
     post, asked = member.post, member.question
+    if request.method != "POST" and not may_edit(request.user, post) and not request.user.is_suspended:
+        # Told before somebody has written for nothing. Who is suspended reads of that on the page.
+        messages.error(request, _("This post can no longer be edited."))
+        return redirect(place_of(post).url)
     initial: dict[str, Any] = {"text": post.source, "base": post.revision}
     if post.kind == PostKind.QUESTION:
         initial |= {"title": asked.title, "tags": " ".join(tag.name for tag in asked.tags.all())}

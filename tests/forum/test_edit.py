@@ -70,6 +70,11 @@ def test_others_do_not(who: str, request: pytest.FixtureRequest, question: Quest
     assert f'href="{path(question)}"' not in client.get(question.get_absolute_url()).content.decode()
 
 
+def test_who_may_not_edit_is_told_before_writing(cyd_client: Client, sam_client: Client, question: Question) -> None:
+    assert "can no longer be edited" in cyd_client.get(path(question), follow=True).content.decode()
+    assert sam_client.get(path(question)).status_code == 200
+
+
 def test_a_locked_or_hidden_post_is_not_edited(ada_client: Client, sam: User, question: Question) -> None:
     moderation.lock_post(post=question.post, by=sam)
     assert "can no longer be edited" in ada_client.post(path(question), CHANGE).content.decode()
