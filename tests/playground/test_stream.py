@@ -9,6 +9,7 @@ import httpx2
 import orjson
 import pytest
 from django.core import signing
+from starlette.routing import Route
 
 from accounts.models import User
 from common.redis import async_volatile, volatile
@@ -195,6 +196,14 @@ def test_without_the_right_ticket_nothing_is_told(server: str, ticket: str) -> N
     streams.open_stream(RUN)
 
     assert httpx2.get(f"{server}/stream/runs/{RUN}", params={"ticket": ticket}).status_code == 403
+
+
+def test_no_route_answers_without_a_ticket(server: str) -> None:
+    streams.open_stream(RUN)
+    paths = [route.path.replace("{run_id}", RUN) for route in application.routes if isinstance(route, Route)]
+
+    assert len(paths) == len(application.routes)
+    assert {httpx2.get(server + path).status_code for path in paths} == {403}
 
 
 def test_a_ticket_expires() -> None:
