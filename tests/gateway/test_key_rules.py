@@ -8,11 +8,17 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import Membership, Project, ServiceAccount, User
+from accounts.models import Membership, User
 from accounts.organizations.services import change_role, leave_organization
-from accounts.projects.services import archive_project, change_project, open_service_account, restore_project
+from accounts.projects.services import (
+    archive_project,
+    change_project,
+    open_service_account,
+    remove_service_account,
+    restore_project,
+)
 from accounts.roles import Role
-from accounts.signals import project_changed, rights_changed
+from accounts.signals import rights_changed
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy, KeySecret
 from apikeys.services import (
     change_policy,
@@ -185,9 +191,7 @@ def test_a_service_accounts_key_goes_on(url: str, ben: User, stage: Stage) -> No
     assert status(url, secret) == 200
     leave_organization(membership=ben.memberships.get())
     wait_for(lambda: status(url, secret) == 200)
-    with transaction.atomic():
-        ServiceAccount.objects.filter(pk=account.pk).update(removed_at=timezone.now())
-        project_changed.send(sender=Project, project=stage.project)
+    remove_service_account(account=account, by=stage.ada)
     wait_for(lambda: status(url, secret) == 401)
 
 
