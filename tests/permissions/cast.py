@@ -1,0 +1,173 @@
+"""One person of each role, gathered around one project, and what stands behind the addresses they try."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from allauth.account.internal.flows.login import record_authentication
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.core.files.base import ContentFile
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.access import SESSION_KEY
+from accounts.invitations.services import invite
+from accounts.models import (
+    AccountErasure,
+    AccountExport,
+    Invitation,
+    JobState,
+    JoinLink,
+    Membership,
+    Organization,
+    Project,
+    TermsVersion,
+    User,
+)
+from accounts.projects.services import archive_project, create_project, set_place
+from accounts.roles import ProjectRole, Role
+from accounts.sessions import SEEN, handle_of
+from apikeys.models import ApiKey
+from apikeys.services import disable_key, mint_key, mint_management_key
+from apikeys.terms import Terms
+from catalog.models import Backend
+from common.tokens import new_token, token_hash
+from community.models import ModerationAct, Post
+from forum import services as forum
+from notifications.models import Notification
+from notifications.services import unsubscribe_token
+from playground.models import Run, RunStatus
+from tests.conftest import client_of, person
+from tests.fakes.inference_server import FakeInferenceServer
+from tests.pages import build_world
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The sessions by role, and the names that the table holds in braces: those of everybody, and a role's own."""
+
+    sessions: dict[str, str]
+    names: dict[str, str]
+    own_names: dict[str, dict[str, str]]
+    management_keys: dict[str, str]
+    """Secrets of management keys by what they are to show: those of the owner and of the stranger, and two that open
+    less."""
+
+    def names_for(self, role: str) -> dict[str, str]:
+        return {**self.names, **self.own_names.get(role, {"own_id": "nobody", "own_address": "nobody@example.com"})}
+
+
+@contextmanager
+def gathered() -> Iterator[Cast]:
+    """The people and their world. The owner is whose project, keys and posts the addresses are about."""
+    with FakeInferenceServer() as server:
+        ada, cyd, sam = person("Ada"), person("Cyd"), person("Sam", is_staff=True)
+        names = build_world(ada=ada, cyd=cyd, sam=sam)
+        project = Project.objects.get(public_id=names["project"])
+        people = {"owner": ada, "stranger": cyd, "staff": sam}
+        for name, role in (("Amy", Role.ADMIN), ("Ben", Role.MEMBER), ("Vic", Role.VIEWER), ("Bil", Role.BILLING)):
+            people[role.value] = _member(name, project.organization, role).user
+        guest = _member("Pia", project.organization, Role.GUEST)
+        set_place(project=project, membership=guest, role=ProjectRole.PARTICIPANT, by=ada)
+        people["participant"] = guest.user
+        for user in people.values():
+            EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+        Backend.objects.update(base_url=server.base_url)
+        export = _export(ada)
+        try:
+            yield Cast(
+                sessions={role: _session(user, project) for role, user in people.items()},
+                names={**names, **_more_names(project, people, names), "export": export.public_id}
+                | {"server": server.base_url},
+                own_names={
+                    role: {"own_id": user.public_id, "own_address": user.email} for role, user in people.items()
+                },
+                management_keys=_management_keys(project, ada, cyd),
+            )
+        finally:
+            export.file.delete(save=False)
+
+
+def _member(name: str, organization: Organization, role: Role) -> Membership:
+    return Membership.objects.create(organization=organization, user=person(name), role=role)
+
+
+def _session(user: User, project: Project) -> str:
+    """Of somebody who has just given their password, and works in the project if it is theirs."""
+    session = client_of(user).session
+    session[SESSION_KEY] = project.public_id
+    session[SEEN] = int(time.time())
+    request = HttpRequest()
+    request.session = session
+    record_authentication(request, user, method="password", reauthenticated=True)
+    session.save()
+    return str(session.session_key)
+
+
+def _export(user: User) -> AccountExport:
+    until = timezone.now() + timedelta(days=1)
+    export = AccountExport.objects.create(user=user, state=JobState.DONE, expires_at=until)
+    export.file.save("copy.zip", ContentFile(b"everything"))
+    return export
+
+
+def _management_keys(project: Project, owner: User, stranger: User) -> dict[str, str]:
+    return {
+        "owner": mint_management_key(owner=owner, name="whole")[1],
+        "stranger": mint_management_key(owner=stranger, name="whole")[1],
+        "owner who only reads": mint_management_key(owner=owner, name="reading", terms=Terms(is_read_only=True))[1],
+        "project": mint_key(project=project, name="models only", by=owner)[1],
+    }
+
+
+def _more_names(project: Project, people: dict[str, User], names: dict[str, str]) -> dict[str, str]:
+    """What pages do not need and their buttons do."""
+    ada, organization = people["owner"], project.organization
+    key = ApiKey.objects.get(public_id=names["key"])
+    disabled, _secret = mint_key(project=project, name="paused", by=ada)
+    disable_key(key=disabled, by=ada)
+    _found, found_secret = mint_key(project=project, name="found", by=ada)
+    archived = create_project(organization=organization, name="Last year", by=ada)
+    archive_project(project=archived, by=ada)
+    Invitation.objects.update(mail_due_at=None, mailed_at=timezone.now() - timedelta(days=1))
+    invitation = Invitation.objects.get(organization=organization)
+    strangers = invite(organization=organization, email=people["stranger"].email, role=Role.MEMBER, by=ada)
+    token = new_token()
+    Invitation.objects.filter(pk=strangers.pk).update(token_hash=token_hash(token))
+    # Without one of their own an owner cannot ask it of others.
+    Authenticator.objects.create(user=ada, type=Authenticator.Type.TOTP, data={"secret": "none"})
+    elsewhere = UserSession.objects.create(user=ada, session_key="elsewhere", ip="127.0.0.1", user_agent="")
+    gone = User.objects.create_user("gone@example.com", name="Gone")
+    lonely = forum.ask(author=ada, title="Does anybody read this?", source="Nobody has answered so far.", tags=[])
+    run = Run.objects.get(public_id=names["run"])
+    running = Run.objects.create(
+        user=ada, project=project, model_name=run.model_name, messages=run.messages, status=RunStatus.RUNNING
+    )
+    cyds = Project.objects.for_member(people["stranger"])[0]
+    return {
+        "old_secret": key.secrets.exclude(valid_until=None).get().public_id,
+        "disabled_key": disabled.public_id,
+        "found_secret": found_secret,
+        "archived": archived.public_id,
+        "invitation": invitation.public_id,
+        "strangers_invitation_token": token,
+        "join_link": JoinLink.objects.get(organization=organization, name="The team").public_id,
+        "session": handle_of(elsewhere),
+        "erasure": AccountErasure.objects.create(user=gone).public_id,
+        "terms": str(TermsVersion.objects.get().number),
+        "participant": people["participant"].public_id,
+        "notification": Notification.objects.filter(recipient=ada)[0].public_id,
+        "unsubscribe_token": unsubscribe_token(ada),
+        "answer": Post.objects.get(public_id=names["others_post"]).answer.public_id,
+        "lonely_post": lonely.post.public_id,
+        "act": ModerationAct.objects.get().public_id,
+        "running": running.public_id,
+        "project_number": str(project.pk),
+        "strangers_organization": cyds.organization.public_id,
+        "strangers_project": cyds.public_id,
+        "strangers_key": mint_key(project=cyds, name="mine", by=people["stranger"])[0].public_id,
+    }

@@ -1,0 +1,27 @@
+"""One world for every test of the table."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.db import transaction
+from django.test import override_settings
+from pytest_django.plugin import DjangoDbBlocker
+
+from tests.permissions.cast import Cast, gathered
+
+
+@pytest.fixture(autouse=True)
+def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The database without a transaction around each test, which would end the one around them all."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture(scope="package")
+def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
+    """The people and their world, never committed: each request is taken back, and at the end everything."""
+    quick_passwords = override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
+    with quick_passwords, django_db_blocker.unblock(), transaction.atomic():
+        with gathered() as cast:
+            yield cast
+        transaction.set_rollback(True)
