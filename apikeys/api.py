@@ -111,12 +111,10 @@ class TermsSerializer(serializers.Serializer[ApiKey]):
             raise serializers.ValidationError(_("Choose a time that is still to come."))
         return moment
 
-    def terms(self, before: Terms) -> Terms:
-        """The terms asked for; what is not named stays as it was `before`."""
+    def changes(self) -> dict[str, Any]:
+        """The terms that are named."""
         asked = {name: value for name, value in self.validated_data.items() if name in TERMS}
-        lists = {name: tuple(value) for name, value in asked.items() if isinstance(value, list)}
-        kept = {name: getattr(before, name) for name in TERMS}
-        return Terms(**{**kept, **asked, **lists})
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
 
 
 class NewKeySerializer(TermsSerializer):
@@ -282,7 +280,7 @@ class KeysView(generics.GenericAPIView[ApiKey]):
     def _mint(self, request: Request, asked: NewKeySerializer) -> tuple[ApiKey, str]:
         user, name = user_of(request), asked.validated_data["name"]
         if asked.validated_data["kind"] == KeyKind.MANAGEMENT:
-            return mint_management_key(owner=user, name=name, terms=asked.terms(Terms()))
+            return mint_management_key(owner=user, name=name, terms=Terms(**asked.changes()))
         project = project_of(request)
         rights = rights_in(user, project)
         policy = require_maker(project, rights)
@@ -296,7 +294,7 @@ class KeysView(generics.GenericAPIView[ApiKey]):
             name=name,
             by=user,
             service_account=open_service_account(project=project, name=service, by=user) if service else None,
-            terms=asked.terms(Terms(monthly_budget_nano=policy.default_budget_nano)),
+            terms=Terms(**{"monthly_budget_nano": policy.default_budget_nano, **asked.changes()}),
         )
 
 
@@ -320,8 +318,7 @@ class KeyView(APIView):
         asked = TermsSerializer(key, data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
         with explained():
-            name = asked.validated_data.get("name", key.name)
-            change_key(key=key, name=name, terms=asked.terms(Terms.of(key)), by=user)
+            change_key(key=key, name=asked.validated_data.get("name"), changes=asked.changes(), by=user)
         return Response(KeySerializer(key).data)
 
 
@@ -457,19 +454,9 @@ class KeyPolicyView(APIView):
     def patch(self, request: Request) -> Response:
         """Change it. What is not named stays as it is."""
         organization = _organization(request, to=Right.MANAGE_ORGANIZATION)
-        policy = KeyPolicy.objects.of(organization)
-        asked = PolicySerializer(policy, data=request.data, partial=True)
+        asked = PolicySerializer(KeyPolicy.objects.of(organization), data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
-        values = {name: getattr(policy, name) for name in PolicySerializer.Meta.fields} | asked.validated_data
-        changed = change_policy(
-            organization=organization,
-            longest_lifetime_days=values["longest_lifetime_days"],
-            default_budget_nano=values["default_budget_nano"],
-            allowed_networks=tuple(values["allowed_networks"]),
-            makers=KeyMakers(values["makers"]),
-            revokes_leaked=values["revokes_leaked"],
-            by=user_of(request),
-        )
+        changed = change_policy(organization=organization, by=user_of(request), **asked.validated_data)
         return Response(PolicySerializer(changed).data)
 
 

@@ -164,15 +164,18 @@ class KeyForm(forms.Form):
             raise forms.ValidationError(_("Choose a time that is still to come."))
         return moment
 
-    def terms(self) -> Terms:
-        """What the valid form says."""
+    def changes(self) -> dict[str, Any]:
+        """What the valid form says, by the names of the terms; those it does not ask for are not there."""
         values = dict(self.cleaned_data)
         for name in ("name", "submission", "service_account"):
             values.pop(name, None)
-        values["monthly_budget_nano"] = values.pop("monthly_budget", None)
-        for name in ("allowed_models", "allowed_endpoints"):
-            values[name] = tuple(values.get(name, ()))
-        return Terms(**values)
+        if "monthly_budget" in values:
+            values["monthly_budget_nano"] = values.pop("monthly_budget")
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+    def terms(self) -> Terms:
+        """The same as the terms of a new key."""
+        return Terms(**self.changes())
 
     def refuse(self, violation: PolicyViolationError) -> None:
         """Show what the policy forbids beside the field that would mend it."""

@@ -1,7 +1,7 @@
 """What is wrong with keys that work: for the page that mends it, and for the REST API."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
@@ -11,7 +11,6 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from apikeys.models import ApiKey, ApiKeyQuerySet, KeyPolicy, KeySecret, KeyState
 from apikeys.services import change_key
-from apikeys.terms import Terms
 from apikeys.verification import current_pepper_version
 
 IDLE = timedelta(days=90)
@@ -77,12 +76,10 @@ def counts(keys: ApiKeyQuerySet) -> dict[Finding, int]:
 
 def fix_key(*, key: ApiKey, fix: Fix, by: User) -> None:
     """Do it. Raises RevokedError, and PolicyViolationError where the policy wants more than the fix gives."""
-    terms = Terms.of(key)
+    changes: dict[str, Any] = {"requests_per_minute": FIXED_REQUESTS, "tokens_per_minute": FIXED_TOKENS}
     if fix is Fix.EXPIRE:
-        terms = replace(terms, expires_at=fixed_expiry(key))
-    else:
-        terms = replace(terms, requests_per_minute=FIXED_REQUESTS, tokens_per_minute=FIXED_TOKENS)
-    change_key(key=key, name=key.name, terms=terms, by=by)
+        changes = {"expires_at": fixed_expiry(key)}
+    change_key(key=key, changes=changes, by=by)
 
 
 def fixed_expiry(key: ApiKey) -> datetime:

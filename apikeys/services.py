@@ -1,8 +1,9 @@
 """What people do with keys."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -25,6 +26,16 @@ class MintedAlreadyError(Exception):
 
 class RevokedError(Exception):
     """The key was revoked, which cannot be undone."""
+
+
+class PolicyChanges(TypedDict, total=False):
+    """What of an organization's policy is to change; what is left out stays as it is."""
+
+    longest_lifetime_days: int | None
+    default_budget_nano: int | None
+    allowed_networks: tuple[str, ...]
+    makers: KeyMakers
+    revokes_leaked: bool
 
 
 @transaction.atomic
@@ -134,24 +145,28 @@ def retire_secret(*, secret: KeySecret, by: User) -> None:
 
 
 @transaction.atomic
-def change_key(*, key: ApiKey, name: str, terms: Terms, by: User) -> None:
+def change_key(*, key: ApiKey, changes: dict[str, Any], by: User, name: str | None = None) -> None:
     """Give a key another name and other terms; running gateways enforce them from the next call on.
 
-    Raises RevokedError, and PolicyViolationError for what is changed to something the policy forbids.
+    `changes` holds new terms by their names. Raises RevokedError, and PolicyViolationError for what is changed to
+    something the policy forbids.
     """
     locked = _locked(key)
     before = Terms.of(locked)
+    # Put together under the lock: what somebody else changes at the same time must not be set back.
+    terms = replace(before, **changes)
+    name = locked.name if name is None else name
     changed = terms.changed_from(before)
     if locked.project is not None and changed:
         policy = KeyPolicy.objects.of(locked.project.organization)
         check_policy(policy, terms, since=locked.secrets.get(valid_until=None).created_at, changed=changed)
     old_name = {} if name == locked.name else {"name": locked.name}
     new_name = {} if name == locked.name else {"name": name}
-    if not changed and not new_name:
-        return
     for row in (locked, key):
         terms.apply(row)
         row.name = name
+    if not changed and not new_name:
+        return
     locked.save(update_fields=["name", *TERMS])
     record(
         "key.changed",
@@ -193,27 +208,16 @@ def revoke_key(*, key: ApiKey, by: User | None) -> None:
 
 
 @transaction.atomic
-def change_policy(
-    *,
-    organization: Organization,
-    longest_lifetime_days: int | None,
-    default_budget_nano: int | None,
-    allowed_networks: tuple[str, ...],
-    makers: KeyMakers,
-    revokes_leaked: bool,
-    by: User,
-) -> KeyPolicy:
+def change_policy(*, organization: Organization, by: User, **changes: Unpack[PolicyChanges]) -> KeyPolicy:
     """Set what an organization demands of its keys. The networks hold for every key from its next call on."""
     # Held, so that the first policy is made once, and what was before is what really was.
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     policy = KeyPolicy.objects.of(organization)
-    after = {
-        "longest_lifetime_days": longest_lifetime_days,
-        "default_budget_nano": default_budget_nano,
-        "allowed_networks": list(allowed_networks),
-        "makers": str(makers),
-        "revokes_leaked": revokes_leaked,
-    }
+    after: dict[str, Any] = {**changes}
+    if "allowed_networks" in changes:
+        after["allowed_networks"] = list(changes["allowed_networks"])
+    if "makers" in changes:
+        after["makers"] = str(changes["makers"])
     before = {name: getattr(policy, name) for name in after}
     for name, value in after.items():
         setattr(policy, name, value)

@@ -172,7 +172,7 @@ def edit(request: AuthedRequest, key_id: str) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         try:
-            change_key(key=key, name=form.cleaned_data["name"], terms=form.terms(), by=request.user)
+            change_key(key=key, name=form.cleaned_data["name"], changes=form.changes(), by=request.user)
         except PolicyViolationError as violation:
             form.refuse(violation)
         except RevokedError:

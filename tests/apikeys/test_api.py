@@ -10,8 +10,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import Project, User
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy
-from apikeys.services import mint_key, mint_management_key, revoke_key, rotate_key
+from apikeys.services import change_key, mint_key, mint_management_key, revoke_key, rotate_key
 from apikeys.verification import kind_of
+from tests.races import at_once
 
 URL = "/api/keys/"
 
@@ -88,6 +89,26 @@ def test_it_is_changed_in_part(ada_client: Client, key: ApiKey, url: str) -> Non
     assert patch(ada_client, url, {"tokens_per_minute": None, "name": "desktop"}).json()["name"] == "desktop"
     key.refresh_from_db()
     assert (key.name, key.description, key.tokens_per_minute) == ("desktop", "At home", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_changes_at_once_both_hold(ada: User, key: ApiKey) -> None:
+    outcomes = at_once(
+        lambda: change_key(key=key, changes={"requests_per_minute": 5}, by=ada),
+        lambda: change_key(key=ApiKey.objects.get(pk=key.pk), changes={"tokens_per_minute": 9}, by=ada),
+        lambda: change_key(key=ApiKey.objects.get(pk=key.pk), name="desktop", changes={}, by=ada),
+    )
+    assert outcomes == [None] * 3
+    key.refresh_from_db()
+    assert (key.requests_per_minute, key.tokens_per_minute, key.name) == (5, 9, "desktop")
+
+
+def test_what_changed_since_it_was_read_stays(ada: User, key: ApiKey) -> None:
+    change_key(key=ApiKey.objects.get(pk=key.pk), changes={"allowed_networks": ("10.0.0.0/8",)}, by=ada)
+    change_key(key=key, changes={"tokens_per_minute": 9}, by=ada)
+    assert key.allowed_networks == ["10.0.0.0/8"]
+    key.refresh_from_db()
+    assert (key.allowed_networks, key.tokens_per_minute) == (["10.0.0.0/8"], 9)
 
 
 @pytest.mark.parametrize("expires_at", ["2001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00"])

@@ -12,7 +12,6 @@ from accounts.models import TermsAcceptance
 from accounts.services import accept_terms, publish_terms
 from apikeys.models import ApiKey
 from apikeys.services import change_key, revoke_key
-from apikeys.terms import Terms
 from apikeys.verification import new_secret
 from catalog.models import HostedModel
 from tests.fakes.inference_server import FakeInferenceServer
@@ -76,7 +75,7 @@ def test_a_key_waits_until_the_terms_are_accepted(url: str, secret: str, stage: 
 def test_changed_limits_hold_within_a_second(url: str, secret: str, stage: Stage) -> None:
     assert complete(url, secret).status == 200
     key = ApiKey.objects.behind(secret).get()
-    change_key(key=key, name=key.name, terms=Terms(requests_per_minute=7), by=stage.ada)
+    change_key(key=key, changes={"requests_per_minute": 7}, by=stage.ada)
     wait_for(lambda: complete(url, secret).headers["x-ratelimit-limit-requests"] == "7")
 
 

@@ -36,7 +36,6 @@ from accounts.services import invite_operator
 from accounts.sessions import handle_of
 from apikeys import services as keys
 from apikeys.models import ApiKey, KeyMakers
-from apikeys.terms import Terms
 from catalog import services as catalog
 from catalog.models import Backend, BackendKind, Deployment, HostedModel
 from community import moderation
@@ -316,7 +315,7 @@ def key_of(stage: Stage) -> ApiKey:
 
 
 def change_key(stage: Stage) -> None:
-    keys.change_key(key=key_of(stage), name="desktop", terms=Terms(), by=stage.ada)
+    keys.change_key(key=key_of(stage), name="desktop", changes={}, by=stage.ada)
 
 
 def rotate_key(stage: Stage) -> ApiKey:
