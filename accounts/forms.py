@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -8,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, TermsVersion, User
 from accounts.names import objections
+from common.moments import check_nearness
 
 # Each in its own words, as in the menu: whoever looks for theirs may read no other.
 OWN_NAMES = [(code, get_language_info(code)["name_local"]) for code, _name in settings.LANGUAGES]
@@ -98,6 +100,11 @@ class TermsForm(forms.ModelForm[TermsVersion]):
                 "are refused: leave them some days to do so."
             ),
         }
+
+    def clean_in_force_at(self) -> datetime:
+        moment: datetime = self.cleaned_data["in_force_at"]
+        check_nearness(moment)
+        return moment
 
 
 class EraseForm(forms.Form):

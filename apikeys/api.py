@@ -41,6 +41,7 @@ from apikeys.services import (
 from apikeys.terms import TERMS, PolicyViolationError, Terms
 from catalog.models import HostedModel
 from common.api import CONFLICT, REFUSALS, ConflictError, KeysetPagination
+from common.moments import check_nearness
 from common.networks import canonical
 from inference.endpoints import ENDPOINTS
 
@@ -85,7 +86,7 @@ class TermsSerializer(serializers.Serializer[ApiKey]):
     is_read_only = serializers.BooleanField(
         required=False, help_text="For management keys: refuse what changes anything."
     )
-    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, validators=[check_nearness])
     requests_per_minute = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**31 - 1)
     tokens_per_minute = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**31 - 1)
     concurrent_requests = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**31 - 1)

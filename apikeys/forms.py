@@ -11,6 +11,7 @@ from apikeys.models import ApiKey, KeyMakers, KeyPolicy
 from apikeys.terms import PolicyViolationError, Terms
 from catalog.models import HostedModel
 from common.forms import DollarsField, new_submission
+from common.moments import check_nearness
 from common.networks import canonical
 from inference.endpoints import ENDPOINTS
 
@@ -78,6 +79,7 @@ class KeyForm(forms.Form):
         label=_("Expires"),
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        validators=[check_nearness],
     )
     requests_per_minute = _count(_("Requests per minute"))
     tokens_per_minute = _count(_("Tokens per minute"))

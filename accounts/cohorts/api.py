@@ -19,6 +19,7 @@ from accounts.models import Cohort, ProjectMembership
 from accounts.projects.api import PlaceSerializer
 from accounts.roles import Right
 from common.api import CONFLICT, REFUSALS, KeysetPagination
+from common.moments import check_nearness
 
 TAGS = ["cohorts"]
 
@@ -44,7 +45,7 @@ def _limit(most: int) -> serializers.IntegerField:
 
 class NewCohortSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=80)
-    ends_at = serializers.DateTimeField(help_text="When every key of it stops working.")
+    ends_at = serializers.DateTimeField(validators=[check_nearness], help_text="When every key of it stops working.")
     most_joins = serializers.IntegerField(
         min_value=1, max_value=MOST_PLACES, help_text="How many people its join link lets in."
     )

@@ -16,6 +16,7 @@ from accounts.invitations.forms import live_projects
 from accounts.models import Invitation, JoinLink, JoinState, Organization, Project
 from accounts.roles import ProjectRole, Right, Role
 from common.api import CONFLICT, REFUSALS, KeysetPagination
+from common.moments import check_nearness
 
 TAGS = ["invitations"]
 LINK_TAGS = ["join links"]
@@ -68,7 +69,7 @@ class NewJoinLinkSerializer(serializers.Serializer[Any]):
     project = serializers.CharField(default=None, allow_null=True, help_text="Id of a project to add to.")
     project_role = serializers.ChoiceField(ProjectRole.choices, default=ProjectRole.MEMBER)
     most_joins = serializers.IntegerField(min_value=1, max_value=links.MOST_PLACES)
-    ends_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField(validators=[check_nearness])
 
 
 class JoinLinkSwitchSerializer(serializers.Serializer[Any]):

@@ -22,6 +22,7 @@ from accounts.models import Project, ProjectMembership, ServiceAccount
 from accounts.projects import services
 from accounts.roles import ProjectRole, Right
 from common.api import CONFLICT, REFUSALS, KeysetPagination
+from common.moments import check_nearness
 
 TAGS = ["projects"]
 SERVICE_TAGS = ["service accounts"]
@@ -44,7 +45,10 @@ class NewProjectSerializer(serializers.Serializer[Any]):
         default=True, help_text="Whether every member and viewer of the organization takes part."
     )
     ends_at = serializers.DateTimeField(
-        default=None, allow_null=True, help_text="When its keys stop working; null for never."
+        default=None,
+        allow_null=True,
+        validators=[check_nearness],
+        help_text="When its keys stop working; null for never.",
     )
 
 

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Project, ServiceAccount, last_moment
 from accounts.roles import ProjectRole
+from common.moments import check_nearness
 
 MEANINGS = {
     ProjectRole.ADMIN: _("changes the project, its members and everybody's keys"),
@@ -35,9 +36,11 @@ class LastDayField(forms.DateField):
         if day is None:
             return None
         try:
-            return timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min))
+            moment = timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min))
         except (OverflowError, ValueError) as error:
             raise forms.ValidationError(_("Choose a day nearer to now.")) from error
+        check_nearness(moment)
+        return moment
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, datetime):
