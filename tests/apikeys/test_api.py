@@ -91,6 +91,27 @@ def test_it_is_changed_in_part(ada_client: Client, key: ApiKey, url: str) -> Non
     assert (key.name, key.description, key.tokens_per_minute) == ("desktop", "At home", None)
 
 
+@pytest.mark.parametrize("field", ["kind", "name", "no such field"])
+def test_half_a_character_is_refused(ada_client: Client, field: str) -> None:
+    refused = ada_client.post(URL, f'{{"name": "x", "{field}": ["\\ud800"]}}', content_type="application/json")
+    assert (refused.status_code, refused["Content-Type"]) == (400, "application/problem+json")
+
+
+def test_half_a_character_is_no_policy_and_no_role(ada_client: Client, project: Project) -> None:
+    organization = project.organization.public_id
+    for act, address, field in (
+        (ada_client.patch, f"{URL}policy/", "makers"),
+        (ada_client.post, f"/api/organizations/{organization}/join-links/", "role"),
+    ):
+        refused = act(address, f'{{"{field}": "\\ud800"}}', content_type="application/json")
+        assert (refused.status_code, refused["Content-Type"]) == (400, "application/problem+json")
+
+
+def test_a_whole_character_in_two_escapes_is_taken(ada_client: Client) -> None:
+    made = ada_client.post(URL, '{"name": "\\ud83d\\ude00"}', content_type="application/json")
+    assert made.json()["name"] == "😀"
+
+
 @pytest.mark.django_db(transaction=True)
 def test_changes_at_once_both_hold(ada: User, key: ApiKey) -> None:
     outcomes = at_once(
