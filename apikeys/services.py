@@ -12,7 +12,7 @@ from accounts.audit import record
 from accounts.models import Organization, Project, ServiceAccount, User
 from apikeys.models import ApiKey, KeyKind, KeyMakers, KeyPolicy, KeySecret
 from apikeys.signals import key_changed, key_created, key_revoked
-from apikeys.terms import TERMS, Terms, as_json, check_policy
+from apikeys.terms import TERMS, Terms, as_json, check_policy, check_rotation
 from apikeys.verification import current_pepper_version, digest_of, new_secret
 
 NO_TERMS = Terms()
@@ -112,11 +112,15 @@ def _new_secret(key: ApiKey, *, submission: str = "") -> tuple[str, KeySecret]:
 def rotate_key(*, key: ApiKey, overlap: timedelta, by: User, submission: str = "") -> str:
     """A new secret of the key, to be shown now; the one it had works on for `overlap`, older ones no longer than that.
 
-    Raises RevokedError, and MintedAlreadyError when a form with this `submission` has made its secret.
+    Raises RevokedError, MintedAlreadyError when a form with this `submission` has made its secret, and
+    PolicyViolationError when the new one could live for longer than the policy lets it.
     """
     locked = _locked(key)
     if submission and locked.secrets.filter(submission=submission).exists():
         raise MintedAlreadyError
+    if locked.project is not None:
+        policy = KeyPolicy.objects.of(locked.project.organization)
+        check_rotation(policy, Terms.of(locked), since=locked.secrets.get(valid_until=None).created_at)
     until = timezone.now() + overlap
     older = list(locked.secrets.valid())
     for old in older:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Self
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apikeys.models import ApiKey, KeyPolicy
@@ -65,6 +66,24 @@ def check_policy(policy: KeyPolicy, terms: Terms, *, since: datetime, changed: l
     faults = {name: fault for name, fault in _faults(policy, terms, since).items() if name in changed}
     if faults:
         raise PolicyViolationError(faults)
+
+
+def check_rotation(policy: KeyPolicy, terms: Terms, *, since: datetime) -> None:
+    """Raise PolicyViolationError where a key of these terms would let a secret made now outlive the policy.
+
+    `since` is when its newest secret was made, which bounds the time that the key can be given first.
+    """
+    now = timezone.now()
+    latest, settable = policy.latest_expiry(now), policy.latest_expiry(since)
+    if latest is None or settable is None or (terms.expires_at is not None and terms.expires_at <= latest):
+        return
+    if settable > now:
+        check_policy(policy, terms, since=since, changed=["expires_at"])
+    fault = _(
+        "%(organization)s lets a key live for at most %(days)s days, and this one is older. Make a new key in its "
+        "place, then revoke this one."
+    ) % {"organization": policy.organization, "days": policy.longest_lifetime_days}
+    raise PolicyViolationError({"expires_at": fault})
 
 
 def _faults(policy: KeyPolicy, terms: Terms, since: datetime) -> dict[str, str]:

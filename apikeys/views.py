@@ -199,6 +199,9 @@ def rotate(request: AuthedRequest, key_id: str) -> HttpResponse:
             by=request.user,
             submission=form.cleaned_data["submission"],
         )
+    except PolicyViolationError as violation:
+        form.add_error(None, str(violation))
+        return _detail(request, key, form)
     except RevokedError:
         return _revoked(request, key)
     except MintedAlreadyError:
