@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import generics, serializers, status
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -119,7 +120,7 @@ class TermsSerializer(serializers.Serializer[ApiKey]):
 
 
 class NewKeySerializer(TermsSerializer):
-    """A key to make."""
+    """A key to make. Management keys are made only when signed in, not with a management key."""
 
     kind = serializers.ChoiceField(KeyKind.choices, default=KeyKind.PROJECT)
     service_account = serializers.CharField(
@@ -221,6 +222,15 @@ def explained() -> Iterator[None]:
         raise ConflictError(words, "key_revoked") from None
 
 
+def require_person(request: Request) -> None:
+    """Refuse a management key where management keys are made or changed: one with limits could lift them."""
+    if isinstance(request.auth, ApiKey):
+        raise PermissionDenied(
+            _("A management key does not make or change management keys. Sign in to the site to do this."),
+            code="needs_a_person",
+        )
+
+
 def _minted(key: ApiKey, secret: str, code: int) -> Response:
     # An attribute for the moment of telling it: nothing keeps it.
     key.secret = secret  # type: ignore[attr-defined]
@@ -281,6 +291,7 @@ class KeysView(generics.GenericAPIView[ApiKey]):
     def _mint(self, request: Request, asked: NewKeySerializer) -> tuple[ApiKey, str]:
         user, name = user_of(request), asked.validated_data["name"]
         if asked.validated_data["kind"] == KeyKind.MANAGEMENT:
+            require_person(request)
             return mint_management_key(owner=user, name=name, terms=Terms(**asked.changes()))
         project = project_of(request)
         rights = rights_in(user, project)
@@ -313,9 +324,11 @@ class KeyView(APIView):
         tags=["keys"],
     )
     def patch(self, request: Request, key_id: str) -> Response:
-        """Change the name or the terms. What is not named stays as it is."""
+        """Change the name or the terms. What is not named stays as it is. Management keys: only when signed in."""
         user = user_of(request)
         key = key_for(user, key_id, to_change=True)
+        if key.is_management:
+            require_person(request)
         asked = TermsSerializer(key, data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
         with explained():
@@ -352,9 +365,11 @@ class KeyDisableView(KeyActView):
 
 @_act("enable")
 class KeyEnableView(KeyActView):
-    """Let a disabled key work again."""
+    """Let a disabled key work again. Management keys: only when signed in."""
 
     def act(self, request: Request, key: ApiKey) -> None:
+        if key.is_management:
+            require_person(request)
         enable_key(key=key, by=user_of(request))
 
 
@@ -367,7 +382,10 @@ class KeyRevokeView(KeyActView):
 
 
 class KeyRotateView(APIView):
-    """A new secret of the key, told in this answer only; the old one works on for a while."""
+    """A new secret of the key, told in this answer only; the old one works on for a while.
+
+    Management keys: only when signed in.
+    """
 
     @extend_schema(
         operation_id="keys_rotate",
@@ -378,6 +396,8 @@ class KeyRotateView(APIView):
     def post(self, request: Request, key_id: str) -> Response:
         user = user_of(request)
         key = key_for(user, key_id, to_change=True)
+        if key.is_management:
+            require_person(request)
         asked = RotationSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         with explained():

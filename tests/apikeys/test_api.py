@@ -50,12 +50,13 @@ def test_it_works(ada_client: Client, project: Project) -> None:
 
 def test_each_kind_is_made(ada: User, ada_client: Client, client: Client) -> None:
     _key, secret = mint_management_key(owner=ada, name="terraform")
-    for body in (
-        {"name": "a", "kind": "project"},
-        {"name": "b", "kind": "service", "service_account": "nightly"},
-        {"name": "c", "kind": "management", "is_read_only": True},
+    bearer = {"authorization": f"Bearer {secret}"}
+    for caller, headers, body in (
+        (client, bearer, {"name": "a", "kind": "project"}),
+        (client, bearer, {"name": "b", "kind": "service", "service_account": "nightly"}),
+        (ada_client, {}, {"name": "c", "kind": "management", "is_read_only": True}),
     ):
-        made = client.post(URL, body, content_type="application/json", headers={"authorization": f"Bearer {secret}"})
+        made = caller.post(URL, body, content_type="application/json", headers=headers)
         assert made.status_code == 201
         assert kind_of(made.json()["secret"]) == body["kind"]
     listed = client.get(f"{URL}?kind=management", headers={"authorization": f"Bearer {secret}"}).json()["data"]

@@ -1,6 +1,8 @@
 """Management keys: a person's rights on the REST API, for a program."""
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -147,3 +149,40 @@ def test_its_use_is_noted_once_a_minute(client: Client, key: ApiKey, secret: str
 
 def test_it_opens_no_page(client: Client, secret: str) -> None:
     assert client.get("/keys/", headers=bearer(secret)).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("method", "act", "body"),
+    [
+        ("POST", "", {"name": "free", "kind": "management"}),
+        ("PATCH", "{key}/", {"allowed_networks": []}),
+        ("POST", "{key}/rotate/", {}),
+        ("POST", "{key}/enable/", {}),
+    ],
+)
+def test_it_frees_neither_itself_nor_another(
+    client: Client, ada: User, ada_client: Client, key: ApiKey, secret: str, method: str, act: str, body: dict[str, Any]
+) -> None:
+    other, _secret = mint_management_key(owner=ada, name="other", terms=Terms(allowed_networks=("192.0.2.0/24",)))
+    disable_key(key=other, by=ada)
+    for target in (key, other):
+        address = URL + act.format(key=target.public_id)
+        answer = client.generic(method, address, json.dumps(body), "application/json", headers=bearer(secret))
+        assert (answer.status_code, answer.json()["code"]) == (403, "needs_a_person")
+    other.refresh_from_db()
+    assert (other.allowed_networks, other.is_disabled) == (["192.0.2.0/24"], True)
+    assert ApiKey.objects.count() == KeySecret.objects.count() == 2
+    address = URL + act.format(key=other.public_id)
+    assert ada_client.generic(method, address, json.dumps(body), "application/json").status_code in (200, 201)
+
+
+@pytest.mark.parametrize("act", ["disable", "revoke"])
+def test_it_may_end_itself(client: Client, key: ApiKey, secret: str, act: str) -> None:
+    assert client.post(f"{URL}{key.public_id}/{act}/", headers=bearer(secret)).status_code == 200
+    assert refusal(client, secret) == "invalid_api_key"
+
+
+def test_it_still_changes_keys_of_projects(client: Client, ada: User, project: Project, secret: str) -> None:
+    key, _secret = mint_key(project=project, name="laptop", by=ada)
+    rotated = client.post(f"{URL}{key.public_id}/rotate/", {}, content_type="application/json", headers=bearer(secret))
+    assert rotated.status_code == 200
