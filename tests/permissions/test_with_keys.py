@@ -11,6 +11,9 @@ REST = [address for address in OURS if address.path.startswith("/api/")]
 OPEN = {"api-root", "api-schema", "api-models", "api-leaks"}
 """What nobody needs a key for."""
 
+BY_PEOPLE = {("/api/keys/?kind=management", "POST")}
+"""What only people do, signed in: a key with limits could make itself one without."""
+
 
 def label(address: Address) -> str:
     return f"{address.name} {address.path}"
@@ -21,6 +24,9 @@ def label(address: Address) -> str:
 def test_a_key_may_what_its_owner_may(cast: Cast, role: str, address: Address) -> None:
     for method, row in address.answers.items():
         answer = ask(cast, role, method, address, secret=cast.management_keys[role])
+        if (address.path, method) in BY_PEOPLE:
+            assert answer.word == "403", method
+            continue
         # That it was used is noted of the key, so that something is written in any case.
         assert answer.word == row.split()[ROLES.index(role)].removesuffix(UNCHANGED), method
 
