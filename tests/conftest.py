@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import pytest_django
 import structlog
+from _pytest.nodeid import coerce_node_id
 from django.conf import LazySettings
 from django.core.cache import cache
 from django.db import connection
@@ -29,6 +30,11 @@ PASSWORD = "a long enough password"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests come last: from the first on, Playwright's event loop runs in this thread, and others may not."""
     items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
+    # Schemathesis gives all addresses of the API one id, and of those pytest-xdist would run a single one.
+    for item in items:
+        if (label := getattr(item, "operation_label", None)) and label not in item.nodeid:
+            item._id = coerce_node_id(f"{item.nodeid}[{label}]")
+    assert len({item.nodeid for item in items}) == len(items), "two tests have one id, and only one of them would run"
 
 
 def person(name: str, *, is_staff: bool = False) -> User:
