@@ -173,6 +173,7 @@ def test_nothing_a_model_writes_becomes_code_or_calls_out(page: Page, run: Run) 
 
 def test_the_keyboard_runs_and_stops(page: Page, model: HostedModel) -> None:
     page.goto("/playground/")
+    expect(page.locator("[name=prompt]")).to_be_focused()
     page.keyboard.type("Say hello")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#answer")).to_contain_text("Waiting for a worker")
