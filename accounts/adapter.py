@@ -17,7 +17,7 @@ from common.origins import client_address
 NO_ADDRESS = "::"
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Counts failed sign-ins per account and address first.
 
     So somebody who guesses at an account shuts out their own address, not its owner. Beyond that an account takes few
@@ -60,7 +60,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         ratelimit.clear(request, app="allauth.account", action="login_failed_anywhere", key=_login(credentials))
 
 
-class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
     """Keeps secrets of authenticator apps and recovery codes encrypted, as those of backends are."""
 
     def encrypt(self, text: str) -> str:
@@ -70,7 +70,7 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         return decrypt(encrypted_text)
 
 
-class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]
+class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]  # allauth has no types
     """Writes down who ended a session."""
 
     def end_sessions(self, sessions: list[UserSession]) -> None:

@@ -1,6 +1,6 @@
 from typing import Any, cast
 
-from allauth.mfa import admin as _registers_its_own  # noqa: F401
+from allauth.mfa import admin as _registers_its_own  # noqa: F401 - imported first, so that ours can take its place
 from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin

@@ -188,51 +188,33 @@ def _redact(user: User, model: type[Model], *columns: str) -> None:
         model._default_manager.filter(**{f"{column}__iregex": pattern}).update(**{column: without})
 
 
+# What is exported is also erased.
+THEIRS = frozenset(
+    {
+        "account.EmailAddress",
+        "accounts.AccountExport",
+        "accounts.AuditPerson",
+        "accounts.Cohort",
+        "accounts.Invitation",
+        "accounts.JoinLink",
+        "accounts.KeptMail",
+        "accounts.Membership",
+        "accounts.Removal",
+        "accounts.SecondFactor",
+        "accounts.ServiceAccount",
+        "accounts.TermsAcceptance",
+        "accounts.User",
+        "admin.LogEntry",
+        "mfa.Authenticator",
+        "socialaccount.SocialAccount",
+        "usersessions.UserSession",
+    }
+)
+
 HOLDING = Holding(
     app="accounts",
-    exports=frozenset(
-        {
-            "account.EmailAddress",
-            "accounts.AccountExport",
-            "accounts.AuditPerson",
-            "accounts.Cohort",
-            "accounts.Invitation",
-            "accounts.JoinLink",
-            "accounts.KeptMail",
-            "accounts.Membership",
-            "accounts.Removal",
-            "accounts.SecondFactor",
-            "accounts.ServiceAccount",
-            "accounts.TermsAcceptance",
-            "accounts.User",
-            "admin.LogEntry",
-            "mfa.Authenticator",
-            "socialaccount.SocialAccount",
-            "usersessions.UserSession",
-        }
-    ),
-    erases=frozenset(
-        {
-            "account.EmailAddress",
-            "accounts.AccountExport",
-            "accounts.AuditPerson",
-            "accounts.Cohort",
-            "accounts.Invitation",
-            "accounts.JoinLink",
-            "accounts.KeptMail",
-            "accounts.Membership",
-            "accounts.Removal",
-            "accounts.SecondFactor",
-            "accounts.ServiceAccount",
-            "accounts.TermsAcceptance",
-            "accounts.TermsVersion",
-            "accounts.User",
-            "admin.LogEntry",
-            "mfa.Authenticator",
-            "socialaccount.SocialAccount",
-            "usersessions.UserSession",
-        }
-    ),
+    exports=THEIRS,
+    erases=THEIRS | {"accounts.TermsVersion"},
     export=export,
     erase=erase,
     cut_off=cut_off,

@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 10
 log = structlog.get_logger(__name__)
 
 
-class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
+class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Believes an address only where its provider says that it was verified, and never joins accounts by it.
 
     An account elsewhere is known by the provider's own id for it. One whose address belongs to an account here already

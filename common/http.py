@@ -8,8 +8,8 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Coroutine
-from contextlib import closing
+from collections.abc import Coroutine, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -72,6 +72,25 @@ class NoAnswerError(Exception):
         self.failure = failure
 
 
+@contextmanager
+def named_failures() -> Iterator[None]:
+    """Raises NoAnswerError, with the failure's kind, in place of what aiohttp raises when a server gives no answer."""
+    try:
+        yield
+    except TimeoutError:
+        raise NoAnswerError(Failure.TIMEOUT) from None
+    # From None throughout: what aiohttp says names the address and can quote the request's headers.
+    except aiohttp.ClientConnectorDNSError:
+        raise NoAnswerError(Failure.UNKNOWN_HOST) from None
+    except (aiohttp.ClientSSLError, ssl.SSLError):
+        raise NoAnswerError(Failure.TLS) from None
+    except aiohttp.ClientConnectorError as error:
+        refused = isinstance(error.os_error, ConnectionRefusedError)
+        raise NoAnswerError(Failure.REFUSED if refused else Failure.BROKEN) from None
+    except (aiohttp.ClientError, OSError, ValueError):
+        raise NoAnswerError(Failure.BROKEN) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A complete answer of any status."""
@@ -120,23 +139,11 @@ class Client:
             raise RuntimeError("Use the client as a context manager.")
         headers = {"Authorization": f"Bearer {credential}"} if credential else {}
         started = time.monotonic()
-        try:
+        with named_failures():
             async with self._session.request(
                 method, url, headers=headers, json=body, allow_redirects=False
             ) as response:
                 content = await _read(response)
-        except TimeoutError:
-            raise NoAnswerError(Failure.TIMEOUT) from None
-        # From None throughout: what aiohttp says names the address and can quote the request's headers.
-        except aiohttp.ClientConnectorDNSError:
-            raise NoAnswerError(Failure.UNKNOWN_HOST) from None
-        except (aiohttp.ClientSSLError, ssl.SSLError):
-            raise NoAnswerError(Failure.TLS) from None
-        except aiohttp.ClientConnectorError as error:
-            refused = isinstance(error.os_error, ConnectionRefusedError)
-            raise NoAnswerError(Failure.REFUSED if refused else Failure.BROKEN) from None
-        except (aiohttp.ClientError, OSError, ValueError):
-            raise NoAnswerError(Failure.BROKEN) from None
         return Reply(status=response.status, body=content, seconds=time.monotonic() - started)
 
 

@@ -8,7 +8,6 @@ are not followed, proxies of the environment are not used, and no more of an ans
 import asyncio
 import ipaddress
 import socket
-import ssl
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,7 +19,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from common.http import Failure, NoAnswerError, validate_base_url
+from common.http import named_failures, validate_base_url
 from common.networks import Address, address_in, parsed, unmapped
 
 KEPT_BYTES = 1024
@@ -93,20 +92,9 @@ class GuardedClient:
         Raises ForbiddenAddressError before a byte is sent, and NoAnswerError within the deadline.
         """
         started = time.monotonic()
-        try:
+        with named_failures():
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 text = (await _beginning(response)).decode(errors="replace")
-        except TimeoutError:
-            raise NoAnswerError(Failure.TIMEOUT) from None
-        except aiohttp.ClientConnectorDNSError:
-            raise NoAnswerError(Failure.UNKNOWN_HOST) from None
-        except (aiohttp.ClientSSLError, ssl.SSLError):
-            raise NoAnswerError(Failure.TLS) from None
-        except aiohttp.ClientConnectorError as error:
-            refused = isinstance(error.os_error, ConnectionRefusedError)
-            raise NoAnswerError(Failure.REFUSED if refused else Failure.BROKEN) from None
-        except (aiohttp.ClientError, OSError, ValueError):
-            raise NoAnswerError(Failure.BROKEN) from None
         return Answer(response.status, text.replace("\0", ""), int((time.monotonic() - started) * 1000))
 
 
