@@ -1,0 +1,145 @@
+"""Organizations and who belongs to them."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop, override
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models.people import User
+from accounts.roles import Role
+from common.ids import new_id
+
+if TYPE_CHECKING:
+    from accounts.models.projects import Project
+
+PERSONAL = gettext_noop("Personal")
+
+
+@cache
+def in_every_language(text: str) -> frozenset[str]:
+    """A name that the portal gave, as it reads in each language of the portal."""
+    names = {text}
+    for code, _name in settings.LANGUAGES:
+        with override(code):
+            names.add(gettext(text))
+    return frozenset(names)
+
+
+def organization_id() -> str:
+    return new_id("org")
+
+
+class OrganizationQuerySet(models.QuerySet["Organization"]):
+    def for_member(self, user: User) -> Self:
+        """Organizations the user belongs to, the personal one first."""
+        return self.filter(memberships__user=user).order_by("-is_personal", "name", "pk")
+
+
+class Organization(models.Model):
+    """Who pays and who is answerable: a personal one is made at sign-up, others are shared."""
+
+    public_id = models.CharField(max_length=40, unique=True, default=organization_id, editable=False)
+    name = models.CharField(_("name"), max_length=80)
+    is_personal = models.BooleanField(_("personal"), default=False)
+    is_sample = models.BooleanField(_("sample data"), default=False, editable=False)
+    requires_second_factor = models.BooleanField(
+        _("requires a second factor"),
+        default=False,
+        help_text=_(
+            "No page of the portal opens for a member without a second factor or passkey until they set one up."
+        ),
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    members = models.ManyToManyField(User, through="Membership", related_name="organizations")
+
+    objects = OrganizationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("organization")
+        verbose_name_plural = _("organizations")
+
+    def __str__(self) -> str:
+        return self.display_name
+
+    @property
+    def display_name(self) -> str:
+        """The name, in the reader's language while it is still the one that it was made with."""
+        is_untouched = self.is_personal and self.name in in_every_language(PERSONAL)
+        return gettext(PERSONAL) if is_untouched else self.name
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def for_organizations_page(self, user: User) -> Self:
+        """A person's own places, the personal organization first, each with `member_count`."""
+        counts = Membership.objects.filter(organization=models.OuterRef("organization")).order_by()
+        counted = counts.values("organization").annotate(n=models.Count("pk")).values("n")
+        return (
+            self.filter(user=user)
+            .select_related("organization")
+            .annotate(member_count=models.Subquery(counted))
+            .order_by("-organization__is_personal", "organization__name", "pk")
+        )
+
+    def for_members_page(self, organization: Organization) -> Self:
+        """The members with what their list is sorted by: `sort_name`, `created_at` and `rank` (owners are least)."""
+        ranks = [models.When(role=role, then=models.Value(rank)) for rank, role in enumerate(Role)]
+        return (
+            self.filter(organization=organization)
+            .select_related("user")
+            .annotate(sort_name=Lower("user__name"), rank=models.Case(*ranks, output_field=models.IntegerField()))
+        )
+
+    def matching(self, text: str, *, by_address: bool) -> Self:
+        """Those whose name holds `text`, or whose address does when the reader may see addresses."""
+        if by_address:
+            return self.filter(Q(user__name__icontains=text) | Q(user__email__icontains=text))
+        return self.filter(user__name__icontains=text)
+
+    def outside(self, project: "Project") -> Self:
+        """Members without a place of their own in the project."""
+        return self.exclude(projects__project=project)
+
+
+class Membership(models.Model):
+    """A person's place in an organization."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(_("role"), max_length=10, choices=Role, default=Role.MEMBER)
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    objects = MembershipQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="one_membership_per_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.organization}"
+
+
+class Removal(models.Model):
+    """Somebody was removed from an organization: no join link lets them back in, an invitation does."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="removals")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("removal")
+        verbose_name_plural = _("removals")
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="one_removal_per_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.organization}"
