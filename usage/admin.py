@@ -30,10 +30,10 @@ class UsageEventAdmin(LedgerAdmin):
 
 class RollupAdmin(LedgerAdmin):
     list_display = [
-        "bucket_at", "project_id", "key_id", "user_id", "source", "model", "requests", "errors", "prompt_tokens",
-        "completion_tokens", "cost",
+        "bucket_at", "project_id", "key_id", "user_id", "source", "model", "endpoint", "requests", "errors",
+        "prompt_tokens", "cached_tokens", "completion_tokens", "cost",
     ]  # fmt: skip
-    list_filter = ["source", "bucket_at"]
+    list_filter = ["source", "endpoint", "bucket_at"]
     search_fields = ["project_id__exact"]
     search_help_text = _("A project id, whole.")
     ordering = ["-id"]

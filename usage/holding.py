@@ -15,11 +15,11 @@ _ID_STANDS_FOR_NOBODY = "Sums are kept; the id in them stands for nobody once th
 def export(user: User) -> Iterator[Document]:
     keys = ApiKey.objects.filter(created_by=user, service_account=None).values("public_id")
     own = Q(user_id=user.public_id) | Q(key_id__in=list(keys.values_list("public_id", flat=True)))
-    figures = ("requests", "errors", "prompt_tokens", "completion_tokens", "cost_nano")
+    figures = ("requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_nano")
     yield as_table(
         "usage/sums.json",
         UsageRollup15Min.objects.filter(own).order_by("bucket_at"),
-        *("bucket_at", "source", "project_id", "key_id", "model", *figures),
+        *("bucket_at", "source", "project_id", "key_id", "model", "endpoint", *figures),
     )
     call = ("at", "request_id", "source", "project_id", "key_id", "model", "endpoint", "status", "error_code")
     yield as_table(

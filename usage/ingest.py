@@ -24,7 +24,7 @@ from common import redis as servers
 from common.errors import BudgetError
 from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, ORIGIN, STREAM, Event, PoisonError
 from usage.kinds import BUDGET_REACHED
-from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
+from usage.models import CELL, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
 from webhooks.models import Endpoint, Message
 from webhooks.services import announce
 
@@ -66,21 +66,24 @@ SELECT count(*) FROM inserted
 # A client that hung up is a call, but nobody's error.
 ROLL_UP = """
     INSERT INTO {table} AS kept (
-        bucket_at, source, organization_id, project_id, key_id, user_id, model, requests, errors, prompt_tokens,
-        completion_tokens, cost_nano, latency_ms_sum, first_token_ms_sum, first_token_count, updated_at
+        bucket_at, source, organization_id, project_id, key_id, user_id, model, endpoint, requests, errors,
+        prompt_tokens, cached_tokens, completion_tokens, cost_nano, latency_ms_sum, first_token_ms_sum,
+        first_token_count, updated_at
     )
     SELECT
         date_bin('{width}', at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS bucket, source, organization_id, project_id,
-        key_id, user_id, model, count(*), count(*) FILTER (WHERE status >= 400 AND status <> {client_closed}),
-        sum(prompt_tokens), sum(completion_tokens), sum(cost_nano), sum(latency_ms),
-        coalesce(sum(first_token_ms), 0), count(first_token_ms), now()
+        key_id, user_id, model, endpoint, count(*),
+        count(*) FILTER (WHERE status >= 400 AND status <> {client_closed}), sum(prompt_tokens), sum(cached_tokens),
+        sum(completion_tokens), sum(cost_nano), sum(latency_ms), coalesce(sum(first_token_ms), 0),
+        count(first_token_ms), now()
     FROM inserted
-    GROUP BY bucket, source, organization_id, project_id, key_id, user_id, model
-    ORDER BY project_id, bucket, key_id, user_id, model, source, organization_id
-    ON CONFLICT (project_id, bucket_at, key_id, user_id, model, source, organization_id) DO UPDATE SET
+    GROUP BY bucket, source, organization_id, project_id, key_id, user_id, model, endpoint
+    ORDER BY project_id, bucket, key_id, user_id, model, endpoint, source, organization_id
+    ON CONFLICT ({cell}) DO UPDATE SET
         requests = kept.requests + excluded.requests,
         errors = kept.errors + excluded.errors,
         prompt_tokens = kept.prompt_tokens + excluded.prompt_tokens,
+        cached_tokens = kept.cached_tokens + excluded.cached_tokens,
         completion_tokens = kept.completion_tokens + excluded.completion_tokens,
         cost_nano = kept.cost_nano + excluded.cost_nano,
         latency_ms_sum = kept.latency_ms_sum + excluded.latency_ms_sum,
@@ -88,9 +91,15 @@ ROLL_UP = """
         first_token_count = kept.first_token_count + excluded.first_token_count,
         updated_at = excluded.updated_at
 """
+
+
+def _roll_up(table: type[UsageRollup], width: str) -> str:
+    return ROLL_UP.format(table=table._meta.db_table, width=width, cell=", ".join(CELL), client_closed=CLIENT_CLOSED)
+
+
 STATEMENT = INSERT.format(
-    five=ROLL_UP.format(table=UsageRollup5Min._meta.db_table, width="5 minutes", client_closed=CLIENT_CLOSED),
-    fifteen=ROLL_UP.format(table=UsageRollup15Min._meta.db_table, width="15 minutes", client_closed=CLIENT_CLOSED),
+    five=_roll_up(UsageRollup5Min, "5 minutes"),
+    fifteen=_roll_up(UsageRollup15Min, "15 minutes"),
 )
 
 # At most once a minute for each: rows written at every call would be the busiest in the database.

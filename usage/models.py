@@ -54,6 +54,10 @@ class UsageEvent(models.Model):
         return self.request_id
 
 
+CELL = ["project_id", "bucket_at", "key_id", "user_id", "model", "endpoint", "source", "organization_id"]
+"""What a row of sums is of, in the order in which its index finds it."""
+
+
 class UsageRollup(models.Model):
     """Sums of one bucket of time for one combination of who, what and how."""
 
@@ -64,9 +68,11 @@ class UsageRollup(models.Model):
     key_id = models.CharField(max_length=40, blank=True)
     user_id = models.CharField(max_length=40, blank=True)
     model = models.CharField(max_length=200)
+    endpoint = models.CharField(max_length=40)
     requests = models.BigIntegerField(default=0)
     errors = models.BigIntegerField(default=0)
     prompt_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
     cost_nano = models.BigIntegerField(default=0)
     latency_ms_sum = models.BigIntegerField(default=0)
@@ -84,12 +90,7 @@ class UsageRollup5Min(UsageRollup):
     class Meta:
         verbose_name = _("five-minute sum")
         verbose_name_plural = _("five-minute sums")
-        constraints = [
-            models.UniqueConstraint(
-                fields=["project_id", "bucket_at", "key_id", "user_id", "model", "source", "organization_id"],
-                name="one_row_per_5min_cell",
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=CELL, name="one_row_per_5min_cell")]
 
 
 class UsageRollup15Min(UsageRollup):
@@ -98,9 +99,4 @@ class UsageRollup15Min(UsageRollup):
     class Meta:
         verbose_name = _("quarter-hour sum")
         verbose_name_plural = _("quarter-hour sums")
-        constraints = [
-            models.UniqueConstraint(
-                fields=["project_id", "bucket_at", "key_id", "user_id", "model", "source", "organization_id"],
-                name="one_row_per_15min_cell",
-            )
-        ]
+        constraints = [models.UniqueConstraint(fields=CELL, name="one_row_per_15min_cell")]

@@ -21,6 +21,7 @@ def add_usage(
     key: ApiKey | None = None,
     user_id: str = "",
     model: str = "small",
+    endpoint: str = "chat/completions",
     requests: int = 1,
     **sums: int,
 ) -> None:
@@ -34,6 +35,7 @@ def add_usage(
             key_id=key.public_id if key else "",
             user_id=user_id or new_id("user"),
             model=model,
+            endpoint=endpoint,
             requests=requests,
             **sums,
         )

@@ -106,6 +106,15 @@ def test_it_works() -> None:
 
 
 @pytest.mark.django_db
+def test_each_endpoint_has_sums_of_its_own() -> None:
+    emit(event(), event(cached_tokens=2), event(endpoint="embeddings", cached_tokens=0))
+    drain()
+    for rollup in (UsageRollup5Min, UsageRollup15Min):
+        cells = rollup.objects.values_list("endpoint").annotate(Sum("requests"), Sum("cached_tokens"))
+        assert sorted(cells) == [("chat/completions", 2, 3), ("embeddings", 1, 0)]
+
+
+@pytest.mark.django_db
 def test_an_event_that_comes_twice_counts_once() -> None:
     one, other = event(), event()
     emit(one, one, other)
