@@ -12,7 +12,9 @@
     │   ├── MissingKeyError
     │   ├── RevokedKeyError                while a call was running
     │   ├── EndedKeyError                  its time is over
-    │   ├── WrongKindOfKeyError            a management key
+    │   ├── WrongKindOfKeyError            a management key, where models are
+    │   ├── ManagementKeyNeededError       a key for models, where there are none
+    │   ├── NoSuchOrganizationError        unknown or not the caller's: told alike
     │   ├── AddressNotAllowedError
     │   └── IncorrectKeyError              malformed, unknown, revoked or disabled: told alike
     ├── NotAllowedError              403   the key does not open this
@@ -156,8 +158,28 @@ class WrongKindOfKeyError(AuthenticationError):
 
     def __init__(self, presented: str) -> None:
         super().__init__(
-            f"The API key {masked(presented)} is a management key, which opens the portal's /api/ and no model. Use a "
-            "key of a project."
+            f"The API key {masked(presented)} is a management key, which opens the portal's /api/ and "
+            "/v1/organization, and no model. Use a key of a project."
+        )
+
+
+class ManagementKeyNeededError(AuthenticationError):
+    default_code = "invalid_api_key"
+
+    def __init__(self, presented: str) -> None:
+        super().__init__(
+            f"The API key {masked(presented)} is a key for models. /v1/organization asks for a management key, which "
+            "you make on the portal's Keys page."
+        )
+
+
+class NoSuchOrganizationError(AuthenticationError):
+    default_code = "invalid_organization"
+
+    def __init__(self, organization: str) -> None:
+        super().__init__(
+            f"No such organization: {organization[:40]}. The header OpenAI-Organization names one that the key's owner "
+            "belongs to; without it all of them are meant."
         )
 
 

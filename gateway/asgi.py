@@ -30,10 +30,12 @@ from common.errors import (
 from common.upkeep import keep_running
 from gateway.authentication import authenticate
 from gateway.models import described, listing
+from gateway.organization import OrganizationApi
 from gateway.relay import relay
 from gateway.wire import ClientGoneError, Exchange, WhileClientListens
 from inference.endpoints import ENDPOINTS, Endpoint
 from usage.calls import MeteredCalls
+from usage.organization.routes import ROUTES, View
 from usage.policies import Caller, Policies
 
 log = structlog.get_logger(__name__)
@@ -45,10 +47,11 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 
 class Gateway:
-    """What the endpoints share: the metered calls and the policies of this process."""
+    """What the endpoints share: the metered calls and the policies of this process, and the threads for reports."""
 
     calls: MeteredCalls
     policies: Policies
+    organization: OrganizationApi
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -57,6 +60,7 @@ class Gateway:
         await self.calls.start()
         self.policies = Policies(self.calls.link)
         self.policies.start()
+        self.organization = OrganizationApi()
         watch = keep_running(self._end_calls_of_revoked_keys, name="revocations")
         try:
             yield
@@ -104,6 +108,14 @@ class Gateway:
         model = await self.calls.routes.find(name)
         await exchange.send_json(200, orjson.dumps(described(model)), headers={})
 
+    def managed(self, view: View) -> Handler:
+        """The handler of a view that management keys open."""
+
+        async def handle(exchange: Exchange) -> None:
+            await exchange.send_json(200, await self.organization.answer(view, exchange), headers={})
+
+        return handle
+
 
 class Answering:
     """An ASGI application that runs a handler, and turns what it raises into OpenAI's error."""
@@ -148,6 +160,7 @@ routes = [
     *(Route(f"/v1/{path}", Answering("POST", gateway.relayed(entry))) for path, entry in ENDPOINTS.items()),
     Route("/v1/models", Answering("GET", gateway.models)),
     Route("/v1/models/{name:path}", Answering("GET", gateway.model)),
+    *(Route(f"/v1/organization/{path}", Answering("GET", gateway.managed(view))) for path, view in ROUTES.items()),
 ]
 application = Starlette(routes=routes, lifespan=gateway.lifespan)
 application.router.redirect_slashes = False

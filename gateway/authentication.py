@@ -1,13 +1,17 @@
-"""Who is calling: the key in a request's headers, and the policy behind it."""
+"""Who is calling: the key in a request's headers, and the policy or the person behind it."""
 
 from django.conf import settings
 from starlette.datastructures import Headers
 
+from accounts.models import User
+from apikeys.management_keys import Refusal, RefusedKeyError, open_with
 from apikeys.verification import digests_of, kind_of
 from common.errors import (
     AddressNotAllowedError,
+    ApiError,
     EndedKeyError,
     IncorrectKeyError,
+    ManagementKeyNeededError,
     MissingKeyError,
     TermsNotAcceptedError,
     WrongKindOfKeyError,
@@ -40,8 +44,42 @@ async def authenticate(headers: Headers, policies: Policies, *, address: str) ->
     if not caller.may_call_from(address):
         raise AddressNotAllowedError
     if caller.owes_terms:
-        raise TermsNotAcceptedError(f"{settings.PUBLIC_URL}/terms/")
+        raise TermsNotAcceptedError(_terms())
     return caller
+
+
+def authenticate_manager(headers: Headers) -> User:
+    """The owner of the management key in `headers`, who only reads. Asks PostgreSQL, so call it in a thread.
+
+    Raises MissingKeyError; IncorrectKeyError for a key that is malformed, unknown, revoked, disabled or expired;
+    ManagementKeyNeededError, AddressNotAllowedError, and TermsNotAcceptedError.
+    """
+    secret = presented_key(headers)
+    if not secret:
+        raise MissingKeyError
+    if len(secret) > MOST_KEY_CHARACTERS:
+        raise IncorrectKeyError(secret)
+    try:
+        owner, _key = open_with(secret, writes=False)
+    except RefusedKeyError as refusal:
+        raise _as_answer(refusal.reason, secret) from refusal
+    return owner
+
+
+def _as_answer(reason: Refusal, secret: str) -> ApiError:
+    match reason:
+        case Refusal.WRONG_KIND:
+            return ManagementKeyNeededError(secret)
+        case Refusal.ADDRESS:
+            return AddressNotAllowedError()
+        case Refusal.TERMS:
+            return TermsNotAcceptedError(_terms())
+        case _:
+            return IncorrectKeyError(secret)
+
+
+def _terms() -> str:
+    return f"{settings.PUBLIC_URL}/terms/"
 
 
 def presented_key(headers: Headers) -> str:

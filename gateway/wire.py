@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qsl
 
 import orjson
 from django.conf import settings
@@ -55,7 +56,12 @@ class Exchange:
         )
         self.receive = receive
         self.has_begun = False
+        self._query: bytes = scope["query_string"]
         self._send = send
+
+    def query(self) -> list[tuple[str, str]]:
+        """The names and values of the query string, in order."""
+        return parse_qsl(self._query.decode("latin-1"), keep_blank_values=True)
 
     async def json(self) -> Body:
         """The JSON object in the body.

@@ -46,7 +46,9 @@ def sights(user: User, projects: Sequence[Project]) -> Sights:
 
 def seen_of(sights: Sights) -> Q:
     """The condition that keeps what is seen of all of them."""
-    condition = Q(pk__in=[])
+    # As one list, for which PostgreSQL plans once however long it is.
+    condition = Q(project_id__in=[sight.project.public_id for sight in sights if sight.own is None])
     for sight in sights:
-        condition |= sight.applied()
+        if sight.own is not None:
+            condition |= sight.applied()
     return condition

@@ -1,0 +1,80 @@
+"""`/v1/organization`: what management keys open here. Unlike the rest of `/v1` it needs SQL, which runs in threads."""
+
+import asyncio
+from functools import partial
+
+import orjson
+import structlog
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import QueryCanceled
+
+from common.context import current_origin
+from common.errors import InvalidRequestError, OverloadedError, RateLimitError
+from common.throttles import is_too_often
+from gateway.authentication import authenticate_manager
+from gateway.wire import Exchange
+from usage.organization.asked import ask
+from usage.organization.routes import View
+from usage.threads import DatabaseAwayError, in_thread
+
+log = structlog.get_logger(__name__)
+
+# Threads and connections are also what looks up keys: reports must not take them all.
+MOST_AT_ONCE = 2
+QUEUE_SECONDS = 10.0
+STATEMENT_SECONDS = 5
+# PostgreSQL ends what takes too long. This is for one that no longer answers at all.
+ANSWER_SECONDS = 30.0
+REQUESTS_PER_MINUTE = 600
+
+
+class OrganizationApi:
+    """Answers the questions of one event loop, a few at a time."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def answer(self, view: View, exchange: Exchange) -> bytes:
+        """The body of the view's answer.
+
+        Raises the ApiErrors of authenticate_manager and of the view, RateLimitError, InvalidRequestError for what takes
+        too long to add up, and OverloadedError.
+        """
+        try:
+            async with asyncio.timeout(QUEUE_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise OverloadedError("Other reports are being added up. Try again in a moment.") from None
+        try:
+            return await in_thread(partial(_answer, view, exchange), seconds=ANSWER_SECONDS)
+        except DatabaseAwayError:
+            log.warning("organization_without_database", path=exchange.path)
+            raise OverloadedError("The portal's database does not answer. Try again in a moment.") from None
+        finally:
+            self._turns.release()
+
+
+def _answer(view: View, exchange: Exchange) -> bytes:
+    origin = current_origin.get()
+    if is_too_often("organization", address=origin.address, most=REQUESTS_PER_MINUTE, seconds=60):
+        raise RateLimitError(
+            f"More than {REQUESTS_PER_MINUTE} requests a minute from your IP address.", kind="requests", wait_seconds=60
+        )
+    user = authenticate_manager(exchange.headers)
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'")
+            asked = ask(
+                user,
+                organization_id=exchange.headers.get("openai-organization", ""),
+                query=exchange.query(),
+                ids=exchange.path_params,
+            )
+            return orjson.dumps(view(asked))
+    except OperationalError as error:
+        if not isinstance(error.__cause__, QueryCanceled):
+            raise
+        raise InvalidRequestError(
+            "This takes too long to add up. Ask for a shorter time, for fewer buckets at once or for some projects."
+        ) from error

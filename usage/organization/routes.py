@@ -1,0 +1,15 @@
+"""What is answered under `/v1/organization/`, by path. OpenAI's other reports are of what no portal serves."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from usage.organization.asked import Asked
+from usage.organization.reports import COMPLETIONS, COSTS, EMBEDDINGS
+
+View = Callable[[Asked], dict[str, Any]]
+
+ROUTES: Mapping[str, View] = {
+    "usage/completions": COMPLETIONS,
+    "usage/embeddings": EMBEDDINGS,
+    "costs": COSTS,
+}
