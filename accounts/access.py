@@ -1,6 +1,6 @@
 """Who may fetch what: views reach organizations and projects through here only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -89,6 +89,13 @@ def rights_in_each(user: User, projects: Sequence[Project]) -> dict[Project, Rig
         else NONE
         for project in projects
     }
+
+
+def rights_of_each(users: Collection[User], project: Project) -> dict[int, Rights]:
+    """What each of the users may do in the project, by primary key; who has no part in it is left out. One query."""
+    memberships = Membership.objects.filter(organization_id=project.organization_id, user__in=users)
+    places = memberships.values_list("user_id", "role", own_role(project))
+    return {user_pk: _rights(project, role, project_role) for user_pk, role, project_role in places}
 
 
 def _rights(project: Project, role: str, project_role: str | None) -> Rights:

@@ -132,6 +132,19 @@ def test_answers_have_the_published_types(
     assert any(bucket.results for bucket in shape.model_validate(reply.json, strict=True).data)
 
 
+def test_ids_have_names(admin: openai.OpenAI, secret: str, stage: Stage) -> None:
+    key, organization = ApiKey.objects.behind(secret).get(), admin.admin.organization
+    assert [project.id for project in organization.projects.list(limit=1)] == [stage.project.public_id]
+    assert organization.projects.retrieve(stage.project.public_id).name == stage.project.display_name
+    kept = {one.id: one for one in organization.projects.api_keys.list(stage.project.public_id, limit=100)}
+    maker = kept[key.public_id].owner.user
+    assert maker is not None
+    assert maker.id == stage.ada.public_id
+    assert [(user.id, user.email) for user in organization.users.list()] == [(stage.ada.public_id, stage.ada.email)]
+    with pytest.raises(openai.NotFoundError):
+        organization.projects.retrieve("proj_unknown")
+
+
 def test_every_report_of_openais_is_there_or_not_found(url: str, managing: Callable[..., str]) -> None:
     assert {"usage/completions", "usage/embeddings", "costs"} <= set(ROUTES)
     for kind in (

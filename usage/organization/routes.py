@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from usage.organization import directory
 from usage.organization.asked import Asked
 from usage.organization.reports import COMPLETIONS, COSTS, EMBEDDINGS
 
@@ -12,4 +13,8 @@ ROUTES: Mapping[str, View] = {
     "usage/completions": COMPLETIONS,
     "usage/embeddings": EMBEDDINGS,
     "costs": COSTS,
+    "projects": directory.projects,
+    "projects/{project_id}": directory.project,
+    "projects/{project_id}/api_keys": directory.keys,
+    "users": directory.users,
 }
