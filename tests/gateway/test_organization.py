@@ -269,7 +269,7 @@ def test_what_takes_too_long_to_add_up_is_ended_and_holds_up_nothing_else(
 
     def endless(asked: Asked) -> dict[str, Any]:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_sleep(30)")
+            cursor.execute("SELECT pg_sleep(5)")
         return {}
 
     async def ask_twice() -> bytes:
