@@ -2,7 +2,8 @@
 
 From the command line, against any portal (the models default to the first that `/v1/models` lists):
 
-    python -m tests.docs_site.samples_runner http://localhost:8000 "$LYCEUM_API_KEY" [CHAT_MODEL [EMBEDDING_MODEL]]
+    python -m tests.docs_site.samples_runner http://localhost:8000 \\
+        "$LYCEUM_API_KEY" "$LYCEUM_ADMIN_KEY" [CHAT_MODEL [EMBEDDING_MODEL]]
 """
 
 import fcntl
@@ -72,8 +73,8 @@ def node_modules() -> Path:
     return home / "node_modules"
 
 
-def run(sample: Sample, *, values: Values, key: str, folder: Path) -> str:
-    """What the sample printed, run in `folder`.
+def run(sample: Sample, *, values: Values, key: str, folder: Path, management_key: str = "") -> str:
+    """What the sample printed, run in `folder`; without a management key, those that read one fail.
 
     Raises SampleError when it fails, takes over a minute, or prints anything but what it should.
     """
@@ -89,7 +90,13 @@ def run(sample: Sample, *, values: Values, key: str, folder: Path) -> str:
         done = subprocess.run(
             [*program, file.name],
             cwd=folder,
-            env={"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8", "LYCEUM_API_KEY": key},
+            env={
+                "PATH": path,
+                "HOME": str(folder),
+                "LANG": "C.UTF-8",
+                "LYCEUM_API_KEY": key,
+                "LYCEUM_ADMIN_KEY": management_key,
+            },
             capture_output=True,
             text=True,
             timeout=SECONDS,
@@ -103,7 +110,7 @@ def run(sample: Sample, *, values: Values, key: str, folder: Path) -> str:
     return done.stdout
 
 
-def main(portal_url: str, key: str, chat_model: str = "", embedding_model: str = "") -> int:
+def main(portal_url: str, key: str, management_key: str, chat_model: str = "", embedding_model: str = "") -> int:
     """Run everything against `portal_url` and say how it went; the exit status."""
     if not chat_model:
         asked = urllib.request.Request(f"{portal_url}/v1/models", headers={"Authorization": f"Bearer {key}"})  # noqa: S310
@@ -115,7 +122,7 @@ def main(portal_url: str, key: str, chat_model: str = "", embedding_model: str =
     failures = 0
     for sample in every_sample():
         try:
-            run(sample, values=values, key=key, folder=folder)
+            run(sample, values=values, key=key, folder=folder, management_key=management_key)
         except SampleError as error:
             failures += 1
             print(f"FAILED  {error}")  # noqa: T201

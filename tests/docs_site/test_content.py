@@ -43,7 +43,13 @@ def codes() -> Iterator[str]:
 
 
 def test_it_works() -> None:
-    assert [page.slug for page in ENGLISH] == ["quickstart", "streaming", "embeddings", "errors-and-retries"]
+    assert [page.slug for page in ENGLISH] == [
+        "quickstart",
+        "streaming",
+        "embeddings",
+        "errors-and-retries",
+        "usage-api",
+    ]
 
 
 @each(ENGLISH)
@@ -86,7 +92,9 @@ def test_every_sample_says_what_it_prints(written: Tutorial) -> None:
     for fence in fences(written.body):
         if fence.is_runnable:
             re.compile(fence.attributes["expect"])
-        assert "$LYCEUM_API_KEY" in fence.code or fence.language != "bash" or "curl" not in fence.code
+        assert (
+            re.search(r"\$LYCEUM_(API|ADMIN)_KEY", fence.code) or fence.language != "bash" or "curl" not in fence.code
+        )
 
 
 @each(PAGES)

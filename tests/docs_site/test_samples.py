@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from apikeys.services import mint_management_key
+from apikeys.terms import Terms
 from docs_site.samples import Fence, Values
 from docs_site.tutorials import tutorial
 from tests.docs_site.samples_runner import Sample, SampleError, every_sample, run
-from tests.gateway.conftest import db, fake, mint, secret, stage, url  # noqa: F401
+from tests.gateway.conftest import Stage, db, fake, mint, secret, stage, url  # noqa: F401
 
 
 @pytest.fixture
@@ -22,13 +24,14 @@ def unique_samples() -> list[Sample]:
 
 
 @pytest.mark.parametrize("sample", unique_samples(), ids=str)
-def test_it_works(sample: Sample, values: Values, secret: str, tmp_path: Path) -> None:  # noqa: F811
-    run(sample, values=values, key=secret, folder=tmp_path)
+def test_it_works(sample: Sample, values: Values, secret: str, stage: Stage, tmp_path: Path) -> None:  # noqa: F811
+    _key, management_key = mint_management_key(owner=stage.ada, name="dashboard", terms=Terms(is_read_only=True))
+    run(sample, values=values, key=secret, folder=tmp_path, management_key=management_key)
 
 
 def test_every_way_to_write_a_sample_is_run_in_every_language() -> None:
     seen = {(sample.page.language, sample.page.slug, sample.fence.language) for sample in every_sample()}
-    assert len(seen) == 2 * 4 * 3
+    assert len(seen) == 2 * 5 * 3
 
 
 @pytest.mark.parametrize(
