@@ -418,7 +418,7 @@ def check_environment(programs: Path) -> dict[str, str]:
         "DATABASE_URL": "postgres://nobody:nothing@127.0.0.1:1/nothing",
         "DATABASE_POOL_SIZE": "0",
         "SECRET_KEY": "only-for-the-checks-of-the-code-which-sign-nothing",
-        "FIELD_ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "FIELD_ENCRYPTION_KEYS": "YS1rZXktb2YtY2hlY2tzLXRoYXQtb3BlbnMtbm90aC4=",
         "KEY_PEPPERS": "1:only-for-the-checks-of-the-code-which-hash-nothing",
     }
 

@@ -29,9 +29,12 @@ class AccountsConfig(AppConfig):
         from django.contrib.auth.signals import user_logged_in
 
         from accounts.auditing import actions, receivers
+        from accounts.second_factor import SEALED
+        from common import sealed
 
         actions.register(actions.ACTIONS, by_strangers=actions.BY_STRANGERS)
         receivers.connect()
+        sealed.register(SEALED)
         # From the form and from an identity provider alike.
         user_signed_up.connect(open_workspace_at_sign_up, dispatch_uid="accounts.open_workspace")
         user_logged_in.connect(begin_session, dispatch_uid="accounts.begin_session")

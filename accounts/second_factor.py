@@ -1,16 +1,44 @@
 """Who must have a second factor, who asks for it, and who has one."""
 
+from typing import Any
+
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import JSONField, Model, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.audit import record
 from accounts.models import Organization, User
+from common.fields import renewed
+from common.sealed import Sealed
 
 # Recovery codes only stand in for one of these.
 KINDS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+
+
+def _renewed_factor(data: dict[str, Any]) -> dict[str, Any]:
+    renewals: dict[str, Any] = {name: renewed(data[name]) for name in ("secret", "seed") if name in data}
+    # Recovery codes that were drawn one by one, before there was a seed.
+    if "migrated_codes" in data:
+        renewals["migrated_codes"] = [renewed(code) for code in data["migrated_codes"]]
+    return {**data, **renewals}
+
+
+def _factors_with_secrets() -> QuerySet[Model]:
+    kinds = [Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES]
+    factors: QuerySet[Model] = Authenticator.objects.filter(type__in=kinds)
+    return factors
+
+
+# What accounts.adapter.SecondFactorAdapter encrypts is no field of its own: allauth keeps it within JSON.
+SEALED = Sealed(
+    label="mfa.Authenticator.data",
+    rows=_factors_with_secrets,
+    field="data",
+    kept_as=JSONField,
+    renew=_renewed_factor,
+)
 
 
 class NoSecondFactorError(Exception):

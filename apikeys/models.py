@@ -205,6 +205,13 @@ class KeySecretQuerySet(models.QuerySet["KeySecret"]):
     def valid(self) -> Self:
         return self.exclude(valid_until__lte=timezone.now())
 
+    def by_pepper(self) -> dict[int, int]:
+        """How many secrets that work, or would once their key is enabled again, hang on each version of the pepper."""
+        now = timezone.now()
+        alive = self.valid().filter(key__revoked_at=None).exclude(key__expires_at__lte=now)
+        rows = alive.values("pepper_version").annotate(secrets=models.Count("pk")).order_by("pepper_version")
+        return {row["pepper_version"]: row["secrets"] for row in rows}
+
     def for_calls(self) -> Self:
         """Secrets of keys that may make calls, if their makers still may: with all that a policy is made of."""
         return self.filter(

@@ -71,7 +71,12 @@ def find_keys(text: str) -> list[str]:
 
 
 def current_pepper_version() -> int:
-    return max(_peppers(tuple(settings.KEY_PEPPERS)))
+    return max(pepper_versions())
+
+
+def pepper_versions() -> list[int]:
+    """The versions of KEY_PEPPERS, in order."""
+    return sorted(_peppers(tuple(settings.KEY_PEPPERS)))
 
 
 def digest_of(secret: str, *, pepper_version: int | None = None) -> str | None:

@@ -19,7 +19,7 @@ from tests.services import postgres, redis
 ROOT = Path(__file__).parents[1]
 SECRETS = {
     "SECRET_KEY": "a-secret-key-of-the-benchmarks-that-protects-nothing",
-    "FIELD_ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    "FIELD_ENCRYPTION_KEYS": "YS1rZXktb2YtdGhlLWJlbmNobWFya3Mtbm8tZ3VhcmQ=",
     "KEY_PEPPERS": "1:a-pepper-of-the-benchmarks-that-protects-nothing",
 }
 NGINX = """

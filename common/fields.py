@@ -34,6 +34,22 @@ def decrypt(token: str) -> str:
         raise UndecryptableError("No key in FIELD_ENCRYPTION_KEYS decrypts this value.") from error
 
 
+def renewed(token: str) -> str:
+    """`token` under the first of FIELD_ENCRYPTION_KEYS; the very same when it is already.
+
+    Raises UndecryptableError when none of them fits.
+    """
+    keys = tuple(settings.FIELD_ENCRYPTION_KEYS)
+    try:
+        _fernet(keys[:1]).decrypt(token.encode())
+    except InvalidToken:
+        try:
+            return _fernet(keys).rotate(token.encode()).decode()
+        except InvalidToken as error:
+            raise UndecryptableError("No key in FIELD_ENCRYPTION_KEYS decrypts this value.") from error
+    return token
+
+
 class EncryptedTextField(models.TextField[str, str]):
     """Text encrypted at rest. It cannot be searched, and is empty when empty: no ciphertext stands for nothing."""
 

@@ -1,5 +1,6 @@
 """Wrong configuration stops the start, with a hint; web and workers call `refuse_wrong_configuration` first."""
 
+import base64
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,6 +39,12 @@ def secrets_are_set(**kwargs: Any) -> list[CheckMessage]:
                     "FIELD_ENCRYPTION_KEYS holds something that is no Fernet key.", hint=FERNET_HINT, id="portal.E003"
                 )
             )
+        else:
+            # Nobody draws one such as AAAA…=, which stands in examples, by chance.
+            if len(set(base64.urlsafe_b64decode(key))) < FEWEST_BYTES:
+                errors.append(
+                    Error("FIELD_ENCRYPTION_KEYS holds a key of an example.", hint=FERNET_HINT, id="portal.E009")
+                )
     if not settings.FIELD_ENCRYPTION_KEYS:
         errors.append(Error("FIELD_ENCRYPTION_KEYS is not set.", hint=FERNET_HINT, id="portal.E004"))
     if not settings.KEY_PEPPERS:
@@ -55,9 +62,19 @@ def secrets_are_set(**kwargs: Any) -> list[CheckMessage]:
                     id="portal.E006",
                 )
             )
+    versions = [pepper.partition(":")[0] for pepper in settings.KEY_PEPPERS]
+    if len(set(versions)) < len(versions):
+        errors.append(
+            Error(
+                "KEY_PEPPERS has one version twice, and only one of the two would be used.",
+                hint="Give the new one the next number: the highest hashes new keys.",
+                id="portal.E011",
+            )
+        )
     return errors
 
 
+FEWEST_BYTES = 8
 FERNET_HINT = (
     "Make one with `python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`."
 )

@@ -43,7 +43,9 @@ SECRET_KEY = env.secret("SECRET_KEY", make=_make)
 SECRET_KEY_IS_SET = bool(SECRET_KEY)
 # A random key lets commands that need none (makemigrations, check) run on a machine that was never set up.
 SECRET_KEY = SECRET_KEY or secrets.token_urlsafe(50)
-SECRET_KEY_FALLBACKS = env.listing("SECRET_KEY_FALLBACKS")
+# From where SECRET_KEY is: one that somebody set has nothing to do with those that were made here.
+_fallbacks = env.secret("SECRET_KEY_FALLBACKS", make=_make and not env.text("SECRET_KEY"))
+SECRET_KEY_FALLBACKS = [key for key in _fallbacks.split(",") if key]
 FIELD_ENCRYPTION_KEYS = [key for key in env.secret("FIELD_ENCRYPTION_KEYS", make=_make).split(",") if key]
 KEY_PEPPERS = [key for key in env.secret("KEY_PEPPERS", make=_make).split(",") if key]
 API_KEY_PREFIX = env.text("API_KEY_PREFIX", "lyc")

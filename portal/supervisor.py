@@ -276,7 +276,7 @@ class Portal:
     def _services(self) -> list[Child]:
         """The embedded services that are needed; their addresses go where settings look for them."""
         secrets = state.load_secrets(self._var)
-        runtime = {name: secrets[name] for name in ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "KEY_PEPPERS")}
+        runtime = {name: secrets[name] for name in state.ROTATED}
         runtime["PORT"] = str(self._port)
         programs: list[Program] = []
         if not os.environ.get("DATABASE_URL"):

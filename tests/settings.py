@@ -5,7 +5,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 SECRETS = {
     "SECRET_KEY": "a-secret-key-of-the-tests-that-protects-nothing-at-all",
-    "FIELD_ENCRYPTION_KEYS": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    "FIELD_ENCRYPTION_KEYS": "YS1rZXktb2YtdGhlLXRlc3RzLWd1YXJkcy1ub3RoLi4=",
     "KEY_PEPPERS": "1:a-pepper-of-the-tests-that-protects-nothing",
 }
 

@@ -41,6 +41,7 @@ def _fernet_key() -> str:
 # Made once; losing them signs everybody out, voids every key and makes stored credentials unreadable.
 _SECRETS: Mapping[str, Callable[[], str]] = {
     "SECRET_KEY": lambda: secrets.token_urlsafe(48),
+    "SECRET_KEY_FALLBACKS": lambda: "",
     "FIELD_ENCRYPTION_KEYS": _fernet_key,
     "KEY_PEPPERS": lambda: f"1:{secrets.token_urlsafe(32)}",
     "POSTGRES_PASSWORD": lambda: secrets.token_urlsafe(24),
@@ -49,9 +50,14 @@ _SECRETS: Mapping[str, Callable[[], str]] = {
 }
 
 
+def secrets_path(var: Path) -> Path:
+    """Where this installation keeps the secrets that it made."""
+    return var / "secrets.json"
+
+
 def load_secrets(var: Path) -> dict[str, str]:
     """The secrets of this installation; those it does not have yet are made and kept."""
-    path = var / "secrets.json"
+    path = secrets_path(var)
     known = read_json(path)
     if path.exists() and not known:
         raise CannotStart(
@@ -62,6 +68,23 @@ def load_secrets(var: Path) -> dict[str, str]:
         known |= missing
         write_json(path, known)
     return known
+
+
+ROTATED = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "FIELD_ENCRYPTION_KEYS", "KEY_PEPPERS")
+
+
+def with_new_secrets(known: Mapping[str, str]) -> dict[str, str]:
+    """`known` with a new secret of each kind that can be rotated; the ones before are still accepted."""
+    peppers = known["KEY_PEPPERS"].split(",")
+    version = 1 + max(int(pepper.partition(":")[0]) for pepper in peppers)
+    fallbacks = [known["SECRET_KEY"], *filter(None, known["SECRET_KEY_FALLBACKS"].split(","))]
+    return {
+        **known,
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "SECRET_KEY_FALLBACKS": ",".join(fallbacks),
+        "FIELD_ENCRYPTION_KEYS": f"{_fernet_key()},{known['FIELD_ENCRYPTION_KEYS']}",
+        "KEY_PEPPERS": ",".join([f"{version}:{secrets.token_urlsafe(32)}", *peppers]),
+    }
 
 
 class Lock:
