@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import socket
 import time
+import unicodedata
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -25,8 +26,18 @@ from common.networks import Address, address_in, parsed, unmapped
 KEPT_BYTES = 1024
 PORTS = (80, 443)
 
-# Ways into IPv4 that Python takes for global addresses: NAT64, 6to4, Teredo, and the 6to4 relays.
-_TUNNELS = parsed(("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "192.88.99.0/24"))
+# What is on the public internet, by the registries of IANA; Python's own lists differ from release to release. Of IPv6
+# only what is handed out to anybody, so that every way of writing IPv4 in it stays out: IPv4-compatible ::/96, SIIT
+# ::ffff:0:0:0/96, NAT64 64:ff9b::/96 and 64:ff9b:1::/48, as the site-local fec0::/10 does; without Teredo and its kin
+# 2001::/23, documentation, and 6to4.
+_PUBLIC = parsed(("0.0.0.0/0", "2000::/3"))
+_RESERVED = parsed(
+    (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/4", "240.0.0.0/4", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+    )
+)  # fmt: skip
 
 
 class ForbiddenAddressError(Exception):
@@ -38,9 +49,9 @@ def may_be_asked(address: Address, port: int) -> bool:
     real = unmapped(address)
     if any(real in network for network in parsed(tuple(settings.OUTBOUND_NETWORKS))):
         return True
-    if port not in PORTS or not real.is_global or real.is_multicast:
+    if port not in PORTS or not any(real in network for network in _PUBLIC):
         return False
-    return not any(real in network for network in _TUNNELS)
+    return not any(real in network for network in _RESERVED)
 
 
 def validate_public_url(url: str) -> None:
@@ -49,13 +60,27 @@ def validate_public_url(url: str) -> None:
     parts = urlsplit(url)
     if settings.PRODUCTION and parts.scheme != "https":
         raise ValidationError(_("The address must begin with https://."), code="scheme")
-    try:
-        address = ipaddress.ip_address(parts.hostname or "")
-    except ValueError:
-        return
+    # As a resolver reads it: full-width digits are digits, 。 is a dot, and one at the end is none.
+    host = unicodedata.normalize("NFKC", parts.hostname or "").replace("。", ".").rstrip(".")
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    if not may_be_asked(address, port):
+    address = _written_address(host)
+    # A zone means something on one machine only, and no name has a percent sign.
+    if "%" in host or (address and not may_be_asked(address, port)):
         raise ValidationError(_("This address is not on the public internet."), code="forbidden")
+
+
+def _written_address(host: str) -> Address | None:
+    """The address that `host` is, in any of the spellings that resolvers understand (127.1, 0x7f000001); else None."""
+    if f".{host}".endswith(".localhost"):
+        return ipaddress.IPv4Address("127.0.0.1")
+    try:
+        return address_in(host)
+    except ValueError:
+        pass
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    except (OSError, UnicodeError, ValueError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,33 +4,105 @@ import asyncio
 import ipaddress
 import socket
 import threading
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ValidationError
 
-from common.outbound import ForbiddenAddressError, GuardedClient, may_be_asked, validate_public_url
+from common.networks import address_in
+from common.outbound import Answer, ForbiddenAddressError, GuardedClient, may_be_asked, validate_public_url
 from tests.fakes.receiver import receiver
 
-FORBIDDEN = [
-    str(ipaddress.IPv4Address(0)), "127.0.0.1", "127.1.2.3", "10.0.0.1", "172.16.0.1", "192.168.1.1",
-    "169.254.169.254", "100.64.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
-    "192.88.99.1", "::", "::1", "fe80::1", "fc00::1", "fd12::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-    "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2002:7f00:1::",
-    "2002:a9fe:a9fe::1", "2001:0:1::1", "2001:db8::1",
-]  # fmt: skip
-
-ODD = [
-    "127.1", "0177.0.0.1", "0x7f.0.0.1", "0x7f000001", "2130706433", "017700000001", "localhost", "localhost.",
-    "LOCALHOST", "[::1]", "[::ffff:127.0.0.1]", "[0:0:0:0:0:ffff:7f00:1]", "[::]", "0", "127.0.0.1.",
-    "\uff11\uff12\uff17.0.0.1", "①②⑦.⓪.⓪.①",
-]  # fmt: skip
-"""Ways of writing this machine that a resolver or a lenient parser understands."""
+LINES = (Path(__file__).parent / "outbound_forms.txt").read_text(encoding="utf-8").splitlines()
+FORMS = [line.split(" ", 1) for line in LINES if line and not line.startswith("#")]
+ENTERED = [url for where, url in FORMS if where == "entered"]
+ALL = [url for _where, url in FORMS]
 
 
-@pytest.mark.parametrize("address", FORBIDDEN)
-def test_a_private_address_is_not_asked(address: str) -> None:
-    assert not may_be_asked(ipaddress.ip_address(address), 443)
+class Canary:
+    """A listener on this machine, in both families where it has them, that counts who comes."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+        self._listeners = [socket.create_server(("127.0.0.1", 0))]
+        self.port = self._listeners[0].getsockname()[1]
+        with suppress(OSError):
+            self._listeners.append(socket.create_server(("::1", self.port), family=socket.AF_INET6))
+        self._threads = [threading.Thread(target=self._listen, args=(one,)) for one in self._listeners]
+
+    def __enter__(self) -> "Canary":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for listener in self._listeners:
+            # Closing alone does not wake who waits in accept.
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _listen(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _address = listener.accept()
+                self.heard += 1
+                connection.close()
+
+
+async def try_each(urls: list[str]) -> list[object]:
+    """What a POST to each came to: an answer or an error."""
+    async with GuardedClient(deadline_seconds=5) as client:
+        asked = [client.post(url, b"{}", headers={}) for url in urls]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+
+def test_there_are_many_forms() -> None:
+    assert len(set(ALL)) == len(ALL) >= 120
+
+
+def test_no_form_reaches_this_machine() -> None:
+    with Canary() as canary:
+        outcomes = asyncio.run(try_each([url.replace("{port}", str(canary.port)) for url in ALL]))
+        # The control: it hears who does come.
+        with socket.create_connection(("127.0.0.1", canary.port)) as control:
+            assert control.recv(1) == b""
+    assert all(isinstance(outcome, Exception) for outcome in outcomes)
+    assert canary.heard == 1
+
+
+@pytest.mark.parametrize("url", ALL)
+def test_nothing_that_a_form_resolves_to_is_asked(url: str) -> None:
+    """At a port that is open to the world, so that the address alone is judged."""
+    try:
+        host = urlsplit(url.replace("{port}", "443")).hostname or ""
+        found = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM) if host else []
+    except (OSError, UnicodeError, ValueError):
+        return
+    assert [info[4][0] for info in found if may_be_asked(address_in(str(info[4][0])), 443)] == []
+
+
+@pytest.mark.parametrize("url", ENTERED)
+def test_a_form_is_refused_where_it_is_entered(url: str) -> None:
+    with pytest.raises(ValidationError):
+        validate_public_url(url.replace(":{port}", ""))
+
+
+def test_a_redirect_to_any_form_is_not_followed(settings: LazySettings) -> None:
+    settings.OUTBOUND_NETWORKS = ["127.0.0.0/8", "::1/128"]
+    with Canary() as canary, receiver() as told:
+        told.status = 307
+        for url in ALL:
+            told.location = url.replace("{port}", str(canary.port)).encode().decode("latin-1")
+            [answer] = asyncio.run(try_each([told.url]))
+            assert isinstance(answer, Answer)
+            assert answer.status == 307
+    assert canary.heard == 0
+    assert len(told.received) == len(ALL)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
@@ -43,22 +115,9 @@ def test_an_opened_network_is_asked_at_any_port(settings: LazySettings) -> None:
     settings.OUTBOUND_NETWORKS = ["10.1.0.0/16"]
     assert may_be_asked(ipaddress.ip_address("10.1.2.3"), 9000)
     assert not may_be_asked(ipaddress.ip_address("10.2.2.3"), 9000)
-
-
-@pytest.mark.parametrize("host", ODD)
-def test_no_spelling_reaches_this_machine(host: str) -> None:
-    """A real listener hears nothing, however its address is written."""
-    with receiver() as told:
-        port = int(told.url.rsplit(":", 1)[1].split("/")[0])
-
-        async def ask() -> None:
-            async with GuardedClient(deadline_seconds=5) as client:
-                await client.post(f"http://{host}:{port}/", b"", headers={})
-
-        # Some are refused as addresses, some at the socket, some name no server at all: none is an answer.
-        with pytest.raises(Exception):  # noqa: B017, PT011
-            asyncio.run(ask())
-        assert told.received == []
+    validate_public_url("http://0xa010203:9000/")
+    settings.OUTBOUND_NETWORKS = ["127.0.0.0/8"]
+    validate_public_url("http://localhost:9000/")
 
 
 def test_it_works_where_it_may(settings: LazySettings) -> None:
@@ -70,19 +129,6 @@ def test_it_works_where_it_may(settings: LazySettings) -> None:
                 return (await client.post(told.url, b"{}", headers={})).status
 
         assert asyncio.run(ask()) == 204
-
-
-def test_a_redirect_is_an_answer_and_not_followed(settings: LazySettings) -> None:
-    settings.OUTBOUND_NETWORKS = ["127.0.0.0/8"]
-    with receiver() as told, receiver() as inner:
-        told.status, told.location = 302, inner.url
-
-        async def ask() -> int:
-            async with GuardedClient(deadline_seconds=5) as client:
-                return (await client.post(told.url, b"{}", headers={})).status
-
-        assert asyncio.run(ask()) == 302
-        assert inner.received == []
 
 
 def test_it_is_judged_at_the_socket() -> None:
