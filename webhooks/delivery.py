@@ -20,7 +20,7 @@ from accounts.audit import record
 from accounts.models import User
 from accounts.roles import IN_ORGANIZATION, Right
 from common.connections import give_back_connection
-from common.http import NoAnswerError, run
+from common.http import Failure, NoAnswerError, run
 from common.outbound import Answer, ForbiddenAddressError, GuardedClient, gather_in_turn
 from notifications.services import notify
 from webhooks.models import Delivery, DeliveryState, Endpoint
@@ -43,11 +43,14 @@ RETRY_AFTER = tuple(
 GIVE_UP_ON_ENDPOINT_AFTER = timedelta(days=5)
 GONE = 410
 FORBIDDEN = "forbidden_address"
+# What a delivery keeps in place of FORBIDDEN and of an unknown name. Told apart, they would tell members which names
+# this network knows; only the log of the operator does.
+UNREACHABLE = "no_public_address"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attempt. `failure` is a word of `common.http.Failure`, or `forbidden_address`."""
+    """What became of one attempt. `failure` is a word of `common.http.Failure`, or `no_public_address`."""
 
     status: int | None = None
     failure: str = ""
@@ -105,12 +108,21 @@ async def _send(client: GuardedClient, delivery: Delivery) -> Outcome:
                 delivery.endpoint.url, body, headers={**signed, "content-type": "application/json"}
             )
     except ForbiddenAddressError:
-        return Outcome(failure=FORBIDDEN)
+        return _unreachable(delivery, FORBIDDEN)
     except NoAnswerError as error:
+        if error.failure is Failure.UNKNOWN_HOST:
+            return _unreachable(delivery, Failure.UNKNOWN_HOST)
         return Outcome(failure=error.failure.value)
     except TimeoutError:
         return Outcome(failure="timeout")
     return Outcome(status=answer.status, answer=answer.text, milliseconds=answer.milliseconds)
+
+
+def _unreachable(delivery: Delivery, reason: str) -> Outcome:
+    log.info(
+        "webhook_unreachable", endpoint=delivery.endpoint.public_id, delivery=delivery.public_id, reason=str(reason)
+    )
+    return Outcome(failure=UNREACHABLE)
 
 
 @transaction.atomic
@@ -130,7 +142,8 @@ def _note(delivery: Delivery, outcome: Outcome) -> None:
         if delivery.attempts > len(RETRY_AFTER):
             delivery.state, delivery.due_at = DeliveryState.FAILED, None
         else:
-            delivery.due_at = now + RETRY_AFTER[delivery.attempts - 1]
+            # From when it began: how long a name took to be looked up is not for the reader of `due_at` either.
+            delivery.due_at = (delivery.last_attempt_at or now) + RETRY_AFTER[delivery.attempts - 1]
     # Still this attempt: what somebody asked to be sent again meanwhile is sent again.
     attempt = Delivery.objects.filter(
         pk=delivery.pk, attempts=delivery.attempts, last_attempt_at=delivery.last_attempt_at

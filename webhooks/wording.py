@@ -6,15 +6,17 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from common.http import Failure
-from webhooks.delivery import FORBIDDEN
+from webhooks.delivery import UNREACHABLE
 
 FAILURES: Mapping[str, Promise] = {
     Failure.TIMEOUT: _("No answer within ten seconds."),
     Failure.REFUSED: _("Nothing listens at that address."),
-    Failure.UNKNOWN_HOST: _("There is no server of that name."),
     Failure.TLS: _("The server’s certificate is not valid."),
     Failure.BROKEN: _("The connection broke."),
-    FORBIDDEN: _("The name leads to an address that is not on the public internet. Nothing was sent."),
+    UNREACHABLE: _(
+        "The address leads to no server on the public internet at port 80 or 443. Nothing was sent. Check how it is "
+        "written; for a server inside this network, ask those who run this portal to open it."
+    ),
 }
 
 

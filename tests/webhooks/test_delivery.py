@@ -4,7 +4,10 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.conf import LazySettings
+from django.test import Client
 from django.utils import timezone
+from structlog.testing import capture_logs
 
 from accounts.models import AuditEvent, Membership, Organization, User
 from accounts.roles import Role
@@ -111,6 +114,35 @@ def test_nobody_listening_is_a_failure_in_words(endpoint: Endpoint, ada: User) -
     services.send_test(endpoint=endpoint)
     deliver_due()
     assert Delivery.objects.get().failure == "refused"
+
+
+def test_nobody_learns_which_names_this_network_knows(
+    organization: Organization, ada: User, ada_client: Client, settings: LazySettings
+) -> None:
+    """A name that leads to this machine and one that leads nowhere are the same to who entered them."""
+    base, seen, logged = f"/organizations/{organization.public_id}/webhooks", [], []
+    for url in ("http://localhost/hook", "http://no-such-name.invalid/hook"):
+        endpoint, _secret = services.create_endpoint(
+            organization=organization, url=url, description="", event_types=[], by=ada
+        )
+        services.send_test(endpoint=endpoint)
+        with capture_logs() as logs:
+            deliver_due()
+        logged += [line["reason"] for line in logs if line["event"] == "webhook_unreachable"]
+        delivery = Delivery.objects.get(endpoint=endpoint)
+        told = ada_client.get(f"/api{base}/{endpoint.public_id}/deliveries/").json()["data"][0]
+        page = ada_client.get(f"{base}/{endpoint.public_id}/deliveries/{delivery.public_id}/").content.decode()
+        assert "leads to no server on the public internet" in page
+        assert delivery.due_at is not None
+        assert delivery.last_attempt_at is not None
+        seen.append(
+            (
+                {name: told[name] for name in ("state", "attempts", "status", "failure", "answer", "milliseconds")},
+                delivery.due_at - delivery.last_attempt_at,
+            )
+        )
+    assert seen[0] == seen[1]
+    assert logged == ["forbidden_address", "unknown_host"]
 
 
 def test_in_the_end_it_is_given_up(endpoint: Endpoint, server: Receiver) -> None:
