@@ -69,7 +69,7 @@ def is_required_of_staff(user: User) -> bool:
 def require_second_factor(*, organization: Organization, required: bool, by: User) -> None:
     """Ask every member of an organization for a second factor, or no longer; the next page of each is held to it.
 
-    Keys are not affected. Raises NoSecondFactorError when `by` has none.
+    Management keys are held to it as pages are, keys for models are not. Raises NoSecondFactorError when `by` has none.
     """
     organization = Organization.objects.select_for_update().get(pk=organization.pk)
     if required and not second_factors_of(by).exists():

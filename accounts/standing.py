@@ -4,15 +4,14 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Exists
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django_htmx.http import HttpResponseClientRedirect
 
-from accounts.models import TermsVersion, User
-from accounts.second_factor import is_required_of_staff, organizations_requiring, second_factors_of
+from accounts.duties import page_before
+from accounts.models import User
 from common.api import problem_response
 
 # Without these nobody could set up a factor, read what they are asked to accept, or leave.
@@ -45,7 +44,7 @@ OPEN_WITHOUT_TERMS = {
 class StandingMiddleware:
     """Holds back what a person may not do yet, and leads them to where they can change that.
 
-    Only sessions are held to it: a request with a management key has its own rules.
+    A request with a management key is held to the same by what reads the key, with words for whoever reads its answer.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -61,7 +60,7 @@ class StandingMiddleware:
         name = match.view_name if match else ""
         if name in ALWAYS_OPEN or name.startswith(OPEN_PREFIX) or not isinstance(request.user, User):
             return None
-        page = _page_before(request.user)
+        page = page_before(request.user)
         if page is None or (page == "accounts:terms" and name in OPEN_WITHOUT_TERMS):
             return None
         if request.path.startswith("/api/"):
@@ -69,22 +68,6 @@ class StandingMiddleware:
         target = f"{reverse(page)}?{urlencode({'next': request.get_full_path()})}"
         # A part of a page is asked for by script: the page as a whole has to go there.
         return HttpResponseClientRedirect(target) if getattr(request, "htmx", False) else redirect(target)
-
-
-def _page_before(user: User) -> str | None:
-    """The page that comes before all others for this user now, found with one query."""
-    asked, has_factor, owes_terms = (
-        User.objects.filter(pk=user.pk)
-        .values_list(
-            Exists(organizations_requiring(user)),
-            Exists(second_factors_of(user)),
-            Exists(TermsVersion.objects.owed_by(user)),
-        )
-        .get()
-    )
-    if (asked or is_required_of_staff(user)) and not has_factor:
-        return "accounts:second_factor"
-    return "accounts:terms" if owes_terms else None
 
 
 def _problem(page: str) -> HttpResponse:

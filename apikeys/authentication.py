@@ -45,13 +45,19 @@ def _as_answer(reason: Refusal) -> APIException:
             words = _("This key may not be used from your IP address.")
         case Refusal.READ_ONLY:
             words = _("This key only reads. Make one that may also write.")
+        case Refusal.SECOND_FACTOR:
+            address = f"{settings.PUBLIC_URL}{reverse('accounts:second_factor')}"
+            words = _(
+                "The owner of this key must have a second factor: set one up on %(address)s. "
+                "Then this key works at once."
+            ) % {"address": address}
         case Refusal.TERMS:
             address = f"{settings.PUBLIC_URL}{reverse('accounts:terms')}"
             words = _("Accept the terms of use first, on %(address)s. Then this key works at once.") % {
                 "address": address
             }
     # The key is known, and who it is of: what is missing is leave.
-    forbids = reason in (Refusal.READ_ONLY, Refusal.TERMS)
+    forbids = reason in (Refusal.READ_ONLY, Refusal.SECOND_FACTOR, Refusal.TERMS)
     return (PermissionDenied if forbids else AuthenticationFailed)(words, code=reason.value)
 
 

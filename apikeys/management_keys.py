@@ -2,8 +2,8 @@
 
 from enum import StrEnum
 
+from accounts.duties import page_before
 from accounts.models import User
-from accounts.services import has_accepted_terms
 from apikeys.models import ApiKey, KeyKind, KeySecret
 from apikeys.services import mark_used
 from apikeys.verification import digests_of, kind_of
@@ -18,6 +18,7 @@ class Refusal(StrEnum):
     WRONG_KIND = "wrong_kind_of_key"
     ADDRESS = "ip_not_authorized"
     READ_ONLY = "read_only_key"
+    SECOND_FACTOR = "second_factor_required"
     TERMS = "terms_not_accepted"
 
 
@@ -42,8 +43,8 @@ def open_with(presented: str, *, writes: bool) -> tuple[User, ApiKey]:
         raise RefusedKeyError(Refusal.READ_ONLY)
     # Each key belongs to somebody, which is what made it one for management.
     assert key.owner is not None  # noqa: S101
-    if not has_accepted_terms(key.owner):
-        raise RefusedKeyError(Refusal.TERMS)
+    if page := page_before(key.owner):
+        raise RefusedKeyError(Refusal.TERMS if page == "accounts:terms" else Refusal.SECOND_FACTOR)
     mark_used(secret=secret, address=origin.address, agent=origin.user_agent)
     return key.owner, key
 

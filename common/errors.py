@@ -230,6 +230,15 @@ class TermsNotAcceptedError(ApiError):
         super().__init__(f"The terms of use have to be accepted before this key works. Read and accept them at {url}.")
 
 
+class SecondFactorNeededError(ApiError):
+    status = 403
+    type = "permission_error"
+    default_code = "second_factor_required"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"The owner of this key must have a second factor before it works. They set one up at {url}.")
+
+
 class NotFoundError(ApiError):
     status = 404
     type = "invalid_request_error"

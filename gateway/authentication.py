@@ -13,6 +13,7 @@ from common.errors import (
     IncorrectKeyError,
     ManagementKeyNeededError,
     MissingKeyError,
+    SecondFactorNeededError,
     TermsNotAcceptedError,
     WrongKindOfKeyError,
 )
@@ -52,7 +53,7 @@ def authenticate_manager(headers: Headers) -> User:
     """The owner of the management key in `headers`, who only reads. Asks PostgreSQL, so call it in a thread.
 
     Raises MissingKeyError; IncorrectKeyError for a key that is malformed, unknown, revoked, disabled or expired;
-    ManagementKeyNeededError, AddressNotAllowedError, and TermsNotAcceptedError.
+    ManagementKeyNeededError, AddressNotAllowedError, SecondFactorNeededError and TermsNotAcceptedError.
     """
     secret = presented_key(headers)
     if not secret:
@@ -72,6 +73,8 @@ def _as_answer(reason: Refusal, secret: str) -> ApiError:
             return ManagementKeyNeededError(secret)
         case Refusal.ADDRESS:
             return AddressNotAllowedError()
+        case Refusal.SECOND_FACTOR:
+            return SecondFactorNeededError(f"{settings.PUBLIC_URL}/second-factor/")
         case Refusal.TERMS:
             return TermsNotAcceptedError(_terms())
         case _:

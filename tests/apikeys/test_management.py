@@ -5,17 +5,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
 from accounts.models import Project, User
+from accounts.second_factor import require_second_factor
 from accounts.services import accept_terms, publish_terms
 from apikeys.models import ApiKey, KeySecret
 from apikeys.services import disable_key, enable_key, mint_key, mint_management_key, revoke_key
 from apikeys.terms import Terms
 from apikeys.verification import new_secret, prefix_of
+from tests.accounts.test_second_factor import give_factor
 
 URL = "/api/keys/"
 
@@ -133,6 +135,30 @@ def test_it_waits_until_its_owner_accepts_the_terms(client: Client, ada: User, s
     assert KeySecret.objects.get().last_used_at is None
     accept_terms(version=version, by=ada)
     assert client.get(URL, headers=bearer(secret)).status_code == 200
+
+
+def test_it_waits_until_its_owner_has_the_second_factor_that_is_asked_for(
+    client: Client, ada: User, ben: User, project: Project
+) -> None:
+    _key, secret = mint_management_key(owner=ben, name="terraform")
+    give_factor(ada)
+    require_second_factor(organization=project.organization, required=True, by=ada)
+    answer = client.get(URL, headers=bearer(secret))
+    assert (answer.status_code, answer["Content-Type"]) == (403, "application/problem+json")
+    assert answer.json()["code"] == "second_factor_required"
+    assert f"{settings.PUBLIC_URL}/second-factor/" in answer.json()["detail"]
+    assert KeySecret.objects.get().last_used_at is None
+    give_factor(ben)
+    assert client.get(URL, headers=bearer(secret)).status_code == 200
+
+
+def test_that_of_staff_waits_where_the_operator_asks_it_of_all_staff(
+    client: Client, sam: User, settings: LazySettings
+) -> None:
+    _key, secret = mint_management_key(owner=sam, name="terraform")
+    assert client.get(URL, headers=bearer(secret)).status_code == 200
+    settings.REQUIRE_SECOND_FACTOR_FOR_STAFF = True
+    assert client.get(URL, headers=bearer(secret)).json()["code"] == "second_factor_required"
 
 
 def test_its_use_is_noted_once_a_minute(client: Client, key: ApiKey, secret: str) -> None:

@@ -229,6 +229,21 @@ def test_it_waits_until_its_owner_accepts_the_terms(url: str, stage: Stage, mana
         version.delete()
 
 
+def test_it_waits_until_its_owner_has_the_second_factor_that_is_asked_for(
+    url: str, stage: Stage, managing: Callable[..., str]
+) -> None:
+    organization = stage.project.organization
+    organization.requires_second_factor = True
+    organization.save(update_fields=["requires_second_factor"])
+    try:
+        reply = usage(url, managing())
+        assert (reply.status, reply.error["code"]) == (403, "second_factor_required")
+        assert "/second-factor/" in reply.error["message"]
+    finally:
+        organization.requires_second_factor = False
+        organization.save(update_fields=["requires_second_factor"])
+
+
 def test_a_key_that_only_reads_is_enough_and_its_use_is_noted(url: str, managing: Callable[..., str]) -> None:
     secret = managing(is_read_only=True)
     assert usage(url, secret, headers={"User-Agent": "grafana/12"}).status == 200
