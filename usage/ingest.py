@@ -7,6 +7,7 @@ The batch is acknowledged after the commit: killed before, it is delivered again
 import time
 from collections.abc import Sequence
 from dataclasses import fields
+from datetime import timedelta
 from operator import attrgetter
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ import structlog
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef
+from django.utils import timezone
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
@@ -22,7 +24,7 @@ from accounts.models import Cohort, Project
 from apikeys.models import ApiKey, KeyKind, KeySecret
 from common import redis as servers
 from common.errors import BudgetError
-from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, ORIGIN, STREAM, Event, PoisonError
+from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, ORIGIN, STREAM, Event, PoisonError, without_origin
 from usage.kinds import BUDGET_REACHED
 from usage.models import CELL, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
 from webhooks.models import Endpoint, Message
@@ -36,6 +38,7 @@ CONSUMER = "drain"
 LOCK = 0x6C79_7573  # any number that nothing else in this database locks
 MOST_SECONDS = 30.0
 MOST_DEAD_LETTERS = 100_000
+DEAD_LETTERS_KEPT = timedelta(days=30)
 
 Entry = tuple[str, dict[str, str] | None]
 
@@ -273,11 +276,27 @@ def _once(key_id: str, month: str) -> str:
 
 
 def _bury(client: Redis, entry: Entry, reason: str) -> None:
-    """Put an event that can never be written where staff can look at it."""
-    log.error("usage_event_unreadable", entry=entry[0], reason=reason)
-    letter = orjson.dumps({"entry": entry[0], "fields": entry[1], "reason": reason[:500]}).decode()
-    client.rpush(DEAD_LETTERS, letter)
+    """Put an event that can never be written where staff can look at it, but for where the call came from.
+
+    Erasure does not reach it there. The reason is cut at its first line: in the others PostgreSQL quotes the row.
+    """
+    identifier, kept = entry
+    reason = reason.partition("\n")[0][:500]
+    log.error("usage_event_unreadable", entry=identifier, reason=reason)
+    kept = {name: without_origin(text) for name, text in (kept or {}).items()}
+    client.rpush(DEAD_LETTERS, orjson.dumps({"entry": identifier, "fields": kept, "reason": reason}).decode())
     client.ltrim(DEAD_LETTERS, -MOST_DEAD_LETTERS, -1)
+
+
+def forget_dead_letters() -> None:
+    """Drop what nobody looked at for as long as it is kept: it may hold anything, and is nobody's to erase."""
+    client = servers.durable()
+    oldest_kept = (timezone.now() - DEAD_LETTERS_KEPT).timestamp() * 1000
+    while letter := client.lindex(DEAD_LETTERS, 0):
+        if int(orjson.loads(cast(str, letter))["entry"].partition("-")[0]) >= oldest_kept:
+            return
+        # By its text: of two who do this at once, neither drops the next one.
+        client.lrem(DEAD_LETTERS, 1, cast(str, letter))
 
 
 def _is_alone() -> bool:

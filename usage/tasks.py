@@ -14,8 +14,9 @@ def ingest() -> None:
 
 @shared_task
 def forget() -> None:
-    """Drop five-minute sums that no chart shows any more."""
+    """Drop five-minute sums that no chart shows any more, and events that could not be read."""
     services.forget_old_sums()
+    ingestion.forget_dead_letters()
 
 
 @shared_task

@@ -20,14 +20,16 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
+from structlog.testing import capture_logs
 
 from accounts.models import Project, User
 from apikeys.services import mint_key
 from common import redis as servers
 from common.ids import new_id, uuid7
 from usage.events import DEAD_LETTERS, GROUP, STREAM, VERSION, Event, PoisonError
-from usage.ingest import drain
+from usage.ingest import DEAD_LETTERS_KEPT, drain
 from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
+from usage.tasks import forget
 
 ROOT = Path(__file__).parents[2]
 FEW = Event(
@@ -147,6 +149,33 @@ def test_a_poison_event_goes_aside_and_blocks_nothing() -> None:
     assert client.llen(DEAD_LETTERS) == len(POISON) + 1
     assert waiting() == 0
     assert drain() == 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("changes", [{"status": -1}, {"address": "203.0.113.9%eth0"}, {"user_agent": "x" * 1000}])
+def test_what_goes_aside_does_not_say_where_the_call_came_from(changes: dict[str, Any]) -> None:
+    """Nobody erases it there."""
+    emit(event(**{"secret_id": "sec_1", "address": "203.0.113.9", "user_agent": "curl/8", **changes}))
+    with capture_logs() as logs:
+        assert drain() == 0
+    letter = str(servers.durable().lindex(DEAD_LETTERS, 0))
+    for text in (letter, str(logs)):
+        assert not any(trace in text for trace in ("203.0.113", "curl", "xxxx", "sec_1"))
+    assert "proj_1" in letter
+
+
+@pytest.mark.django_db
+def test_what_went_aside_is_kept_for_thirty_days() -> None:
+    client, now = servers.durable(), timezone.now()
+    ages = (DEAD_LETTERS_KEPT + timedelta(minutes=1), DEAD_LETTERS_KEPT + timedelta(minutes=1), timedelta(days=29))
+    for number, age in enumerate(ages):
+        client.xadd(STREAM, {"e": "{"}, id=f"{int((now - age).timestamp() * 1000)}-{number}")
+    drain()
+    assert client.llen(DEAD_LETTERS) == 3
+    forget()
+    assert client.llen(DEAD_LETTERS) == 1
+    forget()
+    assert client.llen(DEAD_LETTERS) == 1
 
 
 WRONG: list[dict[str, Any]] = [
