@@ -3,11 +3,13 @@
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailAddress
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.hashers import make_password
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest
 
 from accounts.audit import record
@@ -34,7 +36,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         super().pre_authenticate(request, **credentials)
         login = _login(credentials)
-        if UserSession.objects.filter(user__email=login, ip=self.get_client_ip(request)).exists():
+        # By whichever of the account's addresses it signs in.
+        own = Q(user__email=login) | Exists(EmailAddress.objects.filter(user=OuterRef("user"), email=login))
+        if UserSession.objects.filter(own, ip=self.get_client_ip(request)).exists():
             return
         self._account_usage = ratelimit.consume(
             request, app="allauth.account", action="login_failed_anywhere", key=login
