@@ -4,17 +4,20 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
+from allauth.account.signals import user_signed_up
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
-from django.contrib.auth.hashers import make_password
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest
 
 from accounts.audit import record
+from accounts.models import User
 from common.fields import decrypt, encrypt
 from common.origins import client_address
+from common.tokens import new_token
 
 NO_ADDRESS = "::"
 
@@ -47,9 +50,23 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
             raise self.validation_error("too_many_login_attempts")
 
     def send_account_already_exists_mail(self, email: str) -> None:
-        """Tell whoever reads the mail, and spend the time that a new account's password would have taken."""
-        make_password("of nobody")
+        """Tell whoever reads the mail, after all that a new account would have taken."""
+        self._rehearse_sign_up()
         super().send_account_already_exists_mail(email)
+
+    @transaction.atomic
+    def _rehearse_sign_up(self) -> None:
+        """Make an account as the sign-up of an unknown address does, and take it back: no clock tells them apart.
+
+        What PostgreSQL puts off to the commit is done here as well. The view has a transaction around it, so that both
+        ways wait for the disk once.
+        """
+        user = User.objects.create_user(f"{new_token()}@nobody.invalid", "of nobody")
+        EmailAddress.objects.create(user=user, email=user.email, primary=True)
+        user_signed_up.send(sender=User, request=self.request, user=user)
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        transaction.set_rollback(True)
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         return f"{self.get_client_ip(request)} {_login(credentials)}"

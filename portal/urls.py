@@ -1,7 +1,9 @@
 """Every address of the pages. /v1, /stream, /livez and /readyz are portal.asgi's."""
 
 from allauth.account.decorators import secure_admin_login
+from allauth.account.views import signup
 from django.contrib import admin
+from django.db import transaction
 from django.urls import include, path
 
 from docs_site.views import llms
@@ -18,6 +20,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("accounts.auditing.urls")),
     path("", include("accounts.urls")),
+    # All of an account or none of it; and a new one waits for the disk no more often than a known one does.
+    path("accounts/signup/", transaction.atomic(signup), name="account_signup"),
     path("accounts/", include("allauth.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
     path("theme/", views.set_theme, name="set_theme"),
