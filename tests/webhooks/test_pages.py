@@ -4,6 +4,7 @@ import re
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import AuditEvent, Organization, User
 from tests.fakes.receiver import Receiver
@@ -40,6 +41,15 @@ def test_it_works(base: str, ada_client: Client, organization: Organization) -> 
         assert "whsec_" not in ada_client.get(path).content.decode()
     assert AuditEvent.objects.filter(action="webhook.created").exists()
     assert "whsec_" not in str(list(AuditEvent.objects.values()))
+
+
+def test_since_when_nothing_arrives_is_said_in_both_languages(
+    base: str, ada_client: Client, endpoint: Endpoint
+) -> None:
+    Endpoint.objects.update(failing_since=timezone.now())
+    path = f"{base}{endpoint.public_id}/"
+    assert "Failing since <time" in ada_client.get(path).content.decode()
+    assert "开始失败于<time" in ada_client.get(path, headers={"accept-language": "zh-hans"}).content.decode()
 
 
 @pytest.mark.parametrize(
