@@ -70,15 +70,15 @@ SELECT count(*) FROM inserted
 ROLL_UP = """
     INSERT INTO {table} AS kept (
         bucket_at, source, organization_id, project_id, key_id, user_id, model, endpoint, requests, errors,
-        prompt_tokens, cached_tokens, completion_tokens, cost_nano, latency_ms_sum, first_token_ms_sum,
+        prompt_tokens, cached_tokens, completion_tokens, cost_nano, latency_ms_sum, latency_count, first_token_ms_sum,
         first_token_count, updated_at
     )
     SELECT
         date_bin('{width}', at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS bucket, source, organization_id, project_id,
         key_id, user_id, model, endpoint, count(*),
         count(*) FILTER (WHERE status >= 400 AND status <> {client_closed}), sum(prompt_tokens), sum(cached_tokens),
-        sum(completion_tokens), sum(cost_nano), sum(latency_ms), coalesce(sum(first_token_ms), 0),
-        count(first_token_ms), now()
+        sum(completion_tokens), sum(cost_nano), coalesce(sum(latency_ms) FILTER (WHERE backend <> ''), 0),
+        count(*) FILTER (WHERE backend <> ''), coalesce(sum(first_token_ms), 0), count(first_token_ms), now()
     FROM inserted
     GROUP BY bucket, source, organization_id, project_id, key_id, user_id, model, endpoint
     ORDER BY project_id, bucket, key_id, user_id, model, endpoint, source, organization_id
@@ -90,6 +90,7 @@ ROLL_UP = """
         completion_tokens = kept.completion_tokens + excluded.completion_tokens,
         cost_nano = kept.cost_nano + excluded.cost_nano,
         latency_ms_sum = kept.latency_ms_sum + excluded.latency_ms_sum,
+        latency_count = kept.latency_count + excluded.latency_count,
         first_token_ms_sum = kept.first_token_ms_sum + excluded.first_token_ms_sum,
         first_token_count = kept.first_token_count + excluded.first_token_count,
         updated_at = excluded.updated_at

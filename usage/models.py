@@ -75,7 +75,10 @@ class UsageRollup(models.Model):
     cached_tokens = models.BigIntegerField(default=0)
     completion_tokens = models.BigIntegerField(default=0)
     cost_nano = models.BigIntegerField(default=0)
+    # Only of calls that reached a model's server: what the portal refuses is no model's time.
     latency_ms_sum = models.BigIntegerField(default=0)
+    # In the database too: a worker of the version before goes on for a while and knows no such column.
+    latency_count = models.BigIntegerField(default=0, db_default=0)
     first_token_ms_sum = models.BigIntegerField(default=0)
     first_token_count = models.BigIntegerField(default=0)
     updated_at = models.DateTimeField(default=timezone.now)

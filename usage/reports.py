@@ -56,6 +56,7 @@ class Sums:
     completion_tokens: int = 0
     cost_nano: int = 0
     latency_ms_sum: int = 0
+    latency_count: int = 0
     first_token_ms_sum: int = 0
     first_token_count: int = 0
 
@@ -76,7 +77,7 @@ class Sums:
 
     @property
     def mean_latency_ms(self) -> float | None:
-        return self.latency_ms_sum / self.requests if self.requests else None
+        return self.latency_ms_sum / self.latency_count if self.latency_count else None
 
     @property
     def mean_first_token_ms(self) -> float | None:

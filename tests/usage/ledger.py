@@ -26,6 +26,8 @@ def add_usage(
     **sums: int,
 ) -> None:
     """Add one cell to both roll-ups; without a key it is the playground's, of `user_id` or somebody."""
+    if "latency_ms_sum" in sums:
+        sums.setdefault("latency_count", requests)
     for rollup, minutes in ((UsageRollup5Min, 5), (UsageRollup15Min, 15)):
         rollup.objects.create(
             bucket_at=at - timedelta(minutes=at.minute % minutes, seconds=at.second, microseconds=at.microsecond),

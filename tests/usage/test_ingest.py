@@ -117,6 +117,22 @@ def test_each_endpoint_has_sums_of_its_own() -> None:
 
 
 @pytest.mark.django_db
+def test_what_the_portal_refuses_is_no_models_time() -> None:
+    emit(
+        event(latency_ms=900),
+        event(latency_ms=300, status=502, error_code="server_error"),
+        event(latency_ms=1, status=429, error_code="rate_limit_exceeded", backend=""),
+    )
+    drain()
+    for cell in (UsageRollup5Min.objects.get(), UsageRollup15Min.objects.get()):
+        assert (cell.requests, cell.errors, cell.latency_ms_sum, cell.latency_count) == (3, 2, 1200, 2)
+    emit(event(latency_ms=1, status=404, error_code="model_not_found", backend=""), event(latency_ms=300))
+    drain()
+    total = UsageRollup15Min.objects.aggregate(time=Sum("latency_ms_sum"), count=Sum("latency_count"))
+    assert total == {"time": 1500, "count": 3}
+
+
+@pytest.mark.django_db
 def test_an_event_that_comes_twice_counts_once() -> None:
     one, other = event(), event()
     emit(one, one, other)

@@ -51,7 +51,13 @@ def test_it_works(project: Project, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(2):  # this period, the one before
         today = report(project)
     assert today.totals == Sums(
-        requests=4, errors=1, prompt_tokens=30, completion_tokens=12, cost_nano=500, latency_ms_sum=800
+        requests=4,
+        errors=1,
+        prompt_tokens=30,
+        completion_tokens=12,
+        cost_nano=500,
+        latency_ms_sum=800,
+        latency_count=1,
     )
     assert today.before.requests == 8
     assert [(row.id, row.sums.requests, row.before.requests) for row in today.rows] == [
@@ -89,7 +95,7 @@ def test_what_was_not_measured_is_not_zero() -> None:
     assert Sums().mean_latency_ms is None
     assert Sums().mean_first_token_ms is None
     assert Sums().error_share is None
-    assert Sums(requests=4, latency_ms_sum=10).mean_latency_ms == 2.5
+    assert Sums(requests=9, latency_ms_sum=10, latency_count=4).mean_latency_ms == 2.5
 
 
 def test_another_project_is_not_counted(project: Project) -> None:
