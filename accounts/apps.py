@@ -28,12 +28,13 @@ class AccountsConfig(AppConfig):
         from allauth.account.signals import user_signed_up
         from django.contrib.auth.signals import user_logged_in
 
-        from accounts.auditing import actions, receivers
+        from accounts.auditing import actions, finding, receivers
         from accounts.second_factor import SEALED
         from common import sealed
 
         actions.register(actions.ACTIONS, by_strangers=actions.BY_STRANGERS)
         receivers.connect()
+        finding.register(finding.service_accounts_called)
         sealed.register(SEALED)
         # From the form and from an identity provider alike.
         user_signed_up.connect(open_workspace_at_sign_up, dispatch_uid="accounts.open_workspace")

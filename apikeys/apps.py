@@ -17,8 +17,9 @@ class ApiKeysConfig(AppConfig):
         from django.db.models.signals import post_delete
 
         from accounts import names
-        from accounts.auditing import actions
+        from accounts.auditing import actions, finding
         from accounts.signals import service_account_removed
+        from apikeys.history import keys_called
         from apikeys.kinds import ACTIONS, EVENT_TYPES, KINDS
         from apikeys.leaks import live_keys_in, refusal
         from apikeys.models import KeySecret
@@ -37,6 +38,7 @@ class ApiKeysConfig(AppConfig):
             events.register(event_type)
         for name, signal in (("key.created", key_created), ("key.revoked", key_revoked), ("key.leaked", key_leaked)):
             signal.connect(partial(tell_programs, name), weak=False, dispatch_uid=f"apikeys.{name}")
+        finding.register(keys_called)
         names.register_check(lambda user, name: refusal(user, keys) if (keys := live_keys_in(name)) else "")
 
 

@@ -1,16 +1,17 @@
-"""What happened to a key, out of the audit log, in words."""
+"""What happened to a key, out of the audit log, in words; and which key the log speaks of."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import Promise
 from django.utils.timezone import localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import AuditEvent, AuditPerson
+from accounts.models import AuditEvent, AuditPerson, Organization
 from apikeys.models import ApiKey
 from common.money import display_dollars
 
@@ -72,6 +73,19 @@ def history_of(key: ApiKey) -> list[Act]:
         )
         for event in found
     ]
+
+
+def keys_called(text: str, organization: Organization | None) -> "QuerySet[ApiKey, str]":
+    """The ids of keys whose name holds `text`, or of whose secrets, old ones too, it is the hint or the last letters.
+
+    The log itself calls the keys of people by a hint alone, for it cannot forget what they named them.
+    """
+    prefix, _dots, last4 = text.rpartition("…")
+    hint = Q(secrets__last4=last4, secrets__prefix=prefix) if prefix else Q(secrets__last4=last4)
+    found = ApiKey.objects.filter(Q(name__icontains=text) | hint)
+    if organization is not None:
+        found = found.filter(project__organization=organization)
+    return found.values_list("public_id", flat=True)
 
 
 def _changes(event: AuditEvent) -> list[Change]:

@@ -25,9 +25,13 @@ class FilterSerializer(serializers.Serializer[Asked]):
     )
     action = serializers.CharField(required=False, max_length=60, help_text="Such as `key.created`.")
     by = serializers.CharField(
-        required=False, max_length=80, help_text="A token or the id of a user, or part of a name."
+        required=False,
+        max_length=254,
+        help_text="A token or the id of a user, or part of a name or, for members and for staff, of an e-mail address.",
     )
-    target = serializers.CharField(required=False, max_length=200, help_text="An id, or part of a name.")
+    target = serializers.CharField(
+        required=False, max_length=254, help_text="An id, or part of a name; people as `by`, keys also by their hint."
+    )
     since = serializers.DateField(required=False, help_text="The first day.")
     until = serializers.DateField(required=False, help_text="The last day.")
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.auditing.actions import in_words, is_by_strangers
+from accounts.auditing.finding import people_called, things_called
 from accounts.models import AuditEvent, AuditOrigin, AuditPerson, Organization, User
 
 CHUNK = 1000
@@ -37,21 +38,16 @@ def events(*, organization: Organization | None, asked: Asked) -> "QuerySet[Audi
     if asked.action:
         found = found.filter(action=asked.action)
     if asked.by:
-        found = found.filter(actor__in=_tokens(asked.by))
+        found = found.filter(actor__in=people_called(asked.by, organization))
     if asked.target:
-        target = Q(target_id=asked.target) | Q(target_label__icontains=asked.target)
-        found = found.filter(target | Q(target_kind="user", target_id__in=_tokens(asked.target)))
+        people = Q(target_kind="user", target_id__in=people_called(asked.target, organization))
+        label = Q(target_id=asked.target) | Q(target_label__icontains=asked.target)
+        found = found.filter(label | people | things_called(asked.target, organization))
     if asked.since:
         found = found.filter(at__gte=_midnight(_near(asked.since)))
     if asked.until:
         found = found.filter(at__lt=_midnight(_near(asked.until) + timedelta(days=1)))
     return found
-
-
-def _tokens(who: str) -> "QuerySet[AuditPerson, str]":
-    """What stands for the people whom `who` may mean: a token, the id of a user, or a part of a name."""
-    people = AuditPerson.objects.filter(Q(token=who) | Q(user__public_id=who) | Q(user__name__icontains=who))
-    return people.values_list("token", flat=True)
 
 
 def _near(day: date) -> date:

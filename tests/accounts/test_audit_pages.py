@@ -17,6 +17,8 @@ from django.utils import timezone
 from accounts.audit import forget_person, person_token, record
 from accounts.auditing import reading
 from accounts.models import AuditEvent, Organization, Project, User
+from accounts.projects.services import change_service_account, create_service_account
+from apikeys.services import mint_key, rotate_key
 from common.context import Origin, current_origin, current_request_id
 
 pytestmark = pytest.mark.django_db
@@ -155,6 +157,56 @@ def test_by_a_token(ada: User, ben: User, ada_client: Client, organization: Orga
     body = page(ada_client, organization, by=person_token(ben))
     assert "req_first" not in body
     assert "Ben" in body
+
+
+def test_members_are_found_by_their_address(
+    ada: User, ben: User, ada_client: Client, organization: Organization, renamed: AuditEvent
+) -> None:
+    record("member.removed", by=None, target=ben, organization=organization)
+    assert "req_first" in page(ada_client, organization, by="ADA@example")
+    assert "req_first" not in page(ada_client, organization, by="ben@example")
+    assert "<td" in page(ada_client, organization, target="ben@example.com")
+
+
+def test_an_owner_learns_no_address_of_who_is_no_member(
+    ada_client: Client, sam: User, sam_client: Client, organization: Organization
+) -> None:
+    """Staff act in it and are not of it: that a guess of their address finds what they did would confirm it."""
+    record("project.renamed", by=sam, target=sam, organization=organization)
+    api, whole = {"organization": organization.public_id}, "/api/audit/events/"
+    for what in ("by", "target"):
+        assert "Nothing found" in page(ada_client, organization, **{what: "sam@example"})
+        assert ada_client.get(whole, {**api, what: "sam@example"}).json()["data"] == []
+        assert "Nothing found" not in page(ada_client, organization, **{what: "sam"})
+        assert sam_client.get("/audit/", {what: "sam@example"}).context["entries"]
+        assert len(sam_client.get(whole, {what: "sam@example"}).json()["data"]) >= 1
+
+
+@pytest.mark.parametrize("words", ["lapt", "HINT", "LAST"])
+def test_a_key_is_found_by_its_name_and_hint(
+    words: str, ada: User, ada_client: Client, cyd: User, project: Project, organization: Organization
+) -> None:
+    key, _secret = mint_key(project=project, name="Laptop", by=ada)
+    mint_key(project=project, name="Server", by=ada)
+    theirs, _secret = mint_key(project=cyd.organizations.get().projects.get(), name="Laptop", by=cyd)
+    # Names lead nobody to what is another organization's, should its events ever stand in this log.
+    record("key.changed", by=ada, target=theirs, organization=organization)
+    hint, last4 = key.hint, key.last4
+    rotate_key(key=key, overlap=timedelta(), by=ada)
+    asked = {"HINT": hint, "LAST": last4}.get(words, words)
+    found = ada_client.get("/api/audit/events/", {"organization": organization.public_id, "target": asked}).json()
+    assert {event["target"] for event in found["data"]} == {key.public_id}
+    assert {event["action"] for event in found["data"]} == {"key.created", "key.rotated"}
+    assert key.public_id in page(ada_client, organization, target=asked)
+
+
+def test_a_service_account_is_found_by_what_it_is_called_now(
+    ada: User, ada_client: Client, project: Project, organization: Organization
+) -> None:
+    account = create_service_account(project=project, name="nightly", description="", by=ada)
+    change_service_account(account=account, name="weekly", description="", by=ada)
+    found = ada_client.get("/api/audit/events/", {"organization": organization.public_id, "target": "weekly"}).json()
+    assert {event["action"] for event in found["data"]} == {"service_account.created", "service_account.changed"}
 
 
 def test_it_costs_the_same_however_long_it_is(
