@@ -27,6 +27,7 @@
     ├── MethodNotAllowedError        405
     ├── RateLimitError               429   passes by itself: carries Retry-After
     ├── BudgetError                  429   passes only when somebody acts: says not to retry
+    │   └── AllowanceError                 a participant's share in a cohort, not the key's own budget
     ├── InternalError                500   our own fault
     ├── UpstreamError                502   the inference server failed
     │   └── UpstreamTimeoutError     504
@@ -65,6 +66,11 @@ class ApiError(Exception):
         self.param = param
         self.kind = kind or self.type
         self.headers: dict[str, str] = dict(headers or {})
+
+    @property
+    def ledger_code(self) -> str:
+        """What the ledger calls it, where it may say more than a client is to tell apart."""
+        return self.code or self.kind
 
     def body(self) -> dict[str, Any]:
         """The JSON object of the error, with all four keys always there: SDKs read each of them."""
@@ -285,6 +291,12 @@ class BudgetError(ApiError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, headers={"x-should-retry": "false"})
+
+
+class AllowanceError(BudgetError):
+    """To a client it is a budget like another; who reads the ledger has to know whose."""
+
+    ledger_code = "cohort_allowance"
 
 
 class InternalError(ApiError):

@@ -21,7 +21,7 @@ from apikeys.leak_api import LeaksView
 from catalog.api import ModelsView
 from common.api import problem_response
 from playground.api import RunStopView, RunsView, RunView
-from usage.api import CallsView, SummaryView
+from usage.api import AllowancesView, AllowanceView, CallsView, SummaryView
 from webhooks import api as webhooks
 
 
@@ -72,6 +72,7 @@ places = [
     path("organizations/", OrganizationsView.as_view(), name="api-organizations"),
     path("runs/", RunsView.as_view(), name="api-runs"),
     path("schema/", SchemaView.as_view(), name="api-schema"),
+    path("usage/allowance/", AllowanceView.as_view(), name="api-usage-allowance"),
     path("usage/calls/", CallsView.as_view(), name="api-usage-calls"),
     path("usage/summary/", SummaryView.as_view(), name="api-usage-summary"),
 ]
@@ -81,6 +82,7 @@ urlpatterns = [
     *inner_places_of_keys,
     path("audit/events.<str:kind>", EventsFileView.as_view(), name="api-audit-events-file"),
     path("", include("accounts.api_urls")),
+    path("cohorts/<str:cohort_id>/allowances/", AllowancesView.as_view(), name="api-cohort-allowances"),
     path("runs/<str:run_id>/", RunView.as_view(), name="api-run"),
     path("runs/<str:run_id>/stop/", RunStopView.as_view(), name="api-run-stop"),
     path(f"{WEBHOOKS}/", webhooks.EndpointsView.as_view(), name="api-webhooks"),

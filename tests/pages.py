@@ -155,16 +155,16 @@ ACTIONS = {
 
 PARTS = {
     "accounts:download_export", "accounts:export_progress", "accounts:roster", "api-audit-events",
-    "api-audit-events-file", "api-cohort", "api-cohorts", "api-invitation", "api-invitation-resend",
-    "api-invitations", "api-join-link", "api-join-links", "api-key", "api-key-disable", "api-key-enable",
-    "api-key-revoke", "api-key-rotate", "api-key-secret-retire", "api-keys", "api-keys-health", "api-keys-policy",
-    "api-leaks", "api-member", "api-members", "api-models", "api-organization", "api-organizations", "api-project",
-    "api-project-member", "api-project-members", "api-projects", "api-root", "api-roster", "api-run", "api-run-stop",
-    "api-runs", "api-schema", "api-service-account", "api-service-accounts", "api-transfer", "api-usage-calls",
-    "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled", "api-webhook-resend",
-    "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file", "audit:organization_file",
-    "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:rules", "llms", "playground:code",
-    "playground:result", "playground:ticket", "usage:export", "usage:live",
+    "api-audit-events-file", "api-cohort", "api-cohort-allowances", "api-cohorts", "api-invitation",
+    "api-invitation-resend", "api-invitations", "api-join-link", "api-join-links", "api-key", "api-key-disable",
+    "api-key-enable", "api-key-revoke", "api-key-rotate", "api-key-secret-retire", "api-keys", "api-keys-health",
+    "api-keys-policy", "api-leaks", "api-member", "api-members", "api-models", "api-organization", "api-organizations",
+    "api-project", "api-project-member", "api-project-members", "api-projects", "api-root", "api-roster", "api-run",
+    "api-run-stop", "api-runs", "api-schema", "api-service-account", "api-service-accounts", "api-transfer",
+    "api-usage-allowance", "api-usage-calls", "api-usage-summary", "api-webhook", "api-webhook-deliveries",
+    "api-webhook-enabled", "api-webhook-resend", "api-webhook-secret", "api-webhook-test", "api-webhooks",
+    "audit:everything_file", "audit:organization_file", "docs_site:twin", "forum:feed", "forum:question_by_id",
+    "leaks:rules", "llms", "playground:code", "playground:result", "playground:ticket", "usage:export", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 

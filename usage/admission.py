@@ -21,8 +21,9 @@ from redis.exceptions import RedisError
 
 from apikeys.models import ApiKey, KeyKind
 from common import redis as servers
-from common.errors import ApiError, BudgetError, OverloadedError, RateLimitError
+from common.errors import AllowanceError, ApiError, BudgetError, OverloadedError, RateLimitError
 from common.money import display_dollars
+from usage.allowances import next_month
 from usage.events import STREAM, Event, PoisonError
 from usage.link import LinkDownError, RedisLink
 from usage.models import UsageEvent, UsageRollup15Min
@@ -480,18 +481,33 @@ def _refusal(caller: Caller, demand: Demand, reply: list[str], headers: dict[str
         return OverloadedError("Your budget is being counted. Try again.", wait_seconds=2)
     if kind == "budget":
         scope = caller.scopes[scope_number - 1]
-        now = datetime.now(UTC)
-        resets = (now.replace(day=1) + timedelta(days=32)).replace(day=1)
-        error: ApiError = BudgetError(
-            f"The monthly budget of this {scope.kind} is used up: limit {display_dollars(limit)}, used or reserved "
-            f"{display_dollars(used)}, and this call could cost {display_dollars(demand.most_nano)}. "
-            f"The budget starts anew on {resets:%Y-%m-%d} (UTC)."
+        figures = (
+            f"limit {display_dollars(limit)}, used or reserved {display_dollars(used)}, and this call could cost "
+            f"{display_dollars(demand.most_nano)}"
         )
+        error = _budget_error(caller, scope, figures)
         error.headers.update(headers)
         return error
     requested = demand.needed_tokens if kind == "tokens" else 1
     wait = wait_ms / 1000 if wait_ms >= 0 else None
     return _rate_limited(caller, demand, kind, limit, used, requested, wait, headers)
+
+
+def _budget_error(caller: Caller, scope: Scope, figures: str) -> BudgetError:
+    renews_at = next_month(datetime.now(UTC))
+    if scope.kind != PARTICIPANT:
+        return BudgetError(
+            f"The monthly budget of this {scope.kind} is used up: {figures}. "
+            f"The budget starts anew on {renews_at:%Y-%m-%d} (UTC)."
+        )
+    when = f"It starts anew on {renews_at:%Y-%m-%d} (UTC)."
+    if caller.valid_until is not None and caller.valid_until <= renews_at.timestamp():
+        ends_at = datetime.fromtimestamp(caller.valid_until, UTC)
+        when = f"It does not start anew before this key stops, on {ends_at:%Y-%m-%d %H:%M} (UTC)."
+    return AllowanceError(
+        f"Your monthly allowance in the cohort “{scope.name}”, for all your keys and playground runs there together, "
+        f"is used up: {figures}. {when} Its organizers can raise it."
+    )
 
 
 UNITS = {

@@ -11,9 +11,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.access import cohort_for
 from accounts.api import PROJECT_PARAMETER, project_of, user_of
+from accounts.cohorts.api import RosterView
+from accounts.projects.api import PlaceSerializer
 from common.api import REFUSALS, KeysetPagination
 from common.zones import zone_named
+from usage.allowances import Allowance, allowance_of, allowances_of
 from usage.models import UsageEvent
 from usage.reports import Group, KeyState, Narrowing, Report, Sums, Window, problem_in_words, usage_report
 from usage.sight import seen_of, sights
@@ -146,3 +150,66 @@ class CallsView(generics.ListAPIView[UsageEvent]):
 
     def get_queryset(self) -> "QuerySet[UsageEvent]":
         return UsageEvent.objects.filter(seen_of(sights(user_of(self.request), [project_of(self.request)])))
+
+
+class AllowanceSerializer(serializers.Serializer[Allowance]):
+    """What a cohort allows somebody with all their keys and in the playground together, and what they used of it.
+
+    Amounts are in nano-dollars (1e-9 USD). Null limits nothing of that kind.
+    """
+
+    cohort = serializers.CharField(source="cohort.public_id")
+    name = serializers.CharField(source="cohort.project.name")
+    limit_nano_usd = serializers.IntegerField(
+        source="limit_nano", allow_null=True, help_text="Per calendar month, UTC."
+    )
+    used_nano_usd = serializers.IntegerField(source="used_nano", help_text="This month.")
+    left_nano_usd = serializers.IntegerField(source="left_nano", allow_null=True)
+    renews_at = serializers.DateTimeField(help_text="When a new month begins, if the cohort has not ended by then.")
+    ends_at = serializers.DateTimeField(allow_null=True, help_text="When every key of the cohort stops.")
+    requests_per_minute = serializers.IntegerField(source="cohort.requests_per_minute", allow_null=True)
+    tokens_per_minute = serializers.IntegerField(source="cohort.tokens_per_minute", allow_null=True)
+    concurrent_requests = serializers.IntegerField(source="cohort.concurrent_requests", allow_null=True)
+
+
+class OwnAllowanceSerializer(serializers.Serializer[Any]):
+    allowance = AllowanceSerializer(allow_null=True, help_text="Null for who is no participant of a cohort there.")
+
+
+class AllowanceView(APIView):
+    """What is left of your allowance in a project that is a cohort."""
+
+    @extend_schema(
+        operation_id="usage_allowance",
+        parameters=[PROJECT_PARAMETER],
+        responses={200: OwnAllowanceSerializer, **REFUSALS},
+        tags=["usage"],
+    )
+    def get(self, request: Request) -> Response:
+        allowance = allowance_of(user_of(request), project_of(request))
+        return Response(OwnAllowanceSerializer({"allowance": allowance}).data)
+
+
+class PlaceUsageSerializer(PlaceSerializer):
+    """A place in a cohort with what its holder used."""
+
+    allowance = AllowanceSerializer(allow_null=True, help_text="Null for those who run the cohort.")
+
+
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="cohorts_allowances",
+        responses={200: PlaceUsageSerializer(many=True), **REFUSALS},
+        tags=["cohorts"],
+    )
+)
+class AllowancesView(RosterView):
+    """The roster of a cohort, with what is left to each person."""
+
+    serializer_class = PlaceUsageSerializer
+
+    def get_serializer(self, instance: Any, **kwargs: Any) -> Any:
+        cohort = cohort_for(user_of(self.request), self.kwargs["cohort_id"])
+        for place, allowance in zip(instance, allowances_of(cohort, instance), strict=True):
+            place.allowance = allowance
+        return super().get_serializer(instance, **kwargs)

@@ -400,7 +400,7 @@ def _refused(
             backend="",
             endpoint=endpoint.path,
             status=error.status,
-            error_code=(error.code or error.kind)[:60],
+            error_code=error.ledger_code[:60],
             is_streamed=endpoint.streams and body.get("stream") is True,
             is_estimated=False,
             prompt_tokens=0,

@@ -21,9 +21,9 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from accounts.models import Cohort, Project
-from apikeys.models import ApiKey, KeyKind, KeySecret
+from apikeys.models import ApiKey, KeySecret
 from common import redis as servers
-from common.errors import BudgetError
+from common.errors import AllowanceError, BudgetError
 from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, ORIGIN, STREAM, Event, PoisonError, without_origin
 from usage.kinds import BUDGET_REACHED
 from usage.models import CELL, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
@@ -39,6 +39,10 @@ LOCK = 0x6C79_7573  # any number that nothing else in this database locks
 MOST_SECONDS = 30.0
 MOST_DEAD_LETTERS = 100_000
 DEAD_LETTERS_KEPT = timedelta(days=30)
+
+# What is used up when a call is refused with a code, as programs are told.
+OWN_BUDGET = "key"
+BUDGETS = {BudgetError.default_code: OWN_BUDGET, AllowanceError.ledger_code: "cohort"}
 
 Entry = tuple[str, dict[str, str] | None]
 
@@ -172,7 +176,7 @@ def _write(client: Redis, entries: Sequence[Entry]) -> int:
         except PoisonError as error:
             _bury(client, entry, str(error))
     inserted = _insert(client, events)
-    _tell_of_budgets([event for _entry, event in events if event.error_code == BudgetError.default_code])
+    _tell_of_budgets([event for _entry, event in events if event.error_code in BUDGETS])
     return inserted
 
 
@@ -226,17 +230,18 @@ def _mark_used(cursor: CursorWrapper, events: Sequence[Event]) -> None:
 
 
 def _tell_of_budgets(refused: Sequence[Event]) -> None:
-    """Announce once a month that a key's budget is used up. Where nobody listens it costs one query, and none at best.
+    """Announce once a month that a key's budget, or its maker's share in a cohort, is used up.
 
-    A refused call in every batch must not have every batch write: what was told is looked up first.
+    Where nobody listens it costs one query, and none at best. A refused call in every batch must not have every batch
+    write: what was told is looked up first.
     """
     if not refused:
         return
-    months = {(event.key_id, f"{event.at:%Y-%m}") for event in refused}
+    ends = {(event.key_id, f"{event.at:%Y-%m}", BUDGETS[event.error_code]) for event in refused}
     listening = Endpoint.objects.filter(organization=OuterRef("project__organization"), disabled_at=None)
     keys = {
         key.public_id: key
-        for key in ApiKey.objects.filter(Exists(listening), public_id__in={key_id for key_id, _month in months})
+        for key in ApiKey.objects.filter(Exists(listening), public_id__in={key_id for key_id, _month, _budget in ends})
         .select_related("project__organization", "created_by")
         .order_by("pk")
     }
@@ -244,13 +249,13 @@ def _tell_of_budgets(refused: Sequence[Event]) -> None:
         return
     told = set(
         Message.objects.filter(
-            organization__in={key.organization for key in keys.values()},
-            once__in=[_once(key_id, month) for key_id, month in months],
+            organization__in={key.organization for key in keys.values()}, once__in=[_once(*end) for end in ends]
         ).values_list("once", flat=True)
     )
-    for key_id, month in sorted(months):
+    for end in sorted(ends):
+        key_id, month, budget = end
         key = keys.get(key_id)
-        if key and key.project and _once(key_id, month) not in told:
+        if key and key.project and _once(*end) not in told:
             announce(
                 BUDGET_REACHED.name,
                 organization=key.project.organization,
@@ -258,22 +263,23 @@ def _tell_of_budgets(refused: Sequence[Event]) -> None:
                     "key_id": key_id,
                     "project_id": key.project.public_id,
                     "month": month,
-                    "limit_nano_dollars": _budget_of(key, key.project),
+                    "budget": budget,
+                    "limit_nano_dollars": _limit_of(key, key.project, budget),
                 },
-                once=_once(key_id, month),
+                once=_once(*end),
             )
 
 
-def _budget_of(key: ApiKey, project: Project) -> int | None:
-    """The budget that binds the key: its own, else what a cohort allows its maker."""
-    if key.monthly_budget_nano is not None or key.created_by is None or key.kind != KeyKind.PROJECT:
+def _limit_of(key: ApiKey, project: Project, budget: str) -> int | None:
+    """What a budget allows now; None when it was lifted since."""
+    if budget == OWN_BUDGET:
         return key.monthly_budget_nano
-    cohort = Cohort.objects.allowance_of(key.created_by, project)
+    cohort = Cohort.objects.allowance_of(key.created_by, project) if key.created_by else None
     return cohort.monthly_budget_nano if cohort else None
 
 
-def _once(key_id: str, month: str) -> str:
-    return f"budget:{key_id}:{month}"
+def _once(key_id: str, month: str, budget: str) -> str:
+    return f"budget:{budget}:{key_id}:{month}"
 
 
 def _bury(client: Redis, entry: Entry, reason: str) -> None:

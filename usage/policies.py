@@ -70,11 +70,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Something with limits that a call counts against: a key, a person, or a participant's place in a cohort."""
+    """Something with limits that a call counts against: a key, a person, or a participant's place in a cohort.
+
+    `name` is the cohort's, to be told to its participants.
+    """
 
     kind: str
     id: str
     limits: Limits
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ def caller_for_run(user: User, project: Project) -> Caller:
     )
 
 
-def with_ceiling(kind: str, identifier: str, limits: Limits) -> Scope:
+def with_ceiling(kind: str, identifier: str, limits: Limits, *, name: str = "") -> Scope:
     """A scope whose rates are bounded by the installation's ceiling, so that each has a number to tell clients."""
     requests, tokens = settings.GATEWAY_CEILING_REQUESTS_PER_MINUTE, settings.GATEWAY_CEILING_TOKENS_PER_MINUTE
     return Scope(
@@ -147,6 +151,7 @@ def with_ceiling(kind: str, identifier: str, limits: Limits) -> Scope:
             concurrent_requests=limits.concurrent_requests,
             monthly_budget_nano=limits.monthly_budget_nano,
         ),
+        name=name,
     )
 
 
@@ -165,7 +170,7 @@ def _allowance(user: User, project: Project) -> tuple[Scope, ...]:
     cohort = Cohort.objects.allowance_of(user, project)
     if cohort is None:
         return ()
-    return (with_ceiling(PARTICIPANT, f"{project.public_id}.{user.public_id}", limits_of(cohort)),)
+    return (with_ceiling(PARTICIPANT, f"{project.public_id}.{user.public_id}", limits_of(cohort), name=project.name),)
 
 
 def load(digest: str) -> Caller | None:
@@ -416,7 +421,7 @@ def _decode(text: str) -> tuple[Caller, float] | None:
         stored: dict[str, Any] = orjson.loads(text)
         fields = stored["caller"]
         scopes = tuple(
-            Scope(kind=scope["kind"], id=scope["id"], limits=Limits(**scope["limits"]))
+            Scope(kind=scope["kind"], id=scope["id"], limits=Limits(**scope["limits"]), name=scope["name"])
             for scope in fields.pop("scopes")
         )
         for name in ("models", "endpoints"):

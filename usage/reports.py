@@ -247,6 +247,9 @@ def problem_in_words(event: UsageEvent) -> str:
 
 PROBLEMS: Mapping[str, Promise] = {
     "backend_busy": gettext_lazy("The model’s server is busy. Try again."),
+    "cohort_allowance": gettext_lazy(
+        "The participant’s allowance in the cohort is used up. It begins anew next month, or the organizer raises it."
+    ),
     "client_closed": gettext_lazy("Your program hung up before the answer was complete."),
     "context_length_exceeded": gettext_lazy("More tokens than the model reads. Shorten the messages or the answer."),
     "gateway_lost": gettext_lazy("The portal stopped while it was answering. Try again."),

@@ -106,6 +106,7 @@ def test_its_queries_do_not_grow_with_the_keys(
     for number in range(12):
         mint_key(project=project, name=f"key {number}", by=ada)
     for address in (URL, f"{URL}?q=key&sort=used&state=active&owner=me"):
-        # Session, user, standing, project, role, keys with their makers, policy; of the frame: notifications, projects.
-        with django_assert_num_queries(9):
+        # Session, user, standing, project, role, keys with their makers, policy, the binding cohort; of the frame:
+        # notifications, projects.
+        with django_assert_num_queries(10):
             ada_client.get(address)

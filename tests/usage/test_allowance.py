@@ -9,14 +9,15 @@ from django.utils import timezone
 
 from accounts.cohorts.services import create_cohort
 from accounts.invitations.links import join
-from accounts.models import Cohort, User
+from accounts.models import Cohort, Project, User
 from apikeys.services import mint_key
 from apikeys.verification import digests_of
 from common import redis as servers
-from common.errors import BudgetError, RateLimitError
+from common.errors import AllowanceError, BudgetError, RateLimitError
 from tests.usage.ledger import add_usage
 from tests.usage.test_admission import Desk, event
 from usage.admission import Admissions, seed_budget
+from usage.allowances import next_month
 from usage.events import STREAM
 from usage.link import RedisLink
 from usage.policies import Caller, caller_for_run, load
@@ -81,10 +82,36 @@ def test_the_budget_is_that_of_all_their_keys(cohort: Cohort, ben: User, cyd: Us
     async def work(admissions: Admissions) -> None:
         desk = Desk(admissions, first)
         await desk.settle(await desk.admit(most_nano=700), cost=700)
-        with pytest.raises(BudgetError, match="this participant"):
+        with pytest.raises(BudgetError) as refusal:
             await Desk(admissions, second).admit(most_nano=400)
+        refused.append(refusal.value)
+
+    refused: list[BudgetError] = []
+    at_desks(work)
+    [error] = refused
+    assert error.code == "insufficient_quota"
+    renews = next_month(timezone.now())
+    for said in ("allowance in the cohort “Compilers 101”", "all your keys", "limit <$0.0001", f"{renews:%Y-%m-%d}"):
+        assert said in error.message
+
+
+def test_an_allowance_that_ends_before_the_month_does_not_begin_anew(cohort: Cohort, ben: User) -> None:
+    ends_at = timezone.now() + timedelta(minutes=1)
+    Project.objects.update(ends_at=ends_at)
+    caller = caller_of(ben, cohort)
+
+    async def work(admissions: Admissions) -> None:
+        with pytest.raises(
+            BudgetError, match=f"does not start anew before this key stops, on {ends_at:%Y-%m-%d %H:%M}"
+        ):
+            await Desk(admissions, caller).admit(most_nano=2000)
 
     at_desks(work)
+
+
+def test_a_refusal_is_told_apart_in_the_ledger_from_the_key_s_own_budget() -> None:
+    assert (AllowanceError("").code, AllowanceError("").ledger_code) == ("insufficient_quota", "cohort_allowance")
+    assert BudgetError("").ledger_code == "insufficient_quota"
 
 
 def test_what_was_spent_before_is_counted_from_the_ledger_and_the_stream(cohort: Cohort, ben: User, cyd: User) -> None:

@@ -18,7 +18,7 @@ from tests.fakes.receiver import Receiver, receiver
 from tests.usage.ledger import a_key
 from tests.usage.test_ingest import emit, event, uuid7_at
 from usage.events import DEAD_LETTERS, STREAM, Event
-from usage.ingest import drain
+from usage.ingest import BUDGETS, drain
 from usage.kinds import BUDGET_REACHED
 from webhooks.delivery import deliver_due
 from webhooks.models import Endpoint, Message
@@ -46,9 +46,9 @@ def server(settings: LazySettings, ada: User, project: Project) -> Iterator[Rece
         yield told
 
 
-def refused(key_id: str, *, month: int = 3) -> Event:
+def refused(key_id: str, *, month: int = 3, code: str = "insufficient_quota") -> Event:
     at = datetime(2026, month, 1, 0, 0, 30, tzinfo=UTC)
-    return event(id=uuid7_at(at), key_id=key_id, status=429, error_code="insufficient_quota", cost_nano=0)
+    return event(id=uuid7_at(at), key_id=key_id, status=429, error_code=code, backend="", cost_nano=0)
 
 
 def queries_of(*events: Event) -> int:
@@ -69,12 +69,13 @@ def test_it_works(key: ApiKey, project: Project, server: Receiver) -> None:
         "key_id": key.public_id,
         "project_id": project.public_id,
         "month": "2026-03",
+        "budget": "key",
         "limit_nano_dollars": 5_000_000_000,
     }
     assert body["data"].keys() == BUDGET_REACHED.example.keys()
 
 
-def test_what_a_cohort_allows_binds_a_key_without_a_budget(
+def test_it_says_whether_the_key_s_budget_or_the_share_in_a_cohort_ran_out(
     ada: User, cyd: User, project: Project, server: Receiver
 ) -> None:
     cohort = create_cohort(
@@ -86,13 +87,20 @@ def test_what_a_cohort_allows_binds_a_key_without_a_budget(
         by=ada,
     )
     join(link=cohort.join_link, user=cyd)
-    key = a_key(cohort.project, created_by=cyd)
+    key = a_key(cohort.project, created_by=cyd, monthly_budget_nano=1_000_000_000)
     unbound = a_key(cohort.project, created_by=ada)
-    emit(refused(key.public_id), refused(unbound.public_id))
-    drain()
-    told = Message.objects.filter(event_type="budget.reached")
-    limits = {message.data["key_id"]: message.data["limit_nano_dollars"] for message in told}
-    assert limits == {key.public_id: 3_000_000_000, unbound.public_id: None}
+    for _batch in range(2):
+        emit(*(refused(one.public_id, code=code) for one in (key, unbound) for code in BUDGETS))
+        drain()
+    told = [message.data for message in Message.objects.filter(event_type="budget.reached")]
+    limits = {(data["key_id"], data["budget"]): data["limit_nano_dollars"] for data in told}
+    assert limits == {
+        (key.public_id, "key"): 1_000_000_000,
+        (key.public_id, "cohort"): 3_000_000_000,
+        (unbound.public_id, "key"): None,
+        (unbound.public_id, "cohort"): None,
+    }
+    assert len(told) == 4
 
 
 def test_each_key_is_told_of_once_a_month(key: ApiKey, project: Project, server: Receiver) -> None:

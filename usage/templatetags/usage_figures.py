@@ -1,12 +1,15 @@
 """How figures of usage read: rounded for the eye, the exact value for whoever points at it."""
 
 import json
+from collections.abc import Sequence
 
 from django import template
 from django.utils import formats
 from django.utils.translation import gettext as _
 
+from accounts.models import Cohort, Project, ProjectMembership, User
 from common.money import display_dollars, dollars
+from usage.allowances import Allowance, allowance_of, allowances_of
 
 register = template.Library()
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -72,6 +75,20 @@ def change(now: float | None, before: float | None) -> str:
     if ratio >= 9.995:
         return f"×{_number(now / before)}"
     return f"{'+' if ratio > 0 else '−'}{_number(abs(ratio) * 100)}%"
+
+
+@register.inclusion_tag("usage/_allowance.html")
+def own_allowance(user: User, project: Project) -> dict[str, Allowance | None]:
+    """What is left to a participant of a cohort; nothing for everybody else."""
+    return {"allowance": allowance_of(user, project)}
+
+
+@register.simple_tag
+def with_allowances(
+    cohort: Cohort, places: Sequence[ProjectMembership]
+) -> list[tuple[ProjectMembership, Allowance | None]]:
+    """The places of a roster, each with what its holder used; None beside those who run the cohort."""
+    return list(zip(places, allowances_of(cohort, places), strict=True))
 
 
 def _number(value: float, places: int = 0) -> str:

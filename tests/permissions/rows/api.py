@@ -63,6 +63,7 @@ ROWS = [
     Address("api-cohorts", ORGANIZATION + "/cohorts/",
             {"GET": by_api(managers()), "POST": by_api(managers("201"))}, COHORT),
     Address("api-cohort", "/api/cohorts/{cohort}/", {"GET": by_api(managers()), "PATCH": by_api(managers())}, COHORT),
+    Address("api-cohort-allowances", "/api/cohorts/{cohort}/allowances/", {"GET": by_api(managers())}),
     Address("api-roster", "/api/cohorts/{cohort}/roster/", {"GET": by_api(managers())}),
     Address("api-audit-events", "/api/audit/events/?organization={organization}", {"GET": by_api(managers())}),
     Address("api-audit-events", "/api/audit/events/", {"GET": "400 400 400 400 400 400 400 401 200"}),
@@ -105,6 +106,7 @@ ROWS = [
             {"POST": by_api(those_who_change_the_key())}),
     # Usage and the playground
     Address("api-usage-summary", "/api/usage/summary/?project={project}&group_by=key", {"GET": by_api(insiders())}),
+    Address("api-usage-allowance", "/api/usage/allowance/?project={project}", {"GET": by_api(insiders())}),
     Address("api-usage-calls", "/api/usage/calls/?project={project}", {"GET": by_api(insiders())}),
     Address("api-runs", "/api/runs/?project={project}",
             {"GET": by_api(signed_in()), "POST": by_api(makers_of_keys())}, RUN),
