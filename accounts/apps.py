@@ -26,14 +26,16 @@ class AccountsConfig(AppConfig):
 
         holdings.register(HOLDING)
         from allauth.account.signals import user_signed_up
+        from allauth.mfa.signals import authenticator_used
         from django.contrib.auth.signals import user_logged_in
 
         from accounts.auditing import actions, finding, receivers
-        from accounts.second_factor import SEALED
+        from accounts.second_factor import SEALED, tell_of_codes_left
         from common import sealed
 
         actions.register(actions.ACTIONS, by_strangers=actions.BY_STRANGERS)
         receivers.connect()
+        authenticator_used.connect(tell_of_codes_left, dispatch_uid="accounts.tell_of_codes_left")
         finding.register(finding.service_accounts_called)
         sealed.register(SEALED)
         # From the form and from an identity provider alike.

@@ -4,9 +4,12 @@ from typing import Any
 
 from allauth.mfa.models import Authenticator
 from django.conf import settings
+from django.contrib import messages
 from django.db import transaction
 from django.db.models import JSONField, Model, QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts.audit import record
 from accounts.models import Organization, User
@@ -15,6 +18,7 @@ from common.sealed import Sealed
 
 # Recovery codes only stand in for one of these.
 KINDS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
+FEW_CODES = 3
 
 
 def _renewed_factor(data: dict[str, Any]) -> dict[str, Any]:
@@ -63,6 +67,24 @@ def organizations_requiring(user: User) -> QuerySet[Organization]:
 def is_required_of_staff(user: User) -> bool:
     """Whether the operator asks it of this user, as of all staff."""
     return bool(user.is_staff and settings.REQUIRE_SECOND_FACTOR_FOR_STAFF)
+
+
+def tell_of_codes_left(request: HttpRequest, authenticator: Authenticator, **_signal: object) -> None:
+    """Say how many recovery codes are left to somebody who has just used one."""
+    if authenticator.type != Authenticator.Type.RECOVERY_CODES:
+        return
+    # The code was crossed out in the database, behind the back of this object.
+    authenticator.refresh_from_db()
+    left = len(authenticator.wrap().get_unused_codes())
+    if left == 0:
+        said = _("That was your last recovery code. Make new ones under Settings, Two-factor authentication.")
+    else:
+        said = ngettext(
+            "You used a recovery code; %(count)s is left.", "You used a recovery code; %(count)s are left.", left
+        ) % {"count": left}
+        if left <= FEW_CODES:
+            said = _("%(said)s Make new ones under Settings, Two-factor authentication.") % {"said": said}
+    messages.add_message(request, messages.WARNING if left <= FEW_CODES else messages.INFO, said)
 
 
 @transaction.atomic

@@ -218,6 +218,10 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 REQUIRE_SECOND_FACTOR_FOR_STAFF = env.flag("REQUIRE_SECOND_FACTOR_FOR_STAFF", PRODUCTION)
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_ADAPTER = "accounts.adapter.SecondFactorAdapter"
+MFA_FORMS = {
+    "authenticate": "accounts.second_factor_forms.AuthenticateForm",
+    "reauthenticate": "accounts.second_factor_forms.ReauthenticateForm",
+}
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = PORTAL_NAME

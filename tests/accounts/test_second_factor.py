@@ -42,6 +42,7 @@ def test_it_works(ada: User, organization: Organization, ben_client: Client) -> 
     assert (event.before, event.after) == ({"required": False}, {"required": True})
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_app_sets_one_free_and_its_recovery_codes_are_shown_once(
     ada: User, ben: User, organization: Organization
 ) -> None:
@@ -60,6 +61,7 @@ def test_an_app_sets_one_free_and_its_recovery_codes_are_shown_once(
     codes = RecoveryCodes(Authenticator.objects.get(user=ben, type="recovery_codes")).get_unused_codes()
     assert len(codes) == 10
     assert all(code in done.content.decode() for code in codes)
+    assert "Your recovery codes are shown once" in done.content.decode()
     assert client.get("/keys/").status_code == 200
     assert not any(code in str(row) for code in codes for row in Authenticator.objects.values_list("data", flat=True))
     later = client.get("/accounts/2fa/recovery-codes/", follow=True).content.decode()
@@ -81,6 +83,36 @@ def test_at_the_next_sign_in_it_is_asked_for_and_a_recovery_code_does_once(ben: 
     client.post("/accounts/login/", {"login": ben.email, "password": PASSWORD})
     client.post("/accounts/2fa/authenticate/", {"code": codes[0]})
     assert client.get("/keys/").status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (10, "You used a recovery code; 9 are left."),
+        (4, "3 are left. Make new ones"),
+        (2, "1 is left. Make new ones"),
+        (1, "That was your last recovery code."),
+    ],
+)
+def test_who_uses_a_recovery_code_is_told_that_it_works_and_what_is_left(ben: User, left: int, said: str) -> None:
+    TOTP.activate(ben, "JBSWY3DPEHPK3PXP")
+    codes = RecoveryCodes.activate(ben)
+    for spent in codes.get_unused_codes()[left:]:
+        assert codes.validate_code(spent)
+    client = Client()
+    page = client.post("/accounts/login/", {"login": ben.email, "password": PASSWORD}, follow=True)
+    assert "type one of your recovery codes instead" in page.content.decode()
+    after = client.post("/accounts/2fa/authenticate/", {"code": codes.get_unused_codes()[0]}, follow=True)
+    assert said in after.content.decode()
+
+
+def test_who_has_no_recovery_codes_is_not_sent_to_look_for_them(ben: User) -> None:
+    TOTP.activate(ben, "JBSWY3DPEHPK3PXP")
+    client = Client()
+    page = client.post("/accounts/login/", {"login": ben.email, "password": PASSWORD}, follow=True)
+    assert "recovery codes instead" not in page.content.decode()
+    after = client.post("/accounts/2fa/authenticate/", {"code": code_of("JBSWY3DPEHPK3PXP")}, follow=True)
+    assert "You used a recovery code" not in after.content.decode()
 
 
 def test_the_way_out_stays_open(ada: User, organization: Organization, ben_client: Client) -> None:
