@@ -39,6 +39,7 @@ from accounts.models import (
 )
 from accounts.organizations.services import create_organization, leave_organization
 from accounts.roles import Role
+from accounts.services import open_workspace
 from apikeys.models import ApiKey, KeySecret
 from apikeys.services import disable_key, mint_key, mint_management_key
 from apikeys.terms import Terms
@@ -259,6 +260,26 @@ def test_what_is_shared_goes_on(zelda: User, ada: User, project: Project) -> Non
     assert robot.created_by is None
     assert not Organization.objects.filter(pk=own.pk).exists()
     assert list(project.organization.members.all()) == [ada]
+
+
+def test_what_others_call_things_by_stays_and_the_page_says_so(zelda: User, ada: User) -> None:
+    shared = create_organization(name=f"{NAME} and friends", by=zelda).organization
+    Membership.objects.create(organization=shared, user=ada, role=Role.OWNER)
+    client = Client()
+    client.post("/accounts/login/", {"login": ADDRESS, "password": PASSWORD})
+    asked = client.get(PAGE).headers["Location"]
+    page = client.post(asked, {"password": PASSWORD}, follow=True).content.decode()
+    assert "Names that you gave there stay" in page
+    erase_account(erasure=request_erasure(user=zelda))
+    assert Organization.objects.get(pk=shared.pk).name == f"{NAME} and friends"
+
+
+def test_the_portal_names_nothing_after_a_person(ada: User) -> None:
+    """So nothing that it named itself is left for an erasure to rename."""
+    user = User.objects.create_user("quinn@example.com", name="Quinn")
+    first = open_workspace(user=user)
+    for named in (first, first.organization):
+        assert "quinn" not in f"{named.name} {named.display_name}".lower()
 
 
 def test_other_peoples_mail_stays_and_its_links_work(zelda: User, ada: User) -> None:
