@@ -10,7 +10,8 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from apikeys.models import ApiKeyQuerySet, KeyKind, KeyState
+from apikeys.models import ApiKey, ApiKeyQuerySet, KeyKind, KeyState
+from common.paging import Page, keyset_page
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 SORTS = {"newest": _("Newest first"), "name": _("By name"), "used": _("Last used first")}
@@ -51,6 +52,15 @@ class KeyFilters:
     @property
     def orders_by(self) -> str:
         return {"newest": "created_at", "name": "name", "used": "used_at"}[self.sort]
+
+    @classmethod
+    def words_and_order(cls, asked: Mapping[str, str]) -> "KeyFilters":
+        """For a list that is narrowed by something else of its own."""
+        return cls.read({name: value for name, value in asked.items() if name in {"q", "sort"}})
+
+    def page(self, keys: ApiKeyQuerySet, cursor: str | None) -> Page[ApiKey]:
+        """A page of `keys`, to which these filters were applied."""
+        return keyset_page(keys, by=self.orders_by, cursor=cursor, ascending=self.sort == "name")
 
     def address(self) -> str:
         """The query string that asks for the same."""

@@ -35,7 +35,6 @@ from apikeys.services import (
 )
 from apikeys.terms import PolicyViolationError
 from common.context import current_origin
-from common.paging import keyset_page
 from common.redirects import next_address
 
 
@@ -48,7 +47,7 @@ def index(request: AuthedRequest) -> HttpResponse:
     rights = rights_in(request.user, project)
     filters = KeyFilters.read(request.GET.dict())
     keys = filters.apply(ApiKey.objects.for_keys_page(project, request.user, rights), request.user)
-    page = keyset_page(keys, by=filters.orders_by, cursor=request.GET.get("cursor"), ascending=filters.sort == "name")
+    page = filters.page(keys, request.GET.get("cursor"))
     context = {
         "project": project,
         "page": page,
@@ -107,8 +106,10 @@ def _mint(request: AuthedRequest, project: Project, form: KeyForm) -> tuple[ApiK
 @require_safe
 def management(request: AuthedRequest) -> HttpResponse:
     """The reader's own keys to the REST API."""
-    page = keyset_page(ApiKey.objects.of_person(request.user), by="created_at", cursor=request.GET.get("cursor"))
-    return render(request, "apikeys/management.html", {"page": page})
+    filters = KeyFilters.words_and_order(request.GET.dict())
+    keys = filters.apply(ApiKey.objects.of_person(request.user), request.user)
+    page = filters.page(keys, request.GET.get("cursor"))
+    return render(request, "apikeys/management.html", {"page": page, "filters": filters, "sorts": SORTS.items()})
 
 
 @never_cache
@@ -264,12 +265,15 @@ def health(request: AuthedRequest) -> HttpResponse:
     found = counts(keys)
     asked = request.GET.get("finding")
     finding = Finding(asked) if asked in Finding.values else next((one for one in found if found[one]), Finding.LEAKED)
-    page = keyset_page(with_finding(keys, finding), by="created_at", cursor=request.GET.get("cursor"))
+    filters = KeyFilters.words_and_order(request.GET.dict())
+    page = filters.page(filters.apply(with_finding(keys, finding), request.user), request.GET.get("cursor"))
     context = {
         "project": project,
         "page": page,
         "finding": finding,
         "findings": [(one, found[one]) for one in Finding],
+        "filters": filters,
+        "sorts": SORTS.items(),
         "is_healthy": not any(found.values()),
         "changeable": {key.pk for key in page.items if may_change(request.user, key, rights)},
     }

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Concat, Lower
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -151,13 +151,18 @@ class HostedModelQuerySet(models.QuerySet["HostedModel"]):
         return self.offered().filter(chats=True).best_first()
 
     def for_models_page(self) -> Self:
-        """Offered models with what serves them in `serving`, by name, the demonstration model last."""
+        """Offered models with what serves them in `serving`, by `sort_name`: the demonstration model last."""
         serving = Deployment.objects.serving().select_related(None).prefetch_related("backend")
         return (
             self.offered()
             .prefetch_related(Prefetch("deployments", queryset=serving, to_attr="serving"))
-            .order_by("is_demonstration", "public_name")
+            .annotate(sort_name=Concat(Cast("is_demonstration", models.CharField()), Lower("public_name")))
+            .order_by("sort_name", "pk")
         )
+
+    def matching(self, text: str) -> Self:
+        """Those whose name or description holds `text`."""
+        return self.filter(Q(public_name__icontains=text) | Q(description__icontains=text))
 
 
 class HostedModel(models.Model):

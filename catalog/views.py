@@ -4,23 +4,34 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.access import AuthedRequest, staff_required
+from accounts.listing import Listing, Order
 from catalog import services
 from catalog.discovery import DiscoveryError, FoundServer
 from catalog.forms import AddressForm, ConnectForm, EditBackendForm, ModelForm
 from catalog.models import Backend, Deployment, HostedModel
 
+ORDERS = {
+    "name": Order(gettext_lazy("Name"), "sort_name", ascending=True),
+    "newest": Order(gettext_lazy("Newest first"), "created_at"),
+    "price": Order(gettext_lazy("Lowest price first"), "output_price_nano", ascending=True),
+}
+
 
 @require_safe
 def models_page(request: HttpRequest) -> HttpResponse:
     """Every model that can be called here, for anybody."""
-    return render(request, "catalog/models.html", {"models": HostedModel.objects.for_models_page()})
+    listing = Listing.of(request, ORDERS)
+    found = HostedModel.objects.for_models_page()
+    if listing.query:
+        found = found.matching(listing.query)
+    return render(request, "catalog/models.html", {"listing": listing, "page": listing.page(found)})
 
 
 @require_safe

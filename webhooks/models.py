@@ -113,6 +113,12 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def for_log(self, endpoint: Endpoint) -> Self:
         return self.filter(endpoint=endpoint).select_related("message")
 
+    def matching(self, text: str) -> Self:
+        """Those of an event whose name holds `text`, or with this id."""
+        return self.filter(
+            models.Q(message__event_type__icontains=text) | models.Q(public_id=text) | models.Q(message__public_id=text)
+        )
+
     def due(self) -> Self:
         return self.filter(due_at__lte=timezone.now()).order_by("due_at")
 

@@ -8,19 +8,25 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import AuthedRequest, organization_for
 from accounts.errors import RefusedError
+from accounts.listing import Listing, Order
 from accounts.roles import Right
-from common.paging import keyset_page
 from webhooks import services
 from webhooks.access import delivery_for, endpoint_for
 from webhooks.forms import EndpointForm
 from webhooks.models import Delivery, DeliveryState, Endpoint
 from webhooks.registry import event_types
 from webhooks.wording import failure_in_words
+
+LOG_ORDERS = {
+    "newest": Order(gettext_lazy("Newest first"), "created_at"),
+    "oldest": Order(gettext_lazy("Oldest first"), "created_at", ascending=True),
+}
 
 
 @never_cache
@@ -136,7 +142,10 @@ def resend(request: AuthedRequest, organization_id: str, endpoint_id: str, deliv
 
 
 def _shown(request: AuthedRequest, shown: Endpoint, *, secret: str = "") -> HttpResponse:
+    listing = Listing.of(request, LOG_ORDERS)
     log = Delivery.objects.for_log(shown)
+    if listing.query:
+        log = log.matching(listing.query)
     state = request.GET.get("state")
     if state in DeliveryState.values:
         log = log.filter(state=state)
@@ -144,7 +153,9 @@ def _shown(request: AuthedRequest, shown: Endpoint, *, secret: str = "") -> Http
         "organization": shown.organization,
         "endpoint": shown,
         "secret": secret,
-        "page": keyset_page(log, by="created_at", cursor=request.GET.get("cursor")),
+        "listing": listing,
+        "kept": {"state": state} if state in DeliveryState.values else {},
+        "page": listing.page(log),
         "states": [(choice.value, choice.label, choice.value == state) for choice in DeliveryState],
         "state": state,
     }

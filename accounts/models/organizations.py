@@ -76,14 +76,13 @@ class Organization(models.Model):
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def for_organizations_page(self, user: User) -> Self:
-        """A person's own places, the personal organization first, each with `member_count`."""
+        """A person's own places, each with `member_count`, and with `sort_name` to sort by."""
         counts = Membership.objects.filter(organization=models.OuterRef("organization")).order_by()
         counted = counts.values("organization").annotate(n=models.Count("pk")).values("n")
         return (
             self.filter(user=user)
             .select_related("organization")
-            .annotate(member_count=models.Subquery(counted))
-            .order_by("-organization__is_personal", "organization__name", "pk")
+            .annotate(member_count=models.Subquery(counted), sort_name=Lower("organization__name"))
         )
 
     def for_members_page(self, organization: Organization) -> Self:

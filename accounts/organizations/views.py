@@ -23,6 +23,10 @@ from accounts.organizations import services
 from accounts.organizations.forms import OrganizationForm, RoleForm, roles_to_give
 from accounts.roles import Right, Rights, Role
 
+ORDERS = {
+    "name": Order(gettext_lazy("Name"), "sort_name", ascending=True),
+    "newest": Order(gettext_lazy("Newest first"), "created_at"),
+}
 MEMBER_ORDERS = {
     "name": Order(gettext_lazy("Name"), "sort_name", ascending=True),
     "role": Order(gettext_lazy("Role"), "rank", ascending=True),
@@ -34,8 +38,11 @@ MEMBER_ORDERS = {
 @require_safe
 def organizations(request: AuthedRequest) -> HttpResponse:
     """The organizations somebody belongs to, with their role in each."""
+    listing = Listing.of(request, ORDERS)
     mine = Membership.objects.for_organizations_page(request.user)
-    return render(request, "accounts/organizations.html", {"memberships": mine})
+    if listing.query:
+        mine = mine.filter(organization__name__icontains=listing.query)
+    return render(request, "accounts/organizations.html", {"listing": listing, "page": listing.page(mine)})
 
 
 @login_required

@@ -6,7 +6,7 @@ from django.test import Client
 
 from accounts.errors import RefusedError
 from accounts.models import AuditEvent, Membership, Organization, Project, User
-from accounts.organizations.services import leave_organization, transfer_ownership
+from accounts.organizations.services import create_organization, leave_organization, transfer_ownership
 from accounts.roles import Role
 
 
@@ -26,6 +26,21 @@ def test_it_works(ada: User, ada_client: Client) -> None:
     listed = ada_client.get("/organizations/").content.decode()
     assert "Analytical Engines" in listed
     assert "Personal" in listed
+
+
+def test_they_are_searched_and_sorted(ada: User, ada_client: Client, cyd: User) -> None:
+    for name in ("beta", "Alpha"):
+        create_organization(name=name, by=ada)
+    create_organization(name="Alpha of another", by=cyd)
+
+    def shown(**query: str) -> list[str]:
+        rows = ada_client.get("/organizations/", query).context["page"].items
+        return [membership.organization.name for membership in rows]
+
+    assert shown() == ["Alpha", "beta", "Personal"]
+    assert shown(sort="newest") == ["Alpha", "beta", "Personal"]
+    assert shown(q="ALPHA") == ["Alpha"]
+    assert "No organization found" in ada_client.get("/organizations/", {"q": "gamma"}).content.decode()
 
 
 def test_it_is_renamed(ada_client: Client, organization: Organization) -> None:

@@ -43,6 +43,28 @@ def test_it_works(base: str, ada_client: Client, organization: Organization) -> 
     assert "whsec_" not in str(list(AuditEvent.objects.values()))
 
 
+def test_deliveries_are_searched_and_sorted_and_stay_of_their_state(
+    base: str, ada_client: Client, endpoint: Endpoint
+) -> None:
+    services.send_test(endpoint=endpoint)
+    services.send_test(endpoint=endpoint)
+    older, newer = Delivery.objects.order_by("created_at")
+    Delivery.objects.filter(pk=older.pk).update(state="failed")
+    path = f"{base}{endpoint.public_id}/"
+
+    def shown(**query: str) -> list[str]:
+        return [delivery.public_id for delivery in ada_client.get(path, query).context["page"].items]
+
+    assert shown() == [newer.public_id, older.public_id]
+    assert shown(sort="oldest") == [older.public_id, newer.public_id]
+    assert len(shown(q="webhook.te")) == 2
+    assert shown(q=older.public_id) == shown(q="test", state="failed") == [older.public_id]
+    assert shown(q=newer.public_id, state="failed") == []
+    kept = ada_client.get(path, {"q": "key.created", "state": "failed"}).content.decode()
+    assert "No delivery found" in kept
+    assert 'name="state" value="failed"' in kept
+
+
 def test_since_when_nothing_arrives_is_said_in_both_languages(
     base: str, ada_client: Client, endpoint: Endpoint
 ) -> None:
