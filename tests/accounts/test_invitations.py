@@ -103,6 +103,16 @@ def test_it_works(
     assert "cyd" not in str([(act.target_label, act.before, act.after) for act in acts]).lower()
 
 
+def test_the_page_reads_well_in_both_languages(cyds: Invitation, cyd_client: Client) -> None:
+    link = link_in_the_mail()
+    english = cyd_client.get(link).content.decode()
+    assert "Ada invites you. Your role: Viewer." in english
+    assert "The invitation expires <time" in english
+    chinese = cyd_client.get(link, headers={"accept-language": "zh-hans"}).content.decode()
+    assert "Ada邀请你。你的角色：" in chinese
+    assert "邀请到期时间：<time" in chinese
+
+
 def test_who_accepts_works_there_from_here_on(
     cyds: Invitation, cyd_client: Client, organization: Organization, project: Project
 ) -> None:

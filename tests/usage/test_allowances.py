@@ -88,6 +88,14 @@ def test_without_a_budget_nothing_runs_out(cohort: Cohort, cyd_client: Client) -
     assert "there is no limit" in cyd_client.get(f"/projects/{cohort.project.public_id}/").content.decode()
 
 
+def test_nothing_is_left_of_what_has_ended(cohort: Cohort, cyd_client: Client) -> None:
+    Project.objects.filter(cohort=cohort).update(ends_at=timezone.now() - timedelta(days=1))
+    page = cyd_client.get(f"/projects/{cohort.project.public_id}/").content.decode()
+    assert "Your keys stopped" in page
+    assert "$3.80 left" not in page
+    assert "Begins anew" not in page
+
+
 def test_who_runs_it_is_bound_by_none_and_a_stranger_learns_nothing(
     cohort: Cohort, ada_client: Client, sam_client: Client
 ) -> None:
