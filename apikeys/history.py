@@ -11,21 +11,12 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import AuditEvent, AuditPerson, Organization
+from accounts.auditing.reading import entries
+from accounts.models import AuditEvent, Organization
 from apikeys.models import ApiKey
 from common.money import display_dollars
 
 MOST_SHOWN = 30
-ACTS: dict[str, str | Promise] = {
-    "key.created": _("Made"),
-    "key.changed": _("Changed"),
-    "key.rotated": _("Rotated"),
-    "key.secret_retired": _("Old secret retired"),
-    "key.disabled": _("Disabled"),
-    "key.enabled": _("Enabled"),
-    "key.leaked": _("Seen leaked"),
-    "key.revoked": _("Revoked"),
-}
 TERMS: dict[str, str | Promise] = {
     "name": _("Name"),
     "description": _("Description"),
@@ -50,28 +41,25 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One act on a key. `who` is empty for the portal itself, and for somebody who was erased."""
+    """One act on a key, in the words of the audit log."""
 
     at: datetime
-    what: str | Promise
     who: str
+    what: str
     changes: list[Change]
 
 
 def history_of(key: ApiKey) -> list[Act]:
     """The latest acts on a key, newest first."""
     events = AuditEvent.objects.filter(target_kind="apikey", target_id=key.public_id).order_by("-at")[:MOST_SHOWN]
-    found = list(events)
-    people = AuditPerson.objects.filter(token__in={event.actor for event in found}).select_related("user")
-    names = {person.token: person.user.display_name for person in people if person.user}
     return [
         Act(
-            at=event.at,
-            what=ACTS.get(event.action, event.action),
-            who=names.get(event.actor, ""),
-            changes=_changes(event) if event.action == "key.changed" else [],
+            at=entry.event.at,
+            who=entry.by,
+            what=entry.words,
+            changes=_changes(entry.event) if entry.event.action == "key.changed" else [],
         )
-        for event in found
+        for entry in entries(list(events))
     ]
 
 

@@ -9,6 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import AuditEvent, Project, User
 from accounts.projects.services import open_service_account
+from apikeys.leaks import report_leak
 from apikeys.models import ApiKey, KeySecret
 from apikeys.services import (
     change_key,
@@ -228,11 +229,30 @@ def test_it_leads_back_to_where_one_came_from_and_nowhere_else(key: ApiKey, url:
         assert ada_client.post(f"{url}disable/", {"next": address}).headers["Location"] == led_to
 
 
+def test_its_history_is_told_in_the_words_of_the_audit_log(
+    key: ApiKey, url: str, ada: User, ben: User, ada_client: Client
+) -> None:
+    disable_key(key=key, by=ben)
+    ben.delete()
+    old = f"“{key.hint}”"
+    report_leak(text=rotate_key(key=key, overlap=timedelta(0), by=ada))
+    told = [(act.who, act.what) for act in ada_client.get(url).context["history"]]
+    new = f"“{key.hint}”"
+    assert told == [
+        ("The portal itself", f"revoked the key {new}"),
+        ("Somebody not signed in", f"reported the key {new} as leaked"),
+        ("Ada", f"rotated the key {new}"),
+        ("someone who has been erased", f"disabled the key {old}"),
+        ("Ada", f"created the key {old}"),
+    ]
+
+
 def test_its_queries_do_not_grow_with_the_history(
     key: ApiKey, url: str, ada: User, ada_client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for _number in range(5):
         rotate_key(key=key, overlap=timedelta(hours=1), by=ada)
-    # session, user, standing, key, role, secrets, history, who did it, unread notifications, projects of the switcher
-    with django_assert_num_queries(11):
+    # session, user, standing, key, role, secrets, history, who did it, from where, organizations, unread notifications,
+    # projects of the switcher
+    with django_assert_num_queries(13):
         ada_client.get(url)
