@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Membership, User
@@ -18,7 +17,6 @@ from accounts.projects.services import (
     restore_project,
 )
 from accounts.roles import Role
-from accounts.signals import rights_changed
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy, KeySecret
 from apikeys.services import (
     change_policy,
@@ -29,6 +27,7 @@ from apikeys.services import (
     retire_secret,
     rotate_key,
 )
+from tests.conftest import client_of, switch_account
 from tests.gateway.conftest import Stage, ask, chat, wait_for
 
 Mint = Callable[..., str]
@@ -179,10 +178,10 @@ def test_a_key_stops_when_its_maker_may_only_look(url: str, ben: User, bens: str
 
 def test_a_key_stops_when_its_makers_account_is_switched_off(url: str, ben: User, bens: str) -> None:
     assert status(url, bens) == 200
-    with transaction.atomic():
-        User.objects.filter(pk=ben.pk).update(is_active=False)
-        rights_changed.send(sender=User, user=ben, organization=None)
+    staff = User.objects.create_superuser("sam@gateway.example")
+    switch_account(client_of(staff), ben)
     wait_for(lambda: status(url, bens) == 401)
+    staff.delete()
 
 
 def test_a_service_accounts_key_goes_on(url: str, ben: User, stage: Stage) -> None:

@@ -6,6 +6,7 @@ from django.test import Client
 from accounts.models import Project, User
 from apikeys.services import mint_key
 from common import redis as servers
+from tests.conftest import switch_account
 from usage.policies import CHANGED, load, redis_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,26 +26,18 @@ def is_forgotten(digest: str) -> bool:
     return bool(servers.durable().get(redis_key(digest)) == CHANGED)
 
 
-def switch(staff: Client, user: User, **boxes: str) -> None:
-    """Save the admin's form of the user; a box that is not named is left empty."""
-    places = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
-    fields = {"email": user.email, "name": user.name, "language": user.language}
-    answer = staff.post(f"/admin/accounts/user/{user.pk}/change/", {**fields, **places, **boxes})
-    assert answer.status_code == 302, answer.content.decode()
-
-
 def test_switched_off_and_on(digest: str, ada: User, sam_client: Client) -> None:
-    switch(sam_client, ada)
+    switch_account(sam_client, ada)
     assert is_forgotten(digest)
     assert load(digest) is None
     servers.durable().set(redis_key(digest), "what a gateway read")
-    switch(sam_client, ada, is_active="on")
+    switch_account(sam_client, ada, is_active="on")
     assert is_forgotten(digest)
     assert load(digest) is not None
 
 
 def test_another_change_tells_nobody(digest: str, ada: User, sam_client: Client) -> None:
-    switch(sam_client, ada, is_active="on", name="Ada L.")
+    switch_account(sam_client, ada, is_active="on", name="Ada L.")
     assert not is_forgotten(digest)
 
 
