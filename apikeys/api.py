@@ -39,7 +39,7 @@ from apikeys.services import (
     revoke_key,
     rotate_key,
 )
-from apikeys.terms import TERMS, PolicyViolationError, Terms
+from apikeys.terms import TERMS, PolicyViolationError, Terms, WiderThanMakerError
 from catalog.models import HostedModel
 from common.api import CONFLICT, REFUSALS, ConflictError, KeysetPagination
 from common.moments import check_nearness
@@ -120,7 +120,10 @@ class TermsSerializer(serializers.Serializer[ApiKey]):
 
 
 class NewKeySerializer(TermsSerializer):
-    """A key to make. Management keys are made only when signed in, not with a management key."""
+    """A key to make. Management keys are made only when signed in, not with a management key.
+
+    A key that is made with a management key has no wider `allowed_networks` and no later `expires_at` than it.
+    """
 
     kind = serializers.ChoiceField(KeyKind.choices, default=KeyKind.PROJECT)
     service_account = serializers.CharField(
@@ -217,14 +220,21 @@ def explained() -> Iterator[None]:
         yield
     except PolicyViolationError as violation:
         raise serializers.ValidationError(violation.faults, code="key_policy") from None
+    except WiderThanMakerError as refusal:
+        raise serializers.ValidationError(refusal.faults, code="wider_than_your_key") from None
     except RevokedError:
         words = _("This key was revoked, which cannot be undone. Make a new one.")
         raise ConflictError(words, "key_revoked") from None
 
 
+def management_key_of(request: Request) -> ApiKey | None:
+    """What the request is made with; None when its user is signed in."""
+    return request.auth if isinstance(request.auth, ApiKey) else None
+
+
 def require_person(request: Request) -> None:
     """Refuse a management key where management keys are made or changed: one with limits could lift them."""
-    if isinstance(request.auth, ApiKey):
+    if management_key_of(request):
         raise PermissionDenied(
             _("A management key does not make or change management keys. Sign in to the site to do this."),
             code="needs_a_person",
@@ -307,6 +317,7 @@ class KeysView(generics.GenericAPIView[ApiKey]):
             by=user,
             service_account=open_service_account(project=project, name=service, by=user) if service else None,
             terms=Terms(**{"monthly_budget_nano": policy.default_budget_nano, **asked.changes()}),
+            via=management_key_of(request),
         )
 
 
@@ -332,7 +343,13 @@ class KeyView(APIView):
         asked = TermsSerializer(key, data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
         with explained():
-            change_key(key=key, name=asked.validated_data.get("name"), changes=asked.changes(), by=user)
+            change_key(
+                key=key,
+                name=asked.validated_data.get("name"),
+                changes=asked.changes(),
+                by=user,
+                via=management_key_of(request),
+            )
         return Response(KeySerializer(key).data)
 
 
@@ -370,7 +387,7 @@ class KeyEnableView(KeyActView):
     def act(self, request: Request, key: ApiKey) -> None:
         if key.is_management:
             require_person(request)
-        enable_key(key=key, by=user_of(request))
+        enable_key(key=key, by=user_of(request), via=management_key_of(request))
 
 
 @_act("revoke")
@@ -402,7 +419,7 @@ class KeyRotateView(APIView):
         asked.is_valid(raise_exception=True)
         with explained():
             overlap = timedelta(minutes=asked.validated_data["overlap_minutes"])
-            secret = rotate_key(key=key, overlap=overlap, by=user)
+            secret = rotate_key(key=key, overlap=overlap, by=user, via=management_key_of(request))
         return _minted(key, secret, status.HTTP_200_OK)
 
 

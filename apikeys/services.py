@@ -12,7 +12,7 @@ from accounts.audit import record
 from accounts.models import Organization, Project, ServiceAccount, User
 from apikeys.models import ApiKey, KeyKind, KeyMakers, KeyPolicy, KeySecret
 from apikeys.signals import key_changed, key_created, key_revoked
-from apikeys.terms import TERMS, Terms, as_json, check_policy, check_rotation
+from apikeys.terms import TERMS, Terms, as_json, check_maker, check_policy, check_rotation
 from apikeys.verification import current_pepper_version, digest_of, new_secret
 
 NO_TERMS = Terms()
@@ -47,14 +47,17 @@ def mint_key(
     submission: str = "",
     service_account: ServiceAccount | None = None,
     terms: Terms = NO_TERMS,
+    via: ApiKey | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key of `project` and its secret, which is kept nowhere: whoever asked must be shown it now.
 
-    With a service account it is the project's, and outlives its maker's place in it. Raises MintedAlreadyError when a
-    form with this `submission` has made its key, and PolicyViolationError.
+    With a service account it is the project's, and outlives its maker's place in it. `via` is the management key that
+    `by` uses, if any: here and below, a key is made no wider than it. Raises MintedAlreadyError when a form with this
+    `submission` has made its key, PolicyViolationError and WiderThanMakerError.
     """
     policy = KeyPolicy.objects.of(project.organization)
     check_policy(policy, terms, since=timezone.now(), changed=TERMS)
+    check_maker(via, terms, changed=TERMS)
     kind = KeyKind.SERVICE if service_account else KeyKind.PROJECT
     key = ApiKey(project=project, kind=kind, service_account=service_account, name=name, submission=submission)
     return _mint(key, by=by, terms=terms)
@@ -109,15 +112,16 @@ def _new_secret(key: ApiKey, *, submission: str = "") -> tuple[str, KeySecret]:
 
 
 @transaction.atomic
-def rotate_key(*, key: ApiKey, overlap: timedelta, by: User, submission: str = "") -> str:
+def rotate_key(*, key: ApiKey, overlap: timedelta, by: User, submission: str = "", via: ApiKey | None = None) -> str:
     """A new secret of the key, to be shown now; the one it had works on for `overlap`, older ones no longer than that.
 
-    Raises RevokedError, MintedAlreadyError when a form with this `submission` has made its secret, and
-    PolicyViolationError when the new one could live for longer than the policy lets it.
+    Raises RevokedError, MintedAlreadyError when a form with this `submission` has made its secret,
+    PolicyViolationError when the new one could live for longer than the policy lets it, and WiderThanMakerError.
     """
     locked = _locked(key)
     if submission and locked.secrets.filter(submission=submission).exists():
         raise MintedAlreadyError
+    check_maker(via, Terms.of(locked), changed=TERMS)
     if locked.project is not None:
         policy = KeyPolicy.objects.of(locked.project.organization)
         check_rotation(policy, Terms.of(locked), since=locked.secrets.get(valid_until=None).created_at)
@@ -149,11 +153,13 @@ def retire_secret(*, secret: KeySecret, by: User) -> None:
 
 
 @transaction.atomic
-def change_key(*, key: ApiKey, changes: dict[str, Any], by: User, name: str | None = None) -> None:
+def change_key(
+    *, key: ApiKey, changes: dict[str, Any], by: User, name: str | None = None, via: ApiKey | None = None
+) -> None:
     """Give a key another name and other terms; running gateways enforce them from the next call on.
 
-    `changes` holds new terms by their names. Raises RevokedError, and PolicyViolationError for what is changed to
-    something the policy forbids.
+    `changes` holds new terms by their names. Raises RevokedError, and PolicyViolationError and WiderThanMakerError for
+    what is changed to something that is not allowed.
     """
     locked = _locked(key)
     before = Terms.of(locked)
@@ -161,6 +167,7 @@ def change_key(*, key: ApiKey, changes: dict[str, Any], by: User, name: str | No
     terms = replace(before, **changes)
     name = locked.name if name is None else name
     changed = terms.changed_from(before)
+    check_maker(via, terms, changed=changed)
     if locked.project is not None and changed:
         policy = KeyPolicy.objects.of(locked.project.organization)
         check_policy(policy, terms, since=locked.secrets.get(valid_until=None).created_at, changed=changed)
@@ -193,9 +200,9 @@ def disable_key(*, key: ApiKey, by: User | None) -> None:
 
 
 @transaction.atomic
-def enable_key(*, key: ApiKey, by: User) -> None:
-    """Let a disabled key work again. Raises RevokedError."""
-    _locked(key)
+def enable_key(*, key: ApiKey, by: User, via: ApiKey | None = None) -> None:
+    """Let a disabled key work again. Raises RevokedError and WiderThanMakerError."""
+    check_maker(via, Terms.of(_locked(key)), changed=TERMS)
     if ApiKey.objects.filter(pk=key.pk).exclude(disabled_at=None).update(disabled_at=None):
         record("key.enabled", by=by, target=key, organization=key.organization, label=label_of(key))
         _announce(key)

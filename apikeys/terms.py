@@ -53,12 +53,20 @@ def as_json(terms: Terms, names: list[str]) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 
 
-class PolicyViolationError(Exception):
-    """The organization's policy for keys forbids these terms. `faults` says why, for each field that is at fault."""
+class RefusedTermsError(Exception):
+    """A key may not have these terms. `faults` says why, for each field that is at fault."""
 
     def __init__(self, faults: dict[str, str]) -> None:
         super().__init__(" ".join(faults.values()))
         self.faults = faults
+
+
+class PolicyViolationError(RefusedTermsError):
+    """The organization's policy for keys forbids them."""
+
+
+class WiderThanMakerError(RefusedTermsError):
+    """They allow more than the management key does that is used to make, change, rotate or enable the key."""
 
 
 def check_policy(policy: KeyPolicy, terms: Terms, *, since: datetime, changed: list[str]) -> None:
@@ -84,6 +92,32 @@ def check_rotation(policy: KeyPolicy, terms: Terms, *, since: datetime) -> None:
         "place, then revoke this one."
     ) % {"organization": policy.organization, "days": policy.longest_lifetime_days}
     raise PolicyViolationError({"expires_at": fault})
+
+
+def check_maker(maker: ApiKey | None, terms: Terms, *, changed: list[str]) -> None:
+    """Raise WiderThanMakerError where what is `changed` is wider than a management key; None is a person signed in.
+
+    A restricted key in a thief's hands would otherwise make one that works from anywhere and for ever. What else a
+    management key is held to means nothing to a key for models.
+    """
+    if maker is None:
+        return
+    faults = {}
+    if maker.expires_at and (terms.expires_at is None or terms.expires_at > maker.expires_at):
+        faults["expires_at"] = _(
+            "The management key that you use ends at %(latest)s (UTC), and what it makes, changes, rotates or enables "
+            "ends no later. Choose a time until then, or sign in to the site to do this."
+        ) % {"latest": f"{maker.expires_at:%Y-%m-%d %H:%M}"}
+    strays = outside(terms.allowed_networks, maker.allowed_networks)
+    # An empty list is wider than any.
+    if maker.allowed_networks and (strays or not terms.allowed_networks):
+        faults["allowed_networks"] = _(
+            "The management key that you use may be used from %(allowed)s only, and so may what it makes, changes, "
+            "rotates or enables. Name these networks or some within them, or sign in to the site to do this."
+        ) % {"allowed": ", ".join(maker.allowed_networks)}
+    faults = {name: fault for name, fault in faults.items() if name in changed}
+    if faults:
+        raise WiderThanMakerError(faults)
 
 
 def _faults(policy: KeyPolicy, terms: Terms, since: datetime) -> dict[str, str]:
