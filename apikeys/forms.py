@@ -4,13 +4,15 @@ from typing import Any, Literal
 from django import forms
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from apikeys.history import in_words
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy
-from apikeys.terms import PolicyViolationError, Terms
+from apikeys.terms import TERMS, PolicyViolationError, Terms
 from catalog.models import HostedModel
-from common.forms import DollarsField, new_submission
+from common.forms import DollarsField, EditForm, new_submission
 from common.moments import check_nearness
 from common.networks import canonical
 from inference.endpoints import ENDPOINTS
@@ -26,6 +28,8 @@ OVERLAPS = (
     (7 * 24 * 60, _("7 days")),
 )
 """How long an old secret may go on beside its successor, in minutes."""
+LEAKED = {"revoke": _("Revoke it at once"), "flag": _("Only flag it, and tell its owners")}
+POLICY = ("longest_lifetime_days", "default_budget_nano", "allowed_networks", "makers", "revokes_leaked")
 
 
 class NetworksField(forms.CharField):
@@ -54,7 +58,7 @@ def _count(label: Any) -> forms.IntegerField:
     return forms.IntegerField(label=label, required=False, min_value=1, max_value=LARGEST_COUNT)
 
 
-class KeyForm(forms.Form):
+class KeyForm(EditForm):
     """A key of a project: what it is called, and (all of it optional) what it is held to."""
 
     name = forms.CharField(
@@ -98,6 +102,7 @@ class KeyForm(forms.Form):
     )
     submission = forms.CharField(widget=forms.HiddenInput, max_length=40, required=False)
 
+    fields_of = {"monthly_budget_nano": "monthly_budget"}
     who: tuple[str, ...] = ("service_account",)
     what: tuple[str, ...] = ("allowed_models", "allowed_endpoints")
     where = ("allowed_networks", "expires_at")
@@ -114,6 +119,9 @@ class KeyForm(forms.Form):
     ) -> None:
         self.key, self.policy = key, policy
         super().__init__(data, initial=self._initial())
+        self.remember({name: getattr(key, name) for name in ("name", *TERMS)} if key else {})
+        if key is None:
+            del self.fields["shown"]
         if key is not None or not for_services:
             del self.fields["service_account"]
         self._offer_models()
@@ -123,7 +131,7 @@ class KeyForm(forms.Form):
     def _offer_models(self) -> None:
         offered = list(HostedModel.objects.offered().order_by("public_name").values_list("public_name", flat=True))
         # One that was chosen and is no longer offered stays chosen until somebody takes it out.
-        chosen = self.key.allowed_models if self.key else []
+        chosen = [*self.key.allowed_models, *self.was_shown.get("allowed_models", [])] if self.key else []
         field = self.fields["allowed_models"]
         assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101 - says it to the type checker
         field.choices = [(name, name) for name in dict.fromkeys([*offered, *chosen])]
@@ -134,7 +142,7 @@ class KeyForm(forms.Form):
             budget = self.policy.default_budget_nano if self.policy else None
             return {"submission": new_submission(), "expires_at": _to_the_minute(latest), "monthly_budget": budget}
         key = self.key
-        names = (*self.base_fields.keys() - {"monthly_budget", "service_account", "submission"},)
+        names = (*self.base_fields.keys() - {"monthly_budget", "service_account", "submission", "shown"},)
         return {name: getattr(key, name) for name in names} | {
             "monthly_budget": key.monthly_budget_nano,
             "expires_at": _to_the_minute(key.expires_at),
@@ -160,24 +168,32 @@ class KeyForm(forms.Form):
 
     def clean_expires_at(self) -> datetime | None:
         moment: datetime | None = self.cleaned_data["expires_at"]
-        if self.key is not None and moment == _to_the_minute(self.key.expires_at):
-            return self.key.expires_at
+        kept = parse_datetime(self.was_shown.get("expires_at") or "")
+        if moment == _to_the_minute(kept):
+            return kept
         if moment is not None and moment <= timezone.now():
             raise forms.ValidationError(_("Choose a time that is still to come."))
         return moment
 
-    def changes(self) -> dict[str, Any]:
+    def _values(self) -> dict[str, Any]:
         """What the valid form says, by the names of the terms; those it does not ask for are not there."""
         values = dict(self.cleaned_data)
-        for name in ("name", "submission", "service_account"):
+        for name in ("name", "submission", "service_account", "shown"):
             values.pop(name, None)
         if "monthly_budget" in values:
             values["monthly_budget_nano"] = values.pop("monthly_budget")
         return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
     def terms(self) -> Terms:
-        """The same as the terms of a new key."""
-        return Terms(**self.changes())
+        """What the valid form says, as the terms of a new key."""
+        return Terms(**self._values())
+
+    def changes(self) -> dict[str, Any]:
+        """What was changed of the key's terms and its name."""
+        return self.edited({"name": self.cleaned_data["name"], **self._values()})
+
+    def in_words(self, name: str, value: Any) -> str:
+        return in_words(name, value)
 
     def refuse(self, violation: PolicyViolationError) -> None:
         """Show what the policy forbids beside the field that would mend it."""
@@ -231,7 +247,7 @@ class RotateForm(forms.Form):
     submission = forms.CharField(widget=forms.HiddenInput, max_length=40, required=False, initial=new_submission)
 
 
-class PolicyForm(forms.Form):
+class PolicyForm(EditForm):
     """What an organization demands of its keys."""
 
     longest_lifetime_days = forms.IntegerField(
@@ -257,9 +273,11 @@ class PolicyForm(forms.Form):
     makers = forms.ChoiceField(label=_("Who may make keys"), choices=KeyMakers, initial=KeyMakers.MEMBERS)
     leaked = forms.ChoiceField(
         label=_("A key that is found in public"),
-        choices=[("revoke", _("Revoke it at once")), ("flag", _("Only flag it, and tell its owners"))],
+        choices=LEAKED,
         initial="revoke",
     )
+
+    fields_of = {"default_budget_nano": "default_budget", "revokes_leaked": "leaked"}
 
     def __init__(self, data: QueryDict | None = None, *, policy: KeyPolicy) -> None:
         leaked: Literal["revoke", "flag"] = "revoke" if policy.revokes_leaked else "flag"
@@ -271,14 +289,24 @@ class PolicyForm(forms.Form):
             "leaked": leaked,
         }
         super().__init__(data, initial=initial)
+        self.remember({name: getattr(policy, name) for name in POLICY})
 
     def changes(self) -> dict[str, Any]:
-        """The cleaned values under the names and in the units of `services.change_policy`."""
+        """What was changed, under the names and in the units of `services.change_policy`."""
         values = self.cleaned_data
-        return {
-            "longest_lifetime_days": values["longest_lifetime_days"],
-            "default_budget_nano": values["default_budget"],
-            "allowed_networks": values["allowed_networks"],
-            "makers": KeyMakers(values["makers"]),
-            "revokes_leaked": values["leaked"] == "revoke",
-        }
+        return self.edited(
+            {
+                "longest_lifetime_days": values["longest_lifetime_days"],
+                "default_budget_nano": values["default_budget"],
+                "allowed_networks": values["allowed_networks"],
+                "makers": KeyMakers(values["makers"]),
+                "revokes_leaked": values["leaked"] == "revoke",
+            }
+        )
+
+    def in_words(self, name: str, value: Any) -> str:
+        if name == "makers":
+            return str(KeyMakers(value).label)
+        if name == "revokes_leaked":
+            return str(LEAKED["revoke" if value else "flag"])
+        return in_words(name, value)

@@ -78,20 +78,21 @@ def keys_called(text: str, organization: Organization | None) -> "QuerySet[ApiKe
 
 def _changes(event: AuditEvent) -> list[Change]:
     return [
-        Change(label, _in_words(name, event.before.get(name)), _in_words(name, event.after.get(name)))
+        Change(label, in_words(name, event.before.get(name)) or "–", in_words(name, event.after.get(name)) or "–")
         for name, label in TERMS.items()
         if name in event.after
     ]
 
 
-def _in_words(name: str, value: Any) -> str:
-    if value in (None, "", []):
-        return "–"
+def in_words(name: str, value: Any) -> str:
+    """A term of a key as people read it, from the key or from the log; empty for none."""
+    if value in (None, "", [], ()):
+        return ""
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(str(one) for one in value)
-    if name == "monthly_budget_nano":
+    if name.endswith("_nano"):
         return display_dollars(int(value))
-    moment = parse_datetime(value) if name == "expires_at" else None
+    moment = parse_datetime(str(value)) if name == "expires_at" else None
     return f"{localtime(moment):%Y-%m-%d %H:%M}" if moment else str(value)

@@ -1,5 +1,6 @@
 """What people do with keys."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
@@ -14,6 +15,7 @@ from apikeys.models import ApiKey, KeyKind, KeyMakers, KeyPolicy, KeySecret
 from apikeys.signals import key_changed, key_created, key_revoked
 from apikeys.terms import TERMS, Terms, as_json, check_maker, check_policy, check_rotation
 from apikeys.verification import current_pepper_version, digest_of, new_secret
+from common.edits import check_unchanged
 
 NO_TERMS = Terms()
 FREE_TEXT = {"name", "description"}
@@ -154,17 +156,26 @@ def retire_secret(*, secret: KeySecret, by: User) -> None:
 
 @transaction.atomic
 def change_key(
-    *, key: ApiKey, changes: dict[str, Any], by: User, name: str | None = None, via: ApiKey | None = None
+    *,
+    key: ApiKey,
+    changes: dict[str, Any],
+    by: User,
+    name: str | None = None,
+    via: ApiKey | None = None,
+    shown: Mapping[str, Any] | None = None,
 ) -> None:
     """Give a key another name and other terms; running gateways enforce them from the next call on.
 
-    `changes` holds new terms by their names. Raises RevokedError, and PolicyViolationError and WiderThanMakerError for
-    what is changed to something that is not allowed.
+    `changes` holds new terms by their names, `shown` what a form showed of the name and the terms. Raises RevokedError,
+    PolicyViolationError and WiderThanMakerError for what is changed to something that is not allowed, and
+    ChangedMeanwhileError as `check_unchanged` does.
     """
     locked = _locked(key)
     before = Terms.of(locked)
     # Put together under the lock: what somebody else changes at the same time must not be set back.
     terms = replace(before, **changes)
+    edits = changes if name is None else {**changes, "name": name}
+    check_unchanged(edits, shown=shown, now={field: getattr(locked, field) for field in edits})
     name = locked.name if name is None else name
     changed = terms.changed_from(before)
     check_maker(via, terms, changed=changed)
@@ -219,8 +230,13 @@ def revoke_key(*, key: ApiKey, by: User | None) -> None:
 
 
 @transaction.atomic
-def change_policy(*, organization: Organization, by: User, **changes: Unpack[PolicyChanges]) -> KeyPolicy:
-    """Set what an organization demands of its keys. The networks hold for every key from its next call on."""
+def change_policy(
+    *, organization: Organization, by: User, shown: Mapping[str, Any] | None = None, **changes: Unpack[PolicyChanges]
+) -> KeyPolicy:
+    """Set what an organization demands of its keys. The networks hold for every key from its next call on.
+
+    `shown` is what a form showed. Raises ChangedMeanwhileError as `check_unchanged` does.
+    """
     # Held, so that the first policy is made once, and what was before is what really was.
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     policy = KeyPolicy.objects.of(organization)
@@ -230,6 +246,7 @@ def change_policy(*, organization: Organization, by: User, **changes: Unpack[Pol
     if "makers" in changes:
         after["makers"] = str(changes["makers"])
     before = {name: getattr(policy, name) for name in after}
+    check_unchanged(after, shown=shown, now=before)
     for name, value in after.items():
         setattr(policy, name, value)
     policy.save()

@@ -35,6 +35,7 @@ from apikeys.services import (
 )
 from apikeys.terms import PolicyViolationError
 from common.context import current_origin
+from common.edits import ChangedMeanwhileError
 from common.redirects import next_address
 
 
@@ -173,7 +174,11 @@ def edit(request: AuthedRequest, key_id: str) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         try:
-            change_key(key=key, name=form.cleaned_data["name"], changes=form.changes(), by=request.user)
+            changes = form.changes()
+            name = changes.pop("name", None)
+            change_key(key=key, name=name, changes=changes, shown=form.was_shown, by=request.user)
+        except ChangedMeanwhileError as error:
+            form.refuse_to_overwrite(error)
         except PolicyViolationError as violation:
             form.refuse(violation)
         except RevokedError:
@@ -310,9 +315,13 @@ def policy(request: AuthedRequest) -> HttpResponse:
         organization_for(request.user, organization.public_id, to=Right.MANAGE_ORGANIZATION)
     form = PolicyForm(request.POST or None, policy=KeyPolicy.objects.of(organization))
     if request.method == "POST" and form.is_valid():
-        change_policy(organization=organization, by=request.user, **form.changes())
-        messages.success(request, _("The policy for keys is saved."))
-        return redirect("apikeys:policy")
+        try:
+            change_policy(organization=organization, by=request.user, shown=form.was_shown, **form.changes())
+        except ChangedMeanwhileError as error:
+            form.refuse_to_overwrite(error)
+        else:
+            messages.success(request, _("The policy for keys is saved."))
+            return redirect("apikeys:policy")
     if not may_manage:
         for field in form.fields.values():
             field.disabled = True

@@ -1,11 +1,16 @@
 """Form fields and values that several apps use."""
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from django import forms
+from django.core import signing
+from django.http import QueryDict
+from django.utils.translation import gettext as _
 
+from common.edits import ChangedMeanwhileError, plain
 from common.money import dollars, nano_from_dollars
 
 MOST_DOLLARS = 1_000_000_000
@@ -31,3 +36,51 @@ class DollarsField(forms.DecimalField):
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return super().has_changed(None if initial is None else dollars(initial), data)
+
+
+class EditForm(forms.Form):
+    """Edits what others may edit while it is open: it carries what it showed, and says only what was changed in it.
+
+    `fields_of` has the names of fields that are called otherwise than the values behind them.
+    """
+
+    shown = forms.CharField(widget=forms.HiddenInput, required=False)
+    fields_of: Mapping[str, str] = {}
+
+    def remember(self, now: Mapping[str, Any]) -> None:
+        """Begin with what is there now; a form that comes back knows what was there when it was shown."""
+        values = {name: plain(value) for name, value in now.items()}
+        self.initial["shown"] = signing.dumps(values, salt=self._salt)
+        try:
+            self.was_shown: dict[str, Any] = signing.loads(self.data.get("shown", ""), salt=self._salt)
+        except signing.BadSignature:
+            self.was_shown = values
+
+    def edited(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the valid form's values that are not what it showed."""
+        return {name: value for name, value in values.items() if plain(value) != self.was_shown.get(name)}
+
+    def in_words(self, name: str, value: Any) -> str:
+        """A value as people read it; empty for none."""
+        raise NotImplementedError
+
+    def refuse_to_overwrite(self, error: ChangedMeanwhileError) -> None:
+        """Show beside what was typed what somebody else made of it; sent once more, the form overwrites that."""
+        for name, value in error.now.items():
+            now = self.in_words(name, value)
+            fault = _("While this form was open, somebody emptied this. Save again to set what you entered.")
+            if now:
+                fault = _(
+                    "While this form was open, somebody changed this to: %(now)s. Save again to replace that by what "
+                    "you entered."
+                ) % {"now": now}
+            self.add_error(self.fields_of.get(name, name), fault)
+        seen = self.was_shown | {name: plain(value) for name, value in error.now.items()}
+        data = cast(QueryDict, self.data).copy()
+        data["shown"] = signing.dumps(seen, salt=self._salt)
+        self.data = data
+
+    @property
+    def _salt(self) -> str:
+        # What one form showed is nothing to another.
+        return f"common.forms.{type(self).__name__}"
