@@ -33,7 +33,8 @@
     │   └── UpstreamTimeoutError     504
     └── OverloadedError              503   try again in a moment: carries Retry-After
 
-No text here ever holds an address, a host or an unmasked key: texts from inference servers are rebuilt, not forwarded.
+No text here ever holds an address or a host of ours, or an unmasked key: texts from inference servers are rebuilt, not
+forwarded.
 """
 
 import math
@@ -192,10 +193,14 @@ class NoSuchOrganizationError(AuthenticationError):
 class AddressNotAllowedError(AuthenticationError):
     default_code = "ip_not_authorized"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This API key may not be used from your IP address. Its page in the portal says from where it may."
+    def __init__(self, address: str, *, by_organization: bool) -> None:
+        # Which list, and not what is on it: the caller may be a thief.
+        whose = (
+            "the list that the organization sets for all of its keys: the portal's Keys page, Policy, has it"
+            if by_organization
+            else "this key's own list: its page in the portal has it"
         )
+        super().__init__(f"This API key may not be used from your IP address, {address}, which is not on {whose}.")
 
 
 class RevokedKeyError(AuthenticationError):

@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from accounts.models import User
 from apikeys.management_keys import Refusal, RefusedKeyError, open_with
 from apikeys.verification import digests_of, kind_of
+from common.context import current_origin
 from common.errors import (
     AddressNotAllowedError,
     ApiError,
@@ -42,8 +43,10 @@ async def authenticate(headers: Headers, policies: Policies, *, address: str) ->
         raise IncorrectKeyError(secret)
     if caller.has_ended:
         raise EndedKeyError(secret)
-    if not caller.may_call_from(address):
-        raise AddressNotAllowedError
+    if not caller.does_organization_let_call_from(address):
+        raise AddressNotAllowedError(address, by_organization=True)
+    if not caller.does_key_let_call_from(address):
+        raise AddressNotAllowedError(address, by_organization=False)
     if caller.owes_terms:
         raise TermsNotAcceptedError(_terms())
     return caller
@@ -72,7 +75,7 @@ def _as_answer(reason: Refusal, secret: str) -> ApiError:
         case Refusal.WRONG_KIND:
             return ManagementKeyNeededError(secret)
         case Refusal.ADDRESS:
-            return AddressNotAllowedError()
+            return AddressNotAllowedError(current_origin.get().address, by_organization=False)
         case Refusal.SECOND_FACTOR:
             return SecondFactorNeededError(f"{settings.PUBLIC_URL}/second-factor/")
         case Refusal.TERMS:

@@ -99,8 +99,9 @@ class Caller:
     # Empty: all of them.
     models: tuple[str, ...] = ()
     endpoints: tuple[str, ...] = ()
-    # An address has to be in each of these lists.
-    networks: tuple[tuple[str, ...], ...] = ()
+    # An address has to be in both lists. Empty: any.
+    key_networks: tuple[str, ...] = ()
+    organization_networks: tuple[str, ...] = ()
     owes_terms: bool = False
 
     @property
@@ -117,8 +118,11 @@ class Caller:
     def may_use_endpoint(self, path: str) -> bool:
         return not self.endpoints or path in self.endpoints
 
-    def may_call_from(self, address: str) -> bool:
-        return all(contains(networks, address) for networks in self.networks)
+    def does_organization_let_call_from(self, address: str) -> bool:
+        return not self.organization_networks or contains(self.organization_networks, address)
+
+    def does_key_let_call_from(self, address: str) -> bool:
+        return not self.key_networks or contains(self.key_networks, address)
 
 
 @dataclass(slots=True)
@@ -186,7 +190,6 @@ def load(digest: str) -> Caller | None:
     scopes = [with_ceiling("key", key.public_id, limits_of(key))]
     if key.kind == KeyKind.PROJECT and key.created_by is not None:
         scopes += _allowance(key.created_by, project)
-    lists = (key.allowed_networks, _policy_networks(organization))
     return Caller(
         source=Source.KEY,
         organization_id=organization.public_id,
@@ -199,7 +202,8 @@ def load(digest: str) -> Caller | None:
         valid_until=_earliest(key.expires_at, secret.valid_until, project.ends_at),
         models=tuple(key.allowed_models),
         endpoints=tuple(key.allowed_endpoints),
-        networks=tuple(tuple(networks) for networks in lists if networks),
+        key_networks=tuple(key.allowed_networks),
+        organization_networks=tuple(_policy_networks(organization)),
         owes_terms=_owes_terms(key),
     )
 
@@ -424,9 +428,8 @@ def _decode(text: str) -> tuple[Caller, float] | None:
             Scope(kind=scope["kind"], id=scope["id"], limits=Limits(**scope["limits"]), name=scope["name"])
             for scope in fields.pop("scopes")
         )
-        for name in ("models", "endpoints"):
+        for name in ("models", "endpoints", "key_networks", "organization_networks"):
             fields[name] = tuple(fields[name])
-        fields["networks"] = tuple(tuple(networks) for networks in fields["networks"])
         return Caller(**fields, scopes=scopes), time.time() - stored["at"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None

@@ -17,7 +17,7 @@ from accounts.projects.services import (
     restore_project,
 )
 from accounts.roles import Role
-from apikeys.models import ApiKey, KeyMakers, KeyPolicy, KeySecret
+from apikeys.models import ApiKey, KeyPolicy, KeySecret
 from apikeys.services import (
     change_policy,
     disable_key,
@@ -83,6 +83,7 @@ def test_an_address_that_is_not_allowed(url: str, mint: Mint) -> None:
     secret = mint(allowed_networks=("192.0.2.0/24", "2001:db8::/32"))
     for reply in (complete(url, secret), ask(url, "/models", method="GET", secret=secret)):
         assert (reply.status, reply.error["code"]) == (401, "ip_not_authorized")
+        assert "127.0.0.1, which is not on this key's own list" in reply.error["message"]
     # No proxy is trusted here, so what a caller says of itself is nothing.
     claimed = ask(url, "/models", method="GET", secret=secret, headers={"X-Forwarded-For": "192.0.2.1"})
     assert claimed.status == 401
@@ -211,18 +212,31 @@ def test_the_keys_of_a_project_stop_at_its_end(url: str, secret: str, stage: Sta
         wait_for(lambda wanted=expected: status(url, secret) == wanted)  # type: ignore[misc]
 
 
-def test_the_organizations_networks_hold_for_every_key(url: str, mint: Mint, stage: Stage) -> None:
-    secret = mint(allowed_networks=("127.0.0.0/8",))
-    assert status(url, secret) == 200
-    for networks, expected in ((("198.51.100.0/24",), 401), ((), 200)):
-        change_policy(
-            organization=stage.project.organization,
-            longest_lifetime_days=None,
-            default_budget_nano=None,
-            allowed_networks=networks,
-            makers=KeyMakers.MEMBERS,
-            revokes_leaked=True,
-            by=stage.ada,
-        )
-        wait_for(lambda wanted=expected: status(url, secret) == wanted)  # type: ignore[misc]
+def test_the_organizations_networks_hold_for_every_key_at_once(url: str, mint: Mint, stage: Stage) -> None:
+    organization = stage.project.organization
+    account = open_service_account(project=stage.project, name="nightly", by=stage.ada)
+    _key, service = mint_key(project=stage.project, name="nightly", by=stage.ada, service_account=account)
+    secrets = [mint(), mint(allowed_networks=("127.0.0.0/8",)), mint(allowed_networks=("127.0.0.1/32",)), service]
+    assert [status(url, secret) for secret in secrets] == [200] * 4
+    change_policy(organization=organization, by=stage.ada, allowed_networks=("198.51.100.0/24",))
+    for secret in secrets:
+        wait_for(lambda one=secret: status(url, one) == 401)  # type: ignore[misc]
+        reply = complete(url, secret)
+        assert reply.error["code"] == "ip_not_authorized"
+        assert "127.0.0.1, which is not on the list that the organization sets" in reply.error["message"]
+        assert "198.51.100" not in reply.error["message"]
+    change_policy(organization=organization, by=stage.ada, allowed_networks=())
+    for secret in secrets:
+        wait_for(lambda one=secret: status(url, one) == 200)  # type: ignore[misc]
+    KeyPolicy.objects.all().delete()
+
+
+def test_a_key_without_a_list_of_its_own_is_kept_out_by_the_organizations_alone(
+    url: str, mint: Mint, stage: Stage
+) -> None:
+    change_policy(organization=stage.project.organization, by=stage.ada, allowed_networks=("127.0.0.0/8",))
+    assert status(url, mint()) == 200
+    stray = mint()
+    ApiKey.objects.filter(pk=key_of(stray).pk).update(allowed_networks=["192.0.2.0/24"])
+    assert "this key's own list" in complete(url, stray).error["message"]
     KeyPolicy.objects.all().delete()
