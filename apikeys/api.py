@@ -38,6 +38,7 @@ from apikeys.services import (
     retire_secret,
     revoke_key,
     rotate_key,
+    shorten_keys,
 )
 from apikeys.terms import TERMS, PolicyViolationError, Terms, WiderThanMakerError
 from catalog.models import HostedModel
@@ -211,6 +212,20 @@ class PolicySerializer(serializers.ModelSerializer[KeyPolicy]):
     class Meta:
         model = KeyPolicy
         fields = ["longest_lifetime_days", "default_budget_nano", "allowed_networks", "makers", "revokes_leaked"]
+
+
+class PolicyStandingSerializer(PolicySerializer):
+    """The same, and how the keys that exist stand to it."""
+
+    keys_outliving_it = serializers.SerializerMethodField(
+        help_text="How many keys live longer than the policy allows, because they were made before it."
+    )
+
+    class Meta(PolicySerializer.Meta):
+        fields = [*PolicySerializer.Meta.fields, "keys_outliving_it"]
+
+    def get_keys_outliving_it(self, policy: KeyPolicy) -> int:
+        return ApiKey.objects.filter(project__organization=policy.organization).outliving().count()
 
 
 @contextmanager
@@ -476,17 +491,17 @@ class KeyPolicyView(APIView):
     @extend_schema(
         operation_id="keys_policy_read",
         parameters=[ORGANIZATION_PARAMETER],
-        responses={200: PolicySerializer, **REFUSALS},
+        responses={200: PolicyStandingSerializer, **REFUSALS},
         tags=["keys"],
     )
     def get(self, request: Request) -> Response:
-        return Response(PolicySerializer(KeyPolicy.objects.of(_organization(request, to=Right.SEE))).data)
+        return Response(PolicyStandingSerializer(KeyPolicy.objects.of(_organization(request, to=Right.SEE))).data)
 
     @extend_schema(
         operation_id="keys_policy_change",
         parameters=[ORGANIZATION_PARAMETER],
         request=PolicySerializer(partial=True),
-        responses={200: PolicySerializer, **REFUSALS},
+        responses={200: PolicyStandingSerializer, **REFUSALS},
         tags=["keys"],
     )
     def patch(self, request: Request) -> Response:
@@ -495,7 +510,24 @@ class KeyPolicyView(APIView):
         asked = PolicySerializer(KeyPolicy.objects.of(organization), data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
         changed = change_policy(organization=organization, by=user_of(request), **asked.validated_data)
-        return Response(PolicySerializer(changed).data)
+        return Response(PolicyStandingSerializer(changed).data)
+
+
+class KeyPolicyShortenView(APIView):
+    """Keys that live longer than the policy allows."""
+
+    @extend_schema(
+        operation_id="keys_policy_shorten",
+        parameters=[ORGANIZATION_PARAMETER],
+        request=None,
+        responses={200: PolicyStandingSerializer, **REFUSALS},
+        tags=["keys"],
+    )
+    def post(self, request: Request) -> Response:
+        """Have each end when the policy says, or in a week where that is later; 200 at once. Their makers are told."""
+        organization = _organization(request, to=Right.MANAGE_ORGANIZATION)
+        shorten_keys(organization=organization, by=user_of(request))
+        return Response(PolicyStandingSerializer(KeyPolicy.objects.of(organization)).data)
 
 
 def _organization(request: Request, *, to: Right) -> Organization:
@@ -510,6 +542,7 @@ places = [
     path("keys/", KeysView.as_view(), name="api-keys"),
     path("keys/health/", KeyHealthView.as_view(), name="api-keys-health"),
     path("keys/policy/", KeyPolicyView.as_view(), name="api-keys-policy"),
+    path("keys/policy/shorten/", KeyPolicyShortenView.as_view(), name="api-keys-policy-shorten"),
 ]
 inner_places = [
     path("keys/<str:key_id>/", KeyView.as_view(), name="api-key"),

@@ -1,11 +1,11 @@
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from django import forms
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from apikeys.history import in_words
@@ -28,6 +28,12 @@ OVERLAPS = (
     (7 * 24 * 60, _("7 days")),
 )
 """How long an old secret may go on beside its successor, in minutes."""
+OLDER = {
+    "shorten": _(
+        "Bring them in line: each ends when the rule says, or in a week where that is later. Its maker is told."
+    ),
+    "keep": _("Leave them as they are: they go on, and Key health lists them."),
+}
 LEAKED = {"revoke": _("Revoke it at once"), "flag": _("Only flag it, and tell its owners")}
 POLICY = ("longest_lifetime_days", "default_budget_nano", "allowed_networks", "makers", "revokes_leaked")
 
@@ -255,31 +261,46 @@ class PolicyForm(EditForm):
         required=False,
         min_value=1,
         max_value=3650,
-        help_text=_("In days, from when a secret is made. Empty: a key may live for ever."),
+        help_text=_(
+            "In days, from when a secret is made. Empty: a key may live for ever. When you save it you are asked about "
+            "keys that exist and live longer."
+        ),
+    )
+    older = forms.ChoiceField(
+        label=_("Keys that exist and live longer"), required=False, choices=OLDER, widget=forms.RadioSelect
     )
     default_budget = DollarsField(
         label=_("Default budget per month"),
         required=False,
-        help_text=_("In US dollars. What a new key is given unless its maker says otherwise."),
+        help_text=_(
+            "In US dollars. What a new key is given unless its maker says otherwise. Keys that exist stay as they are."
+        ),
     )
     allowed_networks = NetworksField(
         label=_("IP addresses"),
         required=False,
         help_text=_(
-            "One address or network a line. Calls from elsewhere are refused from the moment you save, with whichever "
-            "key. Empty: from anywhere."
+            "One address or network a line. Calls from elsewhere are refused from the moment you save, with every key, "
+            "also those that exist. Empty: from anywhere."
         ),
     )
-    makers = forms.ChoiceField(label=_("Who may make keys"), choices=KeyMakers, initial=KeyMakers.MEMBERS)
+    makers = forms.ChoiceField(
+        label=_("Who may make keys"),
+        choices=KeyMakers,
+        initial=KeyMakers.MEMBERS,
+        help_text=_("Keys that others have made go on, and may be rotated by them."),
+    )
     leaked = forms.ChoiceField(
         label=_("A key that is found in public"),
         choices=LEAKED,
         initial="revoke",
+        help_text=_("Holds for keys that exist as well."),
     )
 
     fields_of = {"default_budget_nano": "default_budget", "revokes_leaked": "leaked"}
 
     def __init__(self, data: QueryDict | None = None, *, policy: KeyPolicy) -> None:
+        self.policy = policy
         leaked: Literal["revoke", "flag"] = "revoke" if policy.revokes_leaked else "flag"
         initial = {
             "longest_lifetime_days": policy.longest_lifetime_days,
@@ -290,6 +311,27 @@ class PolicyForm(EditForm):
         }
         super().__init__(data, initial=initial)
         self.remember({name: getattr(policy, name) for name in POLICY})
+
+    @property
+    def asked(self) -> list[forms.BoundField]:
+        """The fields to show: what becomes of older keys is asked when there are any, before the rule is saved."""
+        return [field for field in self if field.name != "older" or field.data or field.errors]
+
+    def clean(self) -> dict[str, Any]:
+        values = self.cleaned_data
+        days = values.get("longest_lifetime_days")
+        if days is None or days == self.was_shown["longest_lifetime_days"] or values.get("older"):
+            return values
+        keys = ApiKey.objects.filter(project__organization=self.policy.organization)
+        count = keys.outliving(timedelta(days=days)).count()
+        if count:
+            fault = ngettext(
+                "Nothing is saved yet: %(count)s key lives longer than %(days)s days. Choose what becomes of it.",
+                "Nothing is saved yet: %(count)s keys live longer than %(days)s days. Choose what becomes of them.",
+                count,
+            )
+            self.add_error("older", fault % {"count": count, "days": days})
+        return values
 
     def changes(self) -> dict[str, Any]:
         """What was changed, under the names and in the units of `services.change_policy`."""

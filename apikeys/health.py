@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from apikeys.models import ApiKey, ApiKeyQuerySet, KeyPolicy, KeySecret, KeyState
-from apikeys.services import change_key
+from apikeys.services import change_key, shorten_key
 from apikeys.verification import current_pepper_version
 
 IDLE = timedelta(days=90)
@@ -23,6 +23,7 @@ class Finding(models.TextChoices):
     """Something a key would be better without, the most urgent first."""
 
     LEAKED = "leaked", _("Seen leaked")
+    OUTLIVES_POLICY = "outlives_policy", _("Lives longer than allowed")
     TOO_WIDE = "too_wide", _("Opens everything")
     NEVER_EXPIRES = "never_expires", _("Never expires")
     NO_LIMIT = "no_limit", _("No limit")
@@ -37,6 +38,9 @@ class Finding(models.TextChoices):
 
 REASONS = {
     Finding.LEAKED: _("Somebody found it where it should not be, so others may hold it too. Revoke it."),
+    Finding.OUTLIVES_POLICY: _(
+        "It is older than the policy of the organization, which lets keys live for less long. Bring it in line."
+    ),
     Finding.TOO_WIDE: _("Whoever gets hold of it may use every model and endpoint, from anywhere. Restrict it."),
     Finding.NEVER_EXPIRES: _("Forgotten, it works for ever. Let it expire: it can be rotated before."),
     Finding.NO_LIMIT: _("A loop in a program can use all there is. Set limits or a budget."),
@@ -50,10 +54,13 @@ class Fix(models.TextChoices):
 
     EXPIRE = "expire", _("Expire in 90 days")
     LIMIT = "limit", _("Set limits")
+    SHORTEN = "shorten", _("Bring it in line")
 
 
 def with_finding(keys: ApiKeyQuerySet, finding: Finding) -> ApiKeyQuerySet:
     """Those of `keys` that work and have the finding."""
+    if finding is Finding.OUTLIVES_POLICY:
+        return keys.in_state(KeyState.ACTIVE).outliving()
     now = timezone.now()
     old = KeySecret.objects.valid().filter(key=OuterRef("pk"), pepper_version__lt=current_pepper_version())
     conditions = {
@@ -76,6 +83,9 @@ def counts(keys: ApiKeyQuerySet) -> dict[Finding, int]:
 
 def fix_key(*, key: ApiKey, fix: Fix, by: User) -> None:
     """Do it. Raises RevokedError, and PolicyViolationError where the policy wants more than the fix gives."""
+    if fix is Fix.SHORTEN:
+        shorten_key(key=key, by=by)
+        return
     changes: dict[str, Any] = {"requests_per_minute": FIXED_REQUESTS, "tokens_per_minute": FIXED_TOKENS}
     if fix is Fix.EXPIRE:
         changes = {"expires_at": fixed_expiry(key)}
@@ -88,5 +98,5 @@ def fixed_expiry(key: ApiKey) -> datetime:
     if key.project is None:
         return expiry
     latest = KeyPolicy.objects.of(key.project.organization).latest_expiry(key.secrets.get(valid_until=None).created_at)
-    # One that has lived too long already is not ended by the click; the policy then says what to do.
+    # One that has lived too long already is refused by the policy, and is another finding.
     return min(expiry, latest) if latest and latest > timezone.now() else expiry

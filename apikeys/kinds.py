@@ -8,6 +8,7 @@ from webhooks.registry import EventType
 
 REVOKED = "apikeys.leaked_and_revoked"
 FLAGGED = "apikeys.leaked"
+SHORTENED = "apikeys.shortened"
 
 KINDS = [
     Kind(
@@ -21,6 +22,11 @@ KINDS = [
         group="apikeys.leaked",
         one=_("Your API key “%(title)s” was found where it should not be, and still works: rotate or revoke it"),
         many=_("Your API key “%(title)s” was found where it should not be, %(count)s times"),
+    ),
+    Kind(
+        name=SHORTENED,
+        group="apikeys.shortened",
+        one=_("Your API key “%(title)s” will end: %(actor)s made it keep to how long the organization lets keys live"),
     ),
 ]
 

@@ -6,7 +6,7 @@ from typing import Self
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import ExpressionWrapper, F, OuterRef, Q, Subquery, Value
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -20,6 +20,8 @@ from common.money import display_dollars
 # An old secret that nobody used for this long may go: at once when its successor works already, else much later.
 QUIET_BESIDE_SUCCESSOR = timedelta(hours=1)
 QUIET_ALONE = timedelta(days=7)
+# What a key has left, at the least, when it is made to keep to a longest lifetime that came after it.
+NOTICE = timedelta(days=7)
 
 
 def key_id() -> str:
@@ -47,6 +49,9 @@ class KeyState(models.TextChoices):
     REVOKED = "revoked", _("Revoked")
 
 
+A_DAY = Value(timedelta(days=1))
+
+
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> Self:
         return self.in_state(KeyState.ACTIVE)
@@ -72,6 +77,19 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def of_person(self, user: User) -> Self:
         """A person's management keys."""
         return self.filter(owner=user)
+
+    def outliving(self, lifetime: timedelta | None = None) -> Self:
+        """Keys of projects that go on for longer than `lifetime` after their newest secret was made.
+
+        None is what the policy of their organization says, if anything. Those that end within the week are no worry.
+        """
+        days = F("project__organization__key_policy__longest_lifetime_days")
+        length = Value(lifetime) if lifetime else ExpressionWrapper(days * A_DAY, models.DurationField())
+        newest = KeySecret.objects.filter(key=OuterRef("pk"), valid_until=None).values("created_at")
+        keys = self.unrevoked().exclude(project=None).annotate(must_end=Subquery(newest) + length)
+        too_late = Q(expires_at__gt=F("must_end")) & Q(expires_at__gt=timezone.now() + NOTICE)
+        # Without a policy there is no moment that they must end.
+        return keys.filter(Q(expires_at=None, must_end__isnull=False) | too_late)
 
     def behind(self, secret: str) -> Self:
         """The key that `secret` is or was a secret of, whatever has become of it; none for what cannot be a key."""

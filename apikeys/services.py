@@ -7,19 +7,23 @@ from ipaddress import ip_network
 from typing import Any, TypedDict, Unpack
 
 from django.db import IntegrityError, transaction
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.audit import record
 from accounts.models import Organization, Project, ServiceAccount, User
-from apikeys.models import ApiKey, KeyKind, KeyMakers, KeyPolicy, KeySecret
+from apikeys.kinds import SHORTENED
+from apikeys.models import NOTICE, ApiKey, KeyKind, KeyMakers, KeyPolicy, KeySecret
 from apikeys.signals import key_changed, key_created, key_revoked
 from apikeys.terms import TERMS, Terms, as_json, check_maker, check_policy, check_rotation
 from apikeys.verification import current_pepper_version, digest_of, new_secret
 from common.edits import check_unchanged
+from notifications.services import notify
 
 NO_TERMS = Terms()
 FREE_TEXT = {"name", "description"}
 WITHHELD = "…"
+MOST_SHORTENED = 200
 
 
 class MintedAlreadyError(Exception):
@@ -182,6 +186,12 @@ def change_key(
     if locked.project is not None and changed:
         policy = KeyPolicy.objects.of(locked.project.organization)
         check_policy(policy, terms, since=locked.secrets.get(valid_until=None).created_at, changed=changed)
+    _change(key, locked, terms=terms, name=name, by=by)
+
+
+def _change(key: ApiKey, locked: ApiKey, *, terms: Terms, name: str, by: User) -> None:
+    before = Terms.of(locked)
+    changed = terms.changed_from(before)
     old_name = {} if name == locked.name else {"name": locked.name}
     new_name = {} if name == locked.name else {"name": name}
     for row in (locked, key):
@@ -200,6 +210,40 @@ def change_key(
         after=for_audit(key, {**new_name, **as_json(terms, changed)}),
     )
     _announce(key)
+
+
+@transaction.atomic
+def shorten_key(*, key: ApiKey, by: User) -> None:
+    """Have a key that outlives the policy of its organization end when that says, or in a week where that is later.
+
+    Whoever made it is told. One that keeps to the policy stays as it is. Raises RevokedError.
+    """
+    locked = _locked(key)
+    if not ApiKey.objects.filter(pk=key.pk).outliving().exists() or locked.project is None:
+        return
+    policy = KeyPolicy.objects.of(locked.project.organization)
+    must_end = policy.latest_expiry(locked.secrets.get(valid_until=None).created_at)
+    soonest = timezone.now() + NOTICE
+    end = max(must_end, soonest) if must_end else soonest
+    _change(key, locked, terms=replace(Terms.of(locked), expires_at=end), name=locked.name, by=by)
+    if locked.created_by is not None:
+        notify(
+            recipient=locked.created_by,
+            kind=SHORTENED,
+            object_id=locked.public_id,
+            title=locked.name,
+            url=reverse("apikeys:detail", args=[locked.public_id]),
+            actor=by,
+            detail=f"{end:%Y-%m-%d %H:%M} (UTC)",
+        )
+
+
+def shorten_keys(*, organization: Organization, by: User) -> int:
+    """Do that to the keys of all its projects, no more at once than a page waits for, and say to how many."""
+    keys = ApiKey.objects.filter(project__organization=organization).outliving().order_by("pk")[:MOST_SHORTENED]
+    for key in keys:
+        shorten_key(key=key, by=by)
+    return len(keys)
 
 
 @transaction.atomic

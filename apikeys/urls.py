@@ -10,6 +10,7 @@ urlpatterns = [
     path("management/new/", views.new_management, name="new_management"),
     path("health/", views.health, name="health"),
     path("policy/", views.policy, name="policy"),
+    path("policy/shorten/", views.shorten, name="shorten"),
     path("<str:key_id>/", views.detail, name="detail"),
     path("<str:key_id>/edit/", views.edit, name="edit"),
     path("<str:key_id>/rotate/", views.rotate, name="rotate"),

@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -32,6 +33,7 @@ from apikeys.services import (
     retire_secret,
     revoke_key,
     rotate_key,
+    shorten_keys,
 )
 from apikeys.terms import PolicyViolationError
 from common.context import current_origin
@@ -316,7 +318,10 @@ def policy(request: AuthedRequest) -> HttpResponse:
     form = PolicyForm(request.POST or None, policy=KeyPolicy.objects.of(organization))
     if request.method == "POST" and form.is_valid():
         try:
-            change_policy(organization=organization, by=request.user, shown=form.was_shown, **form.changes())
+            with transaction.atomic():
+                change_policy(organization=organization, by=request.user, shown=form.was_shown, **form.changes())
+                if form.cleaned_data["older"] == "shorten":
+                    shorten_keys(organization=organization, by=request.user)
         except ChangedMeanwhileError as error:
             form.refuse_to_overwrite(error)
         else:
@@ -325,7 +330,35 @@ def policy(request: AuthedRequest) -> HttpResponse:
     if not may_manage:
         for field in form.fields.values():
             field.disabled = True
-    return _form(request, "apikeys/policy.html", form, organization=organization, may_manage=may_manage)
+    keys = ApiKey.objects.filter(project__organization=organization)
+    return _form(
+        request,
+        "apikeys/policy.html",
+        form,
+        organization=organization,
+        may_manage=may_manage,
+        older=keys.outliving().count() if may_manage else 0,
+    )
+
+
+@login_required
+@require_POST
+def shorten(request: AuthedRequest) -> HttpResponse:
+    """Have the keys of the organization that outlive its policy keep to it."""
+    organization = organization_for(
+        request.user, current_project(request).organization.public_id, to=Right.MANAGE_ORGANIZATION
+    )
+    count = shorten_keys(organization=organization, by=request.user)
+    messages.success(
+        request,
+        ngettext(
+            "%(count)s key was brought in line with the policy.",
+            "%(count)s keys were brought in line with the policy.",
+            count,
+        )
+        % {"count": count},
+    )
+    return redirect("apikeys:policy")
 
 
 def _form(request: AuthedRequest, template: str, form: object, **context: object) -> HttpResponse:

@@ -144,12 +144,12 @@ ACTIONS = {
     "accounts:remove_place", "accounts:remove_service_account", "accounts:resend_invitation",
     "accounts:restore_project", "accounts:revoke_invitation", "accounts:set_place", "accounts:start_export",
     "accounts:switch_cohort_link", "accounts:switch_join_link", "accounts:transfer", "apikeys:disable",
-    "apikeys:enable", "apikeys:fix", "apikeys:retire", "apikeys:revoke", "apikeys:rotate", "catalog:check_now",
-    "catalog:rediscover", "catalog:remove", "catalog:set_deployment_enabled", "catalog:set_enabled",
-    "community:undo", "community:vote", "forum:accept", "forum:delete", "forum:preview", "notifications:follow",
-    "notifications:mail", "notifications:read_all", "notifications:unsubscribe", "playground:delete",
-    "playground:stop", "set_language", "set_theme", "webhooks:remove", "webhooks:resend", "webhooks:rotate",
-    "webhooks:set_enabled", "webhooks:test",
+    "apikeys:enable", "apikeys:fix", "apikeys:retire", "apikeys:revoke", "apikeys:rotate", "apikeys:shorten",
+    "catalog:check_now", "catalog:rediscover", "catalog:remove", "catalog:set_deployment_enabled",
+    "catalog:set_enabled", "community:undo", "community:vote", "forum:accept", "forum:delete", "forum:preview",
+    "notifications:follow", "notifications:mail", "notifications:read_all", "notifications:unsubscribe",
+    "playground:delete", "playground:stop", "set_language", "set_theme", "webhooks:remove", "webhooks:resend",
+    "webhooks:rotate", "webhooks:set_enabled", "webhooks:test",
 }  # fmt: skip
 """Addresses that change something, or hand on, and are no page of their own."""
 
@@ -158,13 +158,14 @@ PARTS = {
     "api-audit-events-file", "api-cohort", "api-cohort-allowances", "api-cohorts", "api-invitation",
     "api-invitation-resend", "api-invitations", "api-join-link", "api-join-links", "api-key", "api-key-disable",
     "api-key-enable", "api-key-revoke", "api-key-rotate", "api-key-secret-retire", "api-keys", "api-keys-health",
-    "api-keys-policy", "api-leaks", "api-member", "api-members", "api-models", "api-organization", "api-organizations",
-    "api-project", "api-project-member", "api-project-members", "api-projects", "api-root", "api-roster", "api-run",
-    "api-run-stop", "api-runs", "api-schema", "api-service-account", "api-service-accounts", "api-transfer",
-    "api-usage-allowance", "api-usage-calls", "api-usage-summary", "api-webhook", "api-webhook-deliveries",
-    "api-webhook-enabled", "api-webhook-resend", "api-webhook-secret", "api-webhook-test", "api-webhooks",
-    "audit:everything_file", "audit:organization_file", "docs_site:twin", "forum:feed", "forum:question_by_id",
-    "leaks:rules", "llms", "playground:code", "playground:result", "playground:ticket", "usage:export", "usage:live",
+    "api-keys-policy", "api-keys-policy-shorten", "api-leaks", "api-member", "api-members", "api-models",
+    "api-organization", "api-organizations", "api-project", "api-project-member", "api-project-members",
+    "api-projects", "api-root", "api-roster", "api-run", "api-run-stop", "api-runs", "api-schema",
+    "api-service-account", "api-service-accounts", "api-transfer", "api-usage-allowance", "api-usage-calls",
+    "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled", "api-webhook-resend",
+    "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file", "audit:organization_file",
+    "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:rules", "llms", "playground:code",
+    "playground:result", "playground:ticket", "usage:export", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 

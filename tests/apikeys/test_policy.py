@@ -1,6 +1,7 @@
 """What an organization demands of its keys."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -9,8 +10,9 @@ from django.utils import timezone
 from accounts.models import AuditEvent, Project, User
 from accounts.roles import Role
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy
-from apikeys.services import change_policy, mint_key
+from apikeys.services import change_policy, mint_key, mint_management_key, revoke_key
 from apikeys.terms import PolicyViolationError
+from notifications.models import Notification
 from tests.races import at_once
 
 URL = "/keys/policy/"
@@ -110,3 +112,117 @@ def test_who_makes_no_keys_still_rotates_their_own(ben: User, ben_client: Client
     key, _secret = mint_key(project=project, name="laptop", by=ben)
     KeyPolicy.objects.create(organization=project.organization, makers=KeyMakers.ADMINS)
     assert ben_client.post(f"/keys/{key.public_id}/rotate/", {"overlap": "60"}).status_code == 200
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def older(ada: User, ben: User, project: Project) -> dict[str, ApiKey]:
+    """Keys from before a longest lifetime of 30 days, by what is to be said of them."""
+    now = timezone.now()
+    ages_and_ends = {
+        "young": (2, None),
+        "old": (40, None),
+        "late": (2, 60),
+        "good": (2, 20),
+        "nearly over": (40, 5),
+        "over": (400, -1),
+    }
+    keys = {name: mint_key(project=project, name=name, by=ben)[0] for name in [*ages_and_ends, "gone"]}
+    for name, (age, end) in ages_and_ends.items():
+        ApiKey.objects.filter(name=name).update(expires_at=now + end * DAY if end else None)
+        keys[name].secrets.update(created_at=now - age * DAY)
+    revoke_key(key=keys["gone"], by=ada)
+    return keys
+
+
+def ends(*names: str) -> list[int]:
+    """In how many days keys end, to the nearest; -999 for never."""
+    found = dict(ApiKey.objects.values_list("name", "expires_at"))
+    return [round((end - timezone.now()) / DAY) if (end := found[name]) else -999 for name in names]
+
+
+def saved(client: Client, **fields: str) -> Any:
+    return client.post(URL, {**STRICT, "allowed_networks": "", **fields})
+
+
+def test_keys_that_break_a_new_rule_are_counted_before_it_is_saved(
+    ada_client: Client, older: dict[str, ApiKey]
+) -> None:
+    answer = saved(ada_client)
+    assert answer.status_code == 400
+    assert "3 keys live longer than 30 days" in answer.context["form"].errors["older"][0]
+    assert not KeyPolicy.objects.exists()
+    assert ends("young", "late") == [-999, 60]
+
+
+def test_they_are_brought_in_line(ada_client: Client, ben: User, older: dict[str, ApiKey]) -> None:
+    assert saved(ada_client, older="shorten").status_code == 302
+    # From when the secret was made, but no sooner than in a week.
+    assert ends("young", "old", "late") == [28, 7, 28]
+    assert ends("good", "nearly over", "over") == [20, 5, -1]
+    assert set(Notification.objects.values_list("recipient", "kind", "title")) == {
+        (ben.pk, "apikeys.shortened", name) for name in ("young", "old", "late")
+    }
+    assert AuditEvent.objects.filter(action="key.changed").count() == 3
+    page = ada_client.get(URL)
+    assert page.context["older"] == 0
+    # One that was too old to be rotated can be, and then goes on.
+    assert ada_client.post(f"/keys/{older['old'].public_id}/rotate/", {"overlap": "60"}).status_code == 200
+
+
+def test_they_are_left_and_brought_in_line_later(ada_client: Client, older: dict[str, ApiKey]) -> None:
+    assert saved(ada_client, older="keep").status_code == 302
+    assert ends("young", "old", "late") == [-999, -999, 60]
+    page = ada_client.get(URL)
+    assert "3 keys that exist live longer" in page.content.decode()
+    # The rule is as it was, so that nothing is asked.
+    assert saved(ada_client, shown=page.context["form"]["shown"].value()).status_code == 302
+    page = ada_client.post(f"{URL}shorten/", follow=True)
+    assert "3 keys were brought in line" in page.content.decode()
+    assert "live longer than the policy" not in page.content.decode()
+    assert ends("young", "old", "late") == [28, 7, 28]
+
+
+def test_without_such_keys_nothing_is_asked(ada_client: Client, project: Project) -> None:
+    assert 'name="older"' not in ada_client.get(URL).content.decode()
+    assert saved(ada_client).status_code == 302
+    assert "live longer" not in ada_client.get(URL).content.decode().replace("exist and live longer", "")
+
+
+def test_no_other_organizations_keys_are_touched(
+    ada: User, cyd: User, ada_client: Client, project: Project, older: dict[str, ApiKey]
+) -> None:
+    other = Project.objects.for_member(cyd)[0]
+    mint_key(project=other, name="Cyd's", by=cyd)
+    mint_management_key(owner=ada, name="terraform")
+    assert "3 keys live" in saved(ada_client).context["form"].errors["older"][0]
+    saved(ada_client, older="shorten")
+    KeyPolicy.objects.create(organization=other.organization, longest_lifetime_days=30)
+    assert ends("Cyd's", "terraform") == [-999, -999]
+
+
+def test_a_member_shortens_nothing(ben_client: Client, project: Project, older: dict[str, ApiKey]) -> None:
+    KeyPolicy.objects.create(organization=project.organization, longest_lifetime_days=30)
+    ben_client.post(f"/projects/{project.public_id}/choose/")
+    assert ben_client.post(f"{URL}shorten/").status_code == 403
+    assert ends("young") == [-999]
+
+
+def test_the_api_counts_and_shortens_them(ada_client: Client, older: dict[str, ApiKey]) -> None:
+    api = "/api/keys/policy/"
+    answer = ada_client.patch(api, {"longest_lifetime_days": 30}, content_type="application/json")
+    assert (answer.status_code, answer.json()["keys_outliving_it"]) == (200, 3)
+    assert ada_client.post(f"{api}shorten/").json()["keys_outliving_it"] == 0
+    assert ends("young", "old", "late") == [28, 7, 28]
+
+
+def test_health_lists_them_and_mends_one_by_one_click(ada_client: Client, older: dict[str, ApiKey]) -> None:
+    saved(ada_client, older="keep")
+    page = ada_client.get("/keys/health/?finding=outlives_policy")
+    assert {key.name for key in page.context["page"].items} == {"young", "old", "late"}
+    ada_client.post(f"/keys/{older['old'].public_id}/fix/", {"fix": "shorten"})
+    # Nothing is gained by asking for what is not needed.
+    ada_client.post(f"/keys/{older['good'].public_id}/fix/", {"fix": "shorten"})
+    assert ends("young", "old", "late", "good") == [-999, 7, 60, 20]

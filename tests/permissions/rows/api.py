@@ -96,6 +96,8 @@ ROWS = [
     Address("api-keys-health", "/api/keys/health/?project={project}&finding=too_wide", {"GET": by_api(insiders())}),
     Address("api-keys-policy", "/api/keys/policy/?organization={organization}",
             {"GET": by_api(insiders()), "PATCH": by_api(managers())}, {"makers": "admins"}),
+    Address("api-keys-policy-shorten", "/api/keys/policy/shorten/?organization={organization}",
+            {"POST": by_api(managers("200="))}),
     Address("api-key", "/api/keys/{key}/",
             {"GET": by_api(those_who_see_the_key()), "PATCH": by_api(those_who_change_the_key())}, {"name": "desktop"}),
     Address("api-key-disable", "/api/keys/{key}/disable/", {"POST": by_api(those_who_change_the_key())}),

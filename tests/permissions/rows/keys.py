@@ -20,6 +20,7 @@ ROWS = [
     Address("apikeys:health", "/keys/health/", {"GET": signed_in()}),
     Address("apikeys:policy", "/keys/policy/", {"GET": signed_in(), "POST": "302 302 403 403 403 403 302 in 302"},
             {"makers": "admins", "leaked": "flag"}),
+    Address("apikeys:shorten", "/keys/policy/shorten/", {"POST": "302= 302= 403 403 403 403 302= in 302="}),
     Address("apikeys:detail", "/keys/{key}/", {"GET": those_who_see_the_key()}),
     Address("apikeys:edit", "/keys/{key}/edit/",
             {"GET": those_who_change_the_key(), "POST": those_who_change_the_key("302")}, {"name": "desktop"}),
