@@ -1,6 +1,7 @@
 """Keys that are where they should not be: found by somebody, or about to be published."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from django.db import transaction
 from django.urls import reverse
@@ -21,6 +22,8 @@ from notifications.services import notify
 
 MOST_KEYS = 20
 MOST_PLACE_CHARACTERS = 300
+# A key that is only flagged can be reported again and again, by whoever has it.
+NO_NEWS = timedelta(days=1)
 
 
 def live_keys_in(text: str) -> list[ApiKey]:
@@ -41,6 +44,7 @@ def report_leak(*, text: str, found_at: str = "", by: User | None = None) -> Non
     """Revoke or flag the keys in `text`, as the policy of their organization says, and tell those they belong to.
 
     Nothing is returned: whoever reports a key learns nothing of it. `found_at` is where it was found, in their words.
+    What was reported within the day, and was not rotated since, is no news: nothing is recorded and nobody told.
     """
     place = without_keys(found_at).strip()[:MOST_PLACE_CHARACTERS]
     for key in live_keys_in(text)[:MOST_KEYS]:
@@ -49,11 +53,11 @@ def report_leak(*, text: str, found_at: str = "", by: User | None = None) -> Non
 
 def _act_on(key: ApiKey, *, place: str, by: User | None) -> None:
     key = ApiKey.objects.select_for_update(of=("self",)).select_related("project__organization").get(pk=key.pk)
-    if key.is_revoked:
+    is_ended = revokes_leaked(key)
+    if key.is_revoked or (_is_known(key) and not is_ended):
         return
     key.leaked_at = timezone.now()
     key.save(update_fields=["leaked_at"])
-    is_ended = revokes_leaked(key)
     record(
         "key.leaked",
         by=by,
@@ -74,6 +78,13 @@ def _act_on(key: ApiKey, *, place: str, by: User | None) -> None:
             detail=place,
             url=reverse("apikeys:detail", args=[key.public_id]),
         )
+
+
+def _is_known(key: ApiKey) -> bool:
+    """Whether its owners were told within the day that the key was found; a secret made since is another matter."""
+    if key.leaked_at is None or timezone.now() - key.leaked_at >= NO_NEWS:
+        return False
+    return not key.secrets.filter(created_at__gt=key.leaked_at).exists()
 
 
 def revokes_leaked(key: ApiKey) -> bool:

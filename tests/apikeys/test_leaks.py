@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.conf import LazySettings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.audit import person_token
 from accounts.models import AuditEvent, AuditOrigin, Membership, Project, User
 from accounts.roles import Role
 from apikeys.leak_views import REPORTS_PER_PERIOD
-from apikeys.leaks import live_keys_in, report_leak
+from apikeys.leaks import NO_NEWS, live_keys_in, report_leak
 from apikeys.models import ApiKey, KeyPolicy
-from apikeys.services import disable_key, mint_key, mint_management_key, revoke_key
+from apikeys.services import change_policy, disable_key, mint_key, mint_management_key, revoke_key, rotate_key
 from apikeys.signals import key_leaked
 from apikeys.verification import new_secret
 from notifications.models import Notification
@@ -77,6 +79,49 @@ def test_by_policy_it_is_flagged_only(client: Client, minted: tuple[ApiKey, str]
     assert not key.is_revoked
     assert key.leaked_at is not None
     assert told() == {("Ada", "apikeys.leaked"), ("Ben", "apikeys.leaked")}
+
+
+def rows() -> int:
+    return AuditEvent.objects.filter(action="key.leaked").count()
+
+
+def test_the_same_report_again_is_no_news(
+    client: Client, minted: tuple[ApiKey, str], project: Project, announced: list[ApiKey]
+) -> None:
+    _key, secret = minted
+    KeyPolicy.objects.create(organization=project.organization, revokes_leaked=False)
+    answers = [client.post(PAGE, {"text": secret, "found_at": f"place {number}"}) for number in range(3)]
+    answers += [client.post(API, {"key": secret}, content_type="application/json")]
+    assert {answer.status_code for answer in answers} == {302, 202}
+    assert (rows(), len(announced), Notification.objects.count()) == (1, 1, 2)
+    assert list(Notification.objects.values_list("count", flat=True)) == [1, 1]
+    # A day later it is told again, by now perhaps from another place.
+    ApiKey.objects.update(leaked_at=timezone.now() - NO_NEWS)
+    client.post(PAGE, {"text": secret})
+    client.post(PAGE, {"text": secret})
+    assert (rows(), len(announced)) == (2, 2)
+
+
+def test_a_secret_made_since_is_news(client: Client, minted: tuple[ApiKey, str], ben: User, project: Project) -> None:
+    key, secret = minted
+    KeyPolicy.objects.create(organization=project.organization, revokes_leaked=False)
+    client.post(PAGE, {"text": secret})
+    new = rotate_key(key=key, overlap=timedelta(), by=ben)
+    for _number in range(2):
+        client.post(PAGE, {"text": new})
+    assert rows() == 2
+
+
+def test_a_policy_that_now_revokes_does_so_at_the_next_report(
+    client: Client, ada: User, minted: tuple[ApiKey, str], project: Project
+) -> None:
+    change_policy(organization=project.organization, revokes_leaked=False, by=ada)
+    client.post(PAGE, {"text": minted[1]})
+    change_policy(organization=project.organization, revokes_leaked=True, by=ada)
+    for _number in range(2):
+        client.post(PAGE, {"text": minted[1]})
+    assert ApiKey.objects.get().is_revoked
+    assert rows() == 2
 
 
 def test_a_management_key_ends_and_its_owner_is_told(client: Client, cyd: User) -> None:
