@@ -63,8 +63,10 @@ def with_finding(keys: ApiKeyQuerySet, finding: Finding) -> ApiKeyQuerySet:
         return keys.in_state(KeyState.ACTIVE).outliving()
     now = timezone.now()
     old = KeySecret.objects.valid().filter(key=OuterRef("pk"), pepper_version__lt=current_pepper_version())
+    # What was made after it was found is nobody else's.
+    found = KeySecret.objects.valid().filter(key=OuterRef("pk"), created_at__lte=OuterRef("leaked_at"))
     conditions = {
-        Finding.LEAKED: ~Q(leaked_at=None),
+        Finding.LEAKED: Q(Exists(found)),
         Finding.TOO_WIDE: Q(allowed_models=[], allowed_endpoints=[], allowed_networks=[]),
         Finding.NEVER_EXPIRES: Q(expires_at=None),
         Finding.NO_LIMIT: Q(

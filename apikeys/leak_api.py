@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from apikeys.leak_forms import MOST_TEXT_CHARACTERS
 from apikeys.leak_views import PERIOD_SECONDS, reports_too_often
-from apikeys.leaks import MOST_PLACE_CHARACTERS, report_leak
+from apikeys.leaks import MOST_PLACE_CHARACTERS, Way, report_leak
 from apikeys.verification import find_keys
 from common.api import REFUSALS
 
@@ -62,5 +62,5 @@ class LeaksView(APIView):
         """
         report = ReportSerializer(data=request.data)
         report.is_valid(raise_exception=True)
-        report_leak(text=report.validated_data["key"], found_at=report.validated_data["found_at"])
+        report_leak(text=report.validated_data["key"], found_at=report.validated_data["found_at"], way=Way.API)
         return Response({"detail": "Thank you. If the key still worked, its owners know now."}, status=202)

@@ -1,16 +1,19 @@
 """Keys that are where they should not be: found by somebody, or about to be published."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import models, transaction
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from accounts.access import rights_in
 from accounts.audit import record
-from accounts.models import Membership, User
+from accounts.auditing.reading import entries
+from accounts.models import AuditEvent, Membership, User
 from accounts.roles import NONE, Rights, Role
 from apikeys.access import may_change, may_see
 from apikeys.kinds import FLAGGED, REVOKED
@@ -24,6 +27,13 @@ MOST_KEYS = 20
 MOST_PLACE_CHARACTERS = 300
 # A key that is only flagged can be reported again and again, by whoever has it.
 NO_NEWS = timedelta(days=1)
+
+
+class Way(models.TextChoices):
+    """By which way a report came."""
+
+    PAGE = "page", _("Somebody not signed in, on the page for found keys")
+    API = "api", _("A program, or somebody who uses the API, without an account")
 
 
 def live_keys_in(text: str) -> list[ApiKey]:
@@ -40,7 +50,7 @@ def live_keys_in(text: str) -> list[ApiKey]:
 
 
 @transaction.atomic
-def report_leak(*, text: str, found_at: str = "", by: User | None = None) -> None:
+def report_leak(*, text: str, found_at: str = "", by: User | None = None, way: Way = Way.PAGE) -> None:
     """Revoke or flag the keys in `text`, as the policy of their organization says, and tell those they belong to.
 
     Nothing is returned: whoever reports a key learns nothing of it. `found_at` is where it was found, in their words.
@@ -48,10 +58,10 @@ def report_leak(*, text: str, found_at: str = "", by: User | None = None) -> Non
     """
     place = without_keys(found_at).strip()[:MOST_PLACE_CHARACTERS]
     for key in live_keys_in(text)[:MOST_KEYS]:
-        _act_on(key, place=place, by=by)
+        _act_on(key, place=place, by=by, way=way)
 
 
-def _act_on(key: ApiKey, *, place: str, by: User | None) -> None:
+def _act_on(key: ApiKey, *, place: str, by: User | None, way: Way) -> None:
     key = ApiKey.objects.select_for_update(of=("self",)).select_related("project__organization").get(pk=key.pk)
     is_ended = revokes_leaked(key)
     if key.is_revoked or (_is_known(key) and not is_ended):
@@ -64,7 +74,7 @@ def _act_on(key: ApiKey, *, place: str, by: User | None) -> None:
         target=key,
         organization=key.organization,
         label=label_of(key),
-        after={"found_at": place, "revoked": is_ended},
+        after={"found_at": place, "revoked": is_ended, "way": str(way)},
     )
     key_leaked.send(sender=ApiKey, key=key, by=by)
     if is_ended:
@@ -120,12 +130,39 @@ def _rights_to(user: User, key: ApiKey) -> Rights:
 def refusal(user: User, keys: list[ApiKey]) -> str:
     """Why text that shows these live keys is not published. Whose they are is said only to who may know."""
     if not revocable(user, keys):
-        return _(
+        return gettext(
             "This text contains an API key that works. Take it out first. If the key is not yours, report it under "
             "“I found a key”: its owner is told."
         )
     names = ", ".join(f"“{key.name}” ({key.hint})" for key in keys if may_see(user, key, _rights_to(user, key)))
-    return _(
+    return gettext(
         "This text contains an API key that works: %(keys)s. Take it out, or revoke the key first. If you showed it "
         "anywhere else, revoke it."
     ) % {"keys": names}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The latest report of a key, for those who may see the key. `place` is in the words of a stranger."""
+
+    at: datetime
+    place: str
+    by: str
+    is_replaced: bool
+
+
+def found(key: ApiKey) -> Found | None:
+    """Where and when a key was found and who said so; None when nobody has. The audit log may have forgotten the place.
+
+    It is replaced when every secret that it had at that time has ended.
+    """
+    if key.leaked_at is None:
+        return None
+    event = AuditEvent.objects.filter(target_id=key.public_id, action="key.leaked").order_by("-at").first()
+    is_replaced = not key.secrets.valid().filter(created_at__lte=key.leaked_at).exists()
+    if event is None:
+        return Found(at=key.leaked_at, place="", by="", is_replaced=is_replaced)
+    [entry] = entries([event])
+    way = event.after.get("way")
+    by = str(Way(way).label) if not event.actor and way in Way.values else entry.by
+    return Found(at=key.leaked_at, place=event.after["found_at"], by=by, is_replaced=is_replaced)

@@ -19,6 +19,7 @@ from apikeys.access import key_for, may_change, require_maker, secret_for
 from apikeys.forms import KeyForm, ManagementKeyForm, PolicyForm, RotateForm
 from apikeys.health import Finding, Fix, counts, fix_key, with_finding
 from apikeys.history import history_of
+from apikeys.leaks import found
 from apikeys.listing import KINDS, OWNERS, SORTS, KeyFilters
 from apikeys.models import ApiKey, KeyPolicy, KeyState
 from apikeys.services import (
@@ -154,6 +155,7 @@ def _detail(request: AuthedRequest, key: ApiKey, form: RotateForm) -> HttpRespon
         "newest": newest,
         "older": older,
         "history": history_of(key),
+        "found": found(key),
         "rotate_form": form,
         "may_change": may_change(request.user, key, rights) and not key.is_revoked,
         "policy": getattr(key.organization, "key_policy", None),

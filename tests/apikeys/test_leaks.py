@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.audit import person_token
 from accounts.models import AuditEvent, AuditOrigin, Membership, Project, User
 from accounts.roles import Role
+from apikeys.health import Finding, with_finding
 from apikeys.leak_views import REPORTS_PER_PERIOD
 from apikeys.leaks import NO_NEWS, live_keys_in, report_leak
 from apikeys.models import ApiKey, KeyPolicy
@@ -60,7 +61,7 @@ def test_it_works(client: Client, minted: tuple[ApiKey, str], announced: list[Ap
     assert told() == {("Ada", "apikeys.leaked_and_revoked"), ("Ben", "apikeys.leaked_and_revoked")}
     assert Notification.objects.filter(mail_due_at=None).count() == 0
     event = AuditEvent.objects.get(action="key.leaked")
-    assert event.after == {"found_at": "a public repository", "revoked": True}
+    assert event.after == {"found_at": "a public repository", "revoked": True, "way": "page"}
     assert (event.actor, event.organization_id) == ("", key.project.organization.public_id if key.project else "")
     assert AuditEvent.objects.filter(action="key.revoked", actor="").exists()
     assert announced == [key]
@@ -212,3 +213,50 @@ def test_a_name_is_not_a_key(settings: LazySettings, ada: User, ada_client: Clie
     assert "“laptop”" in page.content.decode()
     ada.refresh_from_db()
     assert ada.name == "Ada"
+
+
+def page_of(client: Client, key: ApiKey) -> str:
+    return client.get(f"/keys/{key.public_id}/").content.decode()
+
+
+def test_its_page_says_where_it_was_found_and_what_to_do(
+    client: Client, minted: tuple[ApiKey, str], ben_client: Client, project: Project
+) -> None:
+    key, secret = minted
+    ben_client.post(f"/projects/{project.public_id}/choose/")
+    assert "where it should not be" not in page_of(ben_client, key)
+    place = "https://evil.example/<script>x</script>"
+    client.post(PAGE, {"text": secret, "found_at": place})
+    page = page_of(ben_client, key)
+    assert "https://evil.example/&lt;script&gt;x&lt;/script&gt;" in page
+    assert 'href="https://evil.example' not in page
+    assert "on the page for found keys" in page
+    assert "It opens nothing any more" in page
+
+
+def test_its_page_says_so_of_one_that_still_works_until_it_is_rotated(
+    client: Client, minted: tuple[ApiKey, str], ben: User, ben_client: Client, project: Project
+) -> None:
+    key, secret = minted
+    KeyPolicy.objects.create(organization=project.organization, revokes_leaked=False)
+    client.post(API, {"key": secret}, content_type="application/json")
+    page = page_of(ben_client, key)
+    for words in ("A program, or somebody who uses the API", "The finder did not say", "Others may hold it"):
+        assert words in page
+    rotate_key(key=key, overlap=timedelta(days=1), by=ben)
+    assert "Others may hold it" in page_of(ben_client, key)
+    assert with_finding(ApiKey.objects.all(), Finding.LEAKED).exists()
+    rotate_key(key=key, overlap=timedelta(), by=ben)
+    assert "has been replaced" in page_of(ben_client, key)
+    assert not with_finding(ApiKey.objects.all(), Finding.LEAKED).exists()
+
+
+def test_who_was_signed_in_is_named(cyd_client: Client, minted: tuple[ApiKey, str], ben_client: Client) -> None:
+    cyd_client.post(PAGE, {"text": minted[1], "found_at": "a chat"})
+    found = ben_client.get(f"/keys/{minted[0].public_id}/").context["found"]
+    assert (found.by, found.place) == ("Cyd", "a chat")
+
+
+def test_what_the_log_has_forgotten_is_not_made_up(minted: tuple[ApiKey, str], ben_client: Client) -> None:
+    ApiKey.objects.update(leaked_at=timezone.now())
+    assert "The audit log does not go back so far" in page_of(ben_client, minted[0])
