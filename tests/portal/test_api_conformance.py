@@ -20,8 +20,8 @@ from schemathesis.checks import (
 )
 from urllib3 import HTTPResponse
 
-from accounts.models import User
-from tests.pages import build_world
+from tests.pages import Who
+from tests.portal.conftest import World
 
 pytestmark = pytest.mark.django_db
 
@@ -48,11 +48,6 @@ IDS = {
 }
 
 schema = schemathesis.openapi.from_dict(SchemaGenerator().get_schema(request=None, public=True))  # type: ignore[no-untyped-call]
-
-
-@pytest.fixture
-def world(ada: User, cyd: User, sam: User) -> dict[str, str]:
-    return build_world(ada=ada, cyd=cyd, sam=sam)
 
 
 def asked(case: Any, client: Client) -> requests.Response:
@@ -83,9 +78,10 @@ def asked(case: Any, client: Client) -> requests.Response:
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-def test_it_keeps_its_word(case: Any, world: dict[str, str], ada_client: Client) -> None:
-    case.validate_response(asked(case, ada_client), checks=CHECKS)
-    known = {name: world[IDS[name]] for name in case.path_parameters or {} if name.endswith("_id")}
+def test_it_keeps_its_word(case: Any, world: World) -> None:
+    ada = world.visitors[Who.MEMBER]
+    case.validate_response(asked(case, ada), checks=CHECKS)
+    known = {name: world.names[IDS[name]] for name in case.path_parameters or {} if name.endswith("_id")}
     if known:
         case.path_parameters = {**case.path_parameters, **known}
-        case.validate_response(asked(case, ada_client), checks=CHECKS)
+        case.validate_response(asked(case, ada), checks=CHECKS)

@@ -14,14 +14,13 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 from django.conf import settings
-from django.test import Client
 from django.utils.translation.template import templatize
 
-from accounts.models import User
 from catalog.models import HostedModel
 from community.models import Post
 from forum.models import Question
-from tests.pages import PAGES, Page, Who, build_world
+from tests.pages import PAGES, Page
+from tests.portal.conftest import World
 
 ROOT = Path(settings.BASE_DIR)
 OURS = ROOT / "locale/zh_Hans/LC_MESSAGES/django.po"
@@ -182,11 +181,6 @@ class VisibleText(HTMLParser):
         return bool(self.open) and self.open[-1][1]
 
 
-@pytest.fixture
-def world(ada: User, cyd: User, sam: User) -> dict[str, str]:
-    return build_world(ada=ada, cyd=cyd, sam=sam)
-
-
 def written_by_people() -> list[str]:
     """What stands on pages in the language of whoever wrote it."""
     return [
@@ -202,13 +196,14 @@ def without(text: str, parts: list[str]) -> str:
     return text
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("entry", PAGES, ids=lambda entry: entry.name)
-def test_a_page_in_chinese_has_no_english_sentence(
-    entry: Page, world: dict[str, str], client: Client, ada_client: Client, sam_client: Client
-) -> None:
-    reader = {Who.ANYONE: client, Who.MEMBER: ada_client, Who.STAFF: sam_client}[entry.who]
-    response = reader.get(entry.path.format(**world), headers={"accept-language": "zh-hans"})
+def test_a_page_in_chinese_has_no_english_sentence(entry: Page, world: World) -> None:
+    address = entry.path.format(**world.names)
+    response = world.visitors[entry.who].get(address, headers={"accept-language": "zh-hans"})
     page = VisibleText()
     page.feed(response.content.decode())
+    assert response.status_code == 200
     assert page.language == "zh-hans"
-    assert not [text for text in page.texts if ENGLISH.search(without(text, written_by_people()))]
+    written = written_by_people()
+    assert not [text for text in page.texts if ENGLISH.search(without(text, written))]
