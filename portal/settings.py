@@ -90,7 +90,6 @@ INSTALLED_APPS = [
     "template_partials.apps.SimpleAppConfig",
     "django_htmx",
     "django_vite",
-    "heroicons",
     "csp",
     "rest_framework",
     "drf_spectacular",
