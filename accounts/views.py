@@ -111,8 +111,6 @@ def _setup_over(request: HttpRequest) -> HttpResponse:
 class EmailAddressesView(EmailView):  # type: ignore[misc]  # allauth has no types
     """allauth's page of addresses. Only a confirmed one that is nobody else's may become the one to sign in with."""
 
-    http_method_names = ["get", "head", "post"]
-
     def post(self, request: AuthedRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         email = request.POST.get("email", "").lower()
         if "action_primary" in request.POST:

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseNotAllowed
 
 from common.api import problem_response
 
 # Nothing here uses them, so that a script which should not be here cannot either. Passkeys are not in the list.
 PERMISSIONS_POLICY = "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), usb=()"
 
+# Where the views are those of packages, which take any method for one of these: allauth's forms act on a PUT.
+PAGES_OF_PACKAGES = ("/accounts/", "/admin/", "/i18n/")
+METHODS_OF_PAGES = ("GET", "HEAD", "POST")
+
 
 class GuardsMiddleware:
-    """Answers 400 where an address or a cookie holds a NUL, which no page means and PostgreSQL refuses with an error.
+    """Answers 405 to what no browser sends to a page, where the page would not.
+
+    Answers 400 where an address or a cookie holds a NUL, which no page means and PostgreSQL refuses with an error.
 
     Fields of forms and of JSON refuse it by themselves, in words.
     """
@@ -22,6 +28,8 @@ class GuardsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if _has_nul(request):
             response = _refusal(is_api=request.path.startswith("/api/"))
+        elif request.method not in METHODS_OF_PAGES and request.path.startswith(PAGES_OF_PACKAGES):
+            response = HttpResponseNotAllowed(METHODS_OF_PAGES)
         else:
             response = self.get_response(request)
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
