@@ -84,6 +84,11 @@ def staff(success: str = "200") -> str:
     return f"404 404 404 404 404 404 404 in {success}"
 
 
+def staff_of_the_admin(success: str = "200") -> str:
+    """A page of Django's admin, which sends everybody else to where staff sign in."""
+    return f"in in in in in in in in {success}"
+
+
 def by_api(row: str) -> str:
     """The same over the REST API, where a visitor is told so."""
     return row.replace(SIGN_IN, "401")

@@ -9,8 +9,13 @@ from datetime import timedelta
 from allauth.account.internal.flows.login import record_authentication
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from allauth.usersessions.models import UserSession
+from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.core.files.base import ContentFile
+from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -19,26 +24,33 @@ from accounts.invitations.services import invite
 from accounts.models import (
     AccountErasure,
     AccountExport,
+    AuditEvent,
+    AuditOrigin,
+    AuditSeal,
     Invitation,
     JobState,
     JoinLink,
+    KeptMail,
     Membership,
     Organization,
     Project,
+    Removal,
+    TermsAcceptance,
     TermsVersion,
     User,
 )
 from accounts.projects.services import archive_project, create_project, set_place
 from accounts.roles import ProjectRole, Role
 from accounts.sessions import SEEN, handle_of
-from apikeys.models import ApiKey
+from apikeys.models import ApiKey, KeyPolicy
 from apikeys.services import disable_key, mint_key, mint_management_key
 from apikeys.terms import Terms
 from catalog.models import Backend
 from common.tokens import new_token, token_hash
-from community.models import ModerationAct, Post
+from community.models import ModerationAct, Post, Vote
 from forum import services as forum
-from notifications.models import Notification
+from forum.models import Question
+from notifications.models import MailPreference, Notification
 from notifications.services import unsubscribe_token
 from playground.models import Run, RunStatus
 from tests.conftest import client_of, person
@@ -53,6 +65,8 @@ class Cast:
     sessions: dict[str, str]
     names: dict[str, str]
     own_names: dict[str, dict[str, str]]
+    savepoint: str
+    """What every request that changed something is taken back to."""
     management_keys: dict[str, str]
     """Secrets of management keys by what they are to show: those of the owner and of the stranger, and two that open
     less."""
@@ -82,11 +96,12 @@ def gathered() -> Iterator[Cast]:
             yield Cast(
                 sessions={role: _session(user, project) for role, user in people.items()},
                 names={**names, **_more_names(project, people, names), "export": export.public_id}
-                | {"server": server.base_url},
+                | {"server": server.base_url, **_rows_of_the_admin(project)},
                 own_names={
                     role: {"own_id": user.public_id, "own_address": user.email} for role, user in people.items()
                 },
                 management_keys=_management_keys(project, ada, cyd),
+                savepoint=transaction.savepoint(),
             )
         finally:
             export.file.delete(save=False)
@@ -139,9 +154,10 @@ def _more_names(project: Project, people: dict[str, User], names: dict[str, str]
     token = new_token()
     Invitation.objects.filter(pk=strangers.pk).update(token_hash=token_hash(token))
     # Without one of their own an owner cannot ask it of others.
-    Authenticator.objects.create(user=ada, type=Authenticator.Type.TOTP, data={"secret": "none"})
+    TOTP.activate(ada, generate_totp_secret())
     elsewhere = UserSession.objects.create(user=ada, session_key="elsewhere", ip="127.0.0.1", user_agent="")
     gone = User.objects.create_user("gone@example.com", name="Gone")
+    security_key = Authenticator.objects.create(user=gone, type=Authenticator.Type.WEBAUTHN, data={"name": "Key"})
     lonely = forum.ask(author=ada, title="Does anybody read this?", source="Nobody has answered so far.", tags=[])
     run = Run.objects.get(public_id=names["run"])
     running = Run.objects.create(
@@ -156,6 +172,7 @@ def _more_names(project: Project, people: dict[str, User], names: dict[str, str]
         "invitation": invitation.public_id,
         "strangers_invitation_token": token,
         "join_link": JoinLink.objects.get(organization=organization, name="The team").public_id,
+        "security_key": str(security_key.pk),
         "session": handle_of(elsewhere),
         "erasure": AccountErasure.objects.create(user=gone).public_id,
         "terms": str(TermsVersion.objects.get().number),
@@ -171,3 +188,28 @@ def _more_names(project: Project, people: dict[str, User], names: dict[str, str]
         "strangers_project": cyds.public_id,
         "strangers_key": mint_key(project=cyds, name="mine", by=people["stranger"])[0].public_id,
     }
+
+
+def _rows_of_the_admin(project: Project) -> dict[str, str]:
+    """The id of a row of each model that the admin has pages of; what nothing has made so far is made here."""
+    gone = User.objects.get(email="gone@example.com")
+    elsewhere = Organization.objects.exclude(pk=project.organization.pk)[0]
+    event = AuditEvent.objects.filter(organization_id=elsewhere.public_id)[0]
+    AuditOrigin.objects.create(event_id=event.pk, person="person", address="192.0.2.1")
+    AuditSeal.objects.create(event_id=event.pk, month=event.at.date().replace(day=1), number=1, hash="")
+    KeptMail.objects.create(user=gone, recipient=gone.email, subject="Welcome", body="Welcome.")
+    Removal.objects.create(user=gone, organization=elsewhere)
+    TermsAcceptance.objects.create(user=gone, version=TermsVersion.objects.get())
+    KeyPolicy.objects.create(organization=elsewhere)
+    MailPreference.objects.create(user=gone)
+    question = Question.objects.all()[0]
+    forum.comment(question=question, on=question.post, author=gone, source="It does that here as well.")
+    Vote.objects.create(post=question.post, voter=gone, value=1)
+    Group.objects.create(name="Operators")
+    provider = SocialApp.objects.create(provider="openid_connect", provider_id="closed", name="Closed", client_id="x")
+    account = SocialAccount.objects.create(user=gone, provider="closed", uid="1")
+    SocialToken.objects.create(app=provider, account=account, token="none")
+    rows = {
+        model._meta.label_lower.replace(".", "_"): model._default_manager.all()[0] for model in admin.site._registry
+    }
+    return {name: str(row.pk) for name, row in rows.items()}

@@ -1,5 +1,6 @@
 """One world for every test of the table."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -20,8 +21,15 @@ def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[No
 @pytest.fixture(scope="package")
 def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
     """The people and their world, never committed: each request is taken back, and at the end everything."""
-    quick_passwords = override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
-    with quick_passwords, django_db_blocker.unblock(), transaction.atomic():
+    quick = override_settings(
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"], ROOT_URLCONF="tests.permissions.urls"
+    )
+    # Every refusal would be written with a traceback that nobody reads.
+    refusals = logging.getLogger("django.request")
+    level = refusals.level
+    with quick, django_db_blocker.unblock(), transaction.atomic():
+        refusals.setLevel(logging.ERROR)
         with gathered() as cast:
             yield cast
+        refusals.setLevel(level)
         transaction.set_rollback(True)

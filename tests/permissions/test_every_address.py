@@ -1,13 +1,22 @@
 """Every address × method × role answers as the table says, and no address is missing from the table."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
+from django.conf import settings
+from django.db import transaction
 from django.urls import get_resolver
 
+from accounts.models import User
+from common.guards import PAGES_OF_PACKAGES
+from tests.conftest import client_of, person
 from tests.permissions.answers import ROLES, Address
 from tests.permissions.asking import METHODS, REFUSED, Answer, ask
 from tests.permissions.cast import Cast
-from tests.permissions.table import OURS, TABLE
-from tests.portal.test_permissions import named_urls
+from tests.permissions.rows import admin
+from tests.permissions.table import TABLE
+from tests.portal.test_permissions import addresses
 
 KEEPERS = {"owner", "admin"}
 SEEN_BY = {
@@ -34,7 +43,7 @@ def label(address: Address) -> str:
 
 
 def test_every_address_is_in_the_table() -> None:
-    assert sorted({address.name for address in TABLE}) == sorted(set(named_urls(get_resolver())))
+    assert {address.name for address in TABLE} == set(addresses(get_resolver()))
 
 
 @pytest.mark.parametrize("address", TABLE, ids=label)
@@ -58,15 +67,45 @@ def leaks(cast: Cast, role: str, address: Address, answer: Answer) -> list[str]:
 
 
 ANSWERED = {
-    name: {method for row in OURS if row.name == name for method in row.answers} for name in {row.name for row in OURS}
+    name: {method for row in TABLE if row.name == name for method in row.answers}
+    for name in {row.name for row in TABLE}
 }
 """The methods of each address that are in the table."""
 
 
-@pytest.mark.parametrize("address", {row.name: row for row in OURS}.values(), ids=label)
+@pytest.fixture
+def clerk(cast: Cast) -> Iterator[Cast]:
+    """The same with somebody on the staff whom nobody has given a right in the admin."""
+    user = person("Cora", is_staff=True)
+    User.objects.filter(pk=user.pk).update(is_superuser=False)
+    sessions = {"clerk": client_of(user).cookies[settings.SESSION_COOKIE_NAME].value}
+    yield replace(cast, sessions=sessions, savepoint=transaction.savepoint())
+    transaction.savepoint_rollback(cast.savepoint)
+
+
+OWN = {"admin:login", "admin:logout", "admin:password_change", "admin:password_change_done", "admin:jsi18n"}
+"""About whoever asks, or about nobody."""
+
+
+def test_staff_without_rights_get_nothing_in_the_admin(clerk: Cast) -> None:
+    for address in admin.ROWS:
+        if address.name not in OWN:
+            # Whether somebody may comes before what they would do: a form tells nothing that its sending would not.
+            answer = ask(clerk, "clerk", "POST", address)
+            if address.name == "admin:index":
+                assert not any(f"/admin/{model.replace('.', '/')}/" in answer.text for model in admin.MODELS)
+            else:
+                # Of a row it is not told whether it is there: that address leads to its page whoever asks.
+                assert answer.word in {"403", "404", "405", "302="}, address
+            assert not answer.writes, address
+
+
+@pytest.mark.parametrize("address", {row.name: row for row in TABLE}.values(), ids=label)
 def test_no_other_method_does_anything(cast: Cast, address: Address) -> None:
+    # Before a page of a package is asked at all, whoever asks.
+    roles = ("staff",) if address.path.startswith(PAGES_OF_PACKAGES) else ("owner", "visitor", "staff")
     for method in METHODS:
-        for role in ("owner", "visitor", "staff") if method not in ANSWERED[address.name] else ():
+        for role in roles if method not in ANSWERED[address.name] else ():
             answer = ask(cast, role, method, address)
             assert answer.word in REFUSED - {"400", "409"}, (method, role)
             assert not answer.writes, (method, role)

@@ -28,6 +28,8 @@ HOOK = {"url": "https://example.com/other-hook"}
 RUN = {"model": "{model}", "messages": [{"role": "user", "content": "Say hello."}]}
 
 ROWS = [
+    # Whatever else is asked for below it.
+    Address("/api/", "/api/nothing/", dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), everybody("404"))),
     Address("api-root", "/api/", {"GET": everybody()}),
     Address("api-schema", "/api/schema/", {"GET": everybody()}),
     Address("api-models", "/api/models/", {"GET": everybody()}),

@@ -1,0 +1,26 @@
+"""What is answered beside Django: `/v1`, which asks for a key and knows no session, streams of runs, and health."""
+
+from tests.permissions.answers import Address, everybody
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def _only(method: str, row: str) -> dict[str, str]:
+    return {**dict.fromkeys(METHODS, everybody("405")), method: row}
+
+
+WITHOUT_A_KEY = everybody("401")
+
+ROWS = [
+    *(Address(path, path, _only("POST", WITHOUT_A_KEY), {"model": "{model}"})
+      for path in ("/v1/chat/completions", "/v1/embeddings")),
+    Address("/v1/models", "/v1/models", _only("GET", WITHOUT_A_KEY)),
+    Address("/v1/models/{name:path}", "/v1/models/{model}", _only("GET", WITHOUT_A_KEY)),
+    # A ticket opens the run that it was given for, and only a page gives one: playground:ticket.
+    Address("/stream/runs/{run_id}", "/stream/runs/{run}", _only("GET", everybody("403"))),
+    Address("/stream/runs/{run_id}", "/stream/runs/{run}?ticket={ticket_of_another_run}",
+            _only("GET", everybody("403"))),
+    Address("/livez", "/livez", _only("GET", everybody())),
+    # No worker runs here, and the page says so.
+    Address("/readyz", "/readyz", _only("GET", everybody("503"))),
+]  # fmt: skip
