@@ -3,7 +3,7 @@
 from contextlib import aclosing
 
 from gateway.wire import Exchange
-from usage.calls import Answer
+from usage.answers import Answer
 
 
 async def relay(exchange: Exchange, answer: Answer) -> None:

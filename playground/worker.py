@@ -26,7 +26,8 @@ from inference.streams import EventSplitter
 from playground import outcomes, services, streams
 from playground.models import Run, RunStatus
 from playground.outcomes import Outcome
-from usage.calls import Answer, MeteredCalls
+from usage.answers import Answer
+from usage.calls import MeteredCalls
 from usage.policies import Caller, caller_for_run
 
 log = structlog.get_logger(__name__)

@@ -16,9 +16,9 @@ from apikeys.verification import new_secret
 from catalog.models import HostedModel
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import Stage, ask, chat, wait_for
-from usage.calls import MOST_REFUSALS_A_MINUTE
 from usage.ingest import drain
 from usage.models import UsageEvent
+from usage.refusals import MOST_REFUSALS_A_MINUTE
 from usage.reports import problem_in_words
 
 Mint = Callable[..., str]

@@ -1,0 +1,201 @@
+"""The answer to a metered call: whole, or frame by frame; and how it ends."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Self
+
+from common.errors import ApiError, UpstreamError, UpstreamTimeoutError
+from inference.answers import WholeAnswer, whole_answer
+from inference.client import Reply
+from inference.failures import AttemptFailedError
+from inference.streams import ChatStream, EventSplitter, error_frame
+from usage.call import Call, CallUsage, recorded
+from usage.events import CLIENT_CLOSED
+
+Settle = Callable[[int, str], None]
+"""Ends a streamed call with a status and the code of an error."""
+
+
+class Answer:
+    """An answer that has begun well. `body` is there when it is not streamed, and it is then already settled.
+
+    A streamed one is read through `frames`; leaving that early closes the server's connection and settles. `usage` is
+    known once the answer is finished, either way.
+    """
+
+    def __init__(self, call: Call, *, body: bytes | bytearray | None = None, source: "Frames | None" = None) -> None:
+        self._call = call
+        self._source = source
+        self.status = 200
+        self.body = body
+        self.headers = call.admission.headers if call.admission is not None else {}
+
+    @property
+    def usage(self) -> CallUsage | None:
+        return self._call.usage
+
+    @property
+    def upstream_seconds(self) -> float:
+        """How long the inference server took until the answer began, or was whole when it is not streamed."""
+        return self._call.upstream_seconds
+
+    def frames(self) -> "Frames":
+        """The stream's server-sent events, as the client may see them. A failure on the way is the last of them."""
+        if self._source is None:
+            raise RuntimeError("This answer is not streamed: read its body.")
+        return self._source
+
+    async def aclose(self) -> None:
+        """Leave the answer, wherever it is. Does nothing to a finished one."""
+        if self._source is not None:
+            await self._source.aclose()
+
+
+class Frames(AsyncIterator[bytes]):
+    """The frames of one streamed answer."""
+
+    def __init__(self, call: Call, stream: ChatStream, opening: "Opening", settle: "Settle") -> None:
+        self._call = call
+        self._stream = stream
+        self._settle = settle
+        self._reply = opening.reply
+        self._splitter = opening.splitter
+        self._pieces = opening.pieces
+        self._ready: list[bytes] = opening.frames
+        self._failure = opening.failure
+        self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            while not self._ready:
+                if self._is_over:
+                    raise StopAsyncIteration
+                if self._failure is not None:
+                    raise self._failure
+                if self._stream.is_done:
+                    await self._complete()
+                else:
+                    await self._read()
+        except ApiError as error:
+            return await self._fail(error)
+        except asyncio.CancelledError:
+            self._leave()
+            raise
+        frames, self._ready = self._ready, []
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    async def aclose(self) -> None:
+        """Hang up: the server notices by its closed connection, and the call is settled with what came."""
+        self._leave()
+        await recorded(self._call)
+
+    async def _read(self) -> None:
+        try:
+            piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            rest = self._splitter.rest()
+            if rest:
+                self._take(rest)
+            if not self._stream.is_done and not self._stream.is_finished:
+                raise UpstreamError(
+                    "The model's server closed the connection before the answer was complete."
+                ) from None
+            self._stream.is_done = True
+        else:
+            for data in self._splitter.feed(piece):
+                self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        frame = self._stream.take(data)
+        if self._call.first_token_at is None and self._stream.has_content:
+            self._call.first_token_at = time.perf_counter()
+        if frame:
+            self._ready.append(frame)
+
+    async def _complete(self) -> None:
+        self._is_over = True
+        likely = self._call.prompt.likely_tokens
+        self._ready.append(self._stream.ending(likely_prompt=likely))
+        self._settle(200, "")
+        # The last frame tells the client that all is done: what it used is on record by then.
+        await recorded(self._call)
+        # And by now the connection has most likely seen the end of the answer, so that it can be used again.
+        self._reply.release()
+
+    async def _fail(self, error: ApiError) -> bytes:
+        error = self._call.ended_by or error
+        self._is_over = True
+        self._reply.close()
+        self._settle(error.status, error.code or error.kind)
+        waiting, self._ready = self._ready, []
+        return b"".join([*waiting, error_frame(error.body())])
+
+    def _leave(self) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._reply.close()
+            self._settle(CLIENT_CLOSED, "client_closed")
+
+
+@dataclass(slots=True)
+class Opening:
+    """A stream up to its first frame."""
+
+    reply: Reply
+    splitter: EventSplitter
+    pieces: AsyncIterator[bytes]
+    frames: list[bytes]
+    failure: ApiError | None = None
+
+
+async def begin(reply: Reply, stream: ChatStream) -> Opening:
+    """Read a stream up to its first frame: until then a failure is an ordinary error, and may be mended elsewhere."""
+    opening = Opening(reply, EventSplitter(), reply.pieces(), [])
+    has_begun = False
+    try:
+        if not reply.is_event_stream:
+            raise AttemptFailedError(UpstreamError("The model's server did not answer with a stream."), elsewhere=True)
+        while not opening.frames and not stream.is_done:
+            piece = await anext(opening.pieces)
+            for data in opening.splitter.feed(piece):
+                if frame := stream.take(data):
+                    opening.frames.append(frame)
+        has_begun = True
+        return opening
+    except StopAsyncIteration:
+        raise AttemptFailedError(UpstreamError("The model's server sent an empty answer."), is_servers=True) from None
+    except UpstreamTimeoutError as error:
+        raise AttemptFailedError(error) from error
+    except ApiError as error:
+        if stream.has_content:
+            # Words came before the failure, all in one read: they are delivered and counted, and then it is told.
+            opening.failure = error
+            has_begun = True
+            return opening
+        raise AttemptFailedError(error, is_servers=isinstance(error, UpstreamError)) from error
+    finally:
+        if not has_begun:
+            reply.close()
+
+
+async def read_whole(reply: Reply, call: Call) -> WholeAnswer:
+    """An answer that is not streamed."""
+    is_whole = False
+    try:
+        received = await reply.read()
+        is_whole = True
+    finally:
+        if not is_whole:
+            reply.close()
+    return whole_answer(
+        received,
+        model=call.model.name,
+        results=call.endpoint.results,
+        choices=call.choices,
+        likely_prompt=call.prompt.likely_tokens,
+    )

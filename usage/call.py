@@ -1,0 +1,167 @@
+"""One metered call, from its admission until it is settled: what it may cost, what it used, and its event."""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from catalog.routing import RoutedModel
+from common.context import current_origin
+from common.errors import ApiError
+from common.ids import uuid7
+from common.money import token_cost
+from inference.client import Reply
+from inference.counting import PromptSize, TokenCount, prompt_size
+from inference.endpoints import Body, Endpoint, choices
+from inference.streams import ChatStream
+from usage.admission import Admission, Demand
+from usage.events import Event
+from usage.link import LinkDownError
+from usage.policies import Caller
+
+# What a call reserves for its answer when nobody said how long it may be, and the bound it then gets under a budget.
+ASSUMED_OUTPUT_TOKENS = 512
+BOUND_OUTPUT_TOKENS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class CallUsage:
+    """What a finished call used. `is_estimated`: the server gave no final count, so the tokens are ours."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cost_nano: int
+    is_estimated: bool
+
+
+class Call:
+    """One admitted call until it is settled."""
+
+    def __init__(
+        self, *, caller: Caller, endpoint: Endpoint, model: RoutedModel, body: Body, request_id: str, payload: bytes
+    ) -> None:
+        self.id = uuid7().hex
+        self.caller = caller
+        self.endpoint = endpoint
+        self.model = model
+        self.request_id = request_id
+        self.origin = current_origin.get()
+        self.is_streamed = endpoint.streams and body.get("stream") is True
+        self.choices = choices(body)
+        self.asked_output = endpoint.asked_output_tokens(body)
+        self.prompt: PromptSize = prompt_size(body, payload_bytes=len(payload), context_window=model.context_window)
+        options = body.get("stream_options")
+        self.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
+        self.wants_timings = body.get("timings_per_token") is True
+        self.stream: ChatStream | None = None
+        self.started = time.perf_counter()
+        self.first_token_at: float | None = None
+        self.backend = ""
+        self.upstream_seconds = 0.0
+        self.was_at_work = False
+        self.most_nano = 0
+        self.admission: Admission | None = None
+        self.reply: Reply | None = None
+        self.ended_by: ApiError | None = None
+        self.settled: asyncio.Future[Any] | None = None
+        self.usage: CallUsage | None = None
+
+    def open_stream(self) -> ChatStream:
+        """The stream of a new attempt; nothing of an earlier one was delivered."""
+        self.stream = ChatStream(model=self.model.name, wants_usage=self.wants_usage, wants_timings=self.wants_timings)
+        return self.stream
+
+    @property
+    def bound_output(self) -> int:
+        """The most tokens each answer may have, where a budget needs a bound."""
+        if self.asked_output is not None:
+            return self.asked_output
+        bound, window = self.model.max_output_tokens or BOUND_OUTPUT_TOKENS, self.model.context_window
+        if window is None:
+            return bound
+        # A server refuses a bound that does not fit beside the prompt.
+        return max(1, min(bound, max(window - self.prompt.most_tokens, window // 4)))
+
+    @property
+    def assumed_output(self) -> int:
+        """Tokens to expect of all answers together."""
+        if not self.endpoint.output_limits:
+            return 0
+        return self.choices * (self.asked_output or min(ASSUMED_OUTPUT_TOKENS, self.bound_output))
+
+    def cost(self, count: TokenCount) -> int:
+        price_in, price_out = self.model.input_price_nano, self.model.output_price_nano
+        if not price_in and not price_out:
+            return 0
+        return token_cost(count.prompt_tokens, price_in) + token_cost(count.completion_tokens, price_out)
+
+    def demand(self) -> Demand:
+        answers = self.choices * self.bound_output if self.endpoint.output_limits else 0
+        self.most_nano = self.cost(TokenCount(self.prompt.most_tokens, answers))
+        certain = self.prompt.likely_tokens + self.choices * (self.asked_output or 0)
+        return Demand(
+            model=self.model.name,
+            needed_tokens=certain,
+            wanted_tokens=self.prompt.likely_tokens + self.assumed_output,
+            most_nano=self.most_nano,
+        )
+
+    def event(self, *, status: int, error_code: str, count: TokenCount, is_estimated: bool) -> Event:
+        cost = self.cost(count)
+        if self.caller.has_budget:
+            # A server that answers more than it was allowed must not break the budget it was allowed from.
+            cost = min(cost, self.most_nano)
+        now = time.perf_counter()
+        return Event(
+            id=self.id,
+            request_id=self.request_id,
+            source=self.caller.source,
+            organization_id=self.caller.organization_id,
+            project_id=self.caller.project_id,
+            key_id=self.caller.key_id,
+            user_id=self.caller.user_id,
+            model=self.model.name,
+            backend=self.backend,
+            endpoint=self.endpoint.path,
+            status=status,
+            error_code=error_code,
+            is_streamed=self.is_streamed,
+            is_estimated=is_estimated,
+            prompt_tokens=count.prompt_tokens,
+            cached_tokens=count.cached_tokens,
+            completion_tokens=count.completion_tokens,
+            cost_nano=cost,
+            latency_ms=int((now - self.started) * 1000),
+            first_token_ms=None if self.first_token_at is None else int((self.first_token_at - self.started) * 1000),
+            secret_id=self.caller.secret_id,
+            address=self.origin.address,
+            user_agent=self.origin.user_agent,
+        )
+
+    def lost(self) -> Event:
+        """The event of this call if its process dies now: as far as it came, or all it reserved if nobody can know."""
+        if self.stream is not None and self.stream.has_content:
+            count = self.count_so_far()
+        else:
+            count = TokenCount(self.prompt.likely_tokens, self.assumed_output)
+        return self.event(status=500, error_code="gateway_lost", count=count, is_estimated=True)
+
+    def likely_count(self) -> TokenCount:
+        """The tokens of a server that took the call and was silent until its time was over."""
+        answer = min(self.assumed_output, self.choices * ASSUMED_OUTPUT_TOKENS)
+        return TokenCount(self.prompt.likely_tokens, answer)
+
+    def count_so_far(self) -> TokenCount:
+        if self.stream is None:
+            return TokenCount(self.prompt.likely_tokens, 0)
+        return self.stream.count(likely_prompt=self.prompt.likely_tokens)
+
+
+async def recorded(call: Call) -> None:
+    """Wait until a finished call is settled; if Redis is away, it is on its way to the disk."""
+    if call.settled is not None:
+        with contextlib.suppress(LinkDownError, RedisError):
+            await asyncio.shield(call.settled)
