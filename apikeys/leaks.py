@@ -33,6 +33,7 @@ class Way(models.TextChoices):
     """By which way a report came."""
 
     PAGE = "page", _("Somebody not signed in, on the page for found keys")
+    GITHUB = "github", _("GitHub’s secret scanning")
     API = "api", _("A program, or somebody who uses the API, without an account")
 
 

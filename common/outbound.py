@@ -1,4 +1,4 @@
-"""Asking servers whose addresses users entered: the public internet only, whatever a name resolves to.
+"""Asking servers whose addresses users or the operator entered: the public internet only, whatever a name resolves to.
 
 The address is judged where the socket is opened, so that a name that resolves differently a second time, an odd way of
 writing an address and a list of addresses with one forbidden among them are all refused at the same place. Redirects
@@ -93,7 +93,7 @@ class Answer:
 
 
 class GuardedClient:
-    """Posts to addresses that users entered, within one event loop."""
+    """Asks servers on the public internet, within one event loop."""
 
     def __init__(self, *, deadline_seconds: float) -> None:
         self._deadline_seconds = deadline_seconds
@@ -119,8 +119,14 @@ class GuardedClient:
         started = time.monotonic()
         with named_failures():
             async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-                text = (await _beginning(response)).decode(errors="replace")
-        return Answer(response.status, text.replace("\0", ""), int((time.monotonic() - started) * 1000))
+                return await _answer(response, started, most_bytes=KEPT_BYTES)
+
+    async def get(self, url: str, *, most_bytes: int) -> Answer:
+        """The same for a GET: the beginning of a body that may be longer."""
+        started = time.monotonic()
+        with named_failures():
+            async with self._session.get(url, allow_redirects=False) as response:
+                return await _answer(response, started, most_bytes=most_bytes)
 
 
 def _open(info: tuple[Any, ...]) -> socket.socket:
@@ -132,13 +138,14 @@ def _open(info: tuple[Any, ...]) -> socket.socket:
     return opened
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _answer(response: aiohttp.ClientResponse, started: float, *, most_bytes: int) -> Answer:
     kept = b""
-    async for chunk in response.content.iter_chunked(KEPT_BYTES):
+    async for chunk in response.content.iter_chunked(most_bytes):
         kept += chunk
-        if len(kept) >= KEPT_BYTES:
+        if len(kept) >= most_bytes:
             break
-    return kept[:KEPT_BYTES]
+    text = kept[:most_bytes].decode(errors="replace").replace("\0", "")
+    return Answer(response.status, text, int((time.monotonic() - started) * 1000))
 
 
 async def gather_in_turn(work: list[Any], *, at_once: int) -> list[Any]:

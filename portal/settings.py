@@ -379,6 +379,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 CELERY_TIMEZONE = "UTC"
 
+# Where the keys are with which GitHub signs what its secret scanning finds; without it nothing is taken from there.
+GITHUB_SECRET_SCANNING_KEYS_URL = env.text("GITHUB_SECRET_SCANNING_KEYS_URL")
+
 # Webhooks
 
 OUTBOUND_NETWORKS = env.listing("OUTBOUND_NETWORKS")

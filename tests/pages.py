@@ -164,8 +164,8 @@ PARTS = {
     "api-service-account", "api-service-accounts", "api-transfer", "api-usage-allowance", "api-usage-calls",
     "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled", "api-webhook-resend",
     "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file", "audit:organization_file",
-    "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:rules", "llms", "playground:code",
-    "playground:result", "playground:ticket", "usage:export", "usage:live",
+    "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:github", "leaks:rules", "llms",
+    "playground:code", "playground:result", "playground:ticket", "usage:export", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 

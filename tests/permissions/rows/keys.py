@@ -32,6 +32,8 @@ ROWS = [
     Address("apikeys:fix", "/keys/{key}/fix/", {"POST": those_who_change_the_key("302")}, {"fix": "limit"}),
     # Having a key is the proof that one may have it revoked.
     Address("leaks:found", "/keys/found/", {"GET": everybody(), "POST": everybody("302")}, {"text": "{found_secret}"}),
+    # Of a portal that takes no part in it; else what is not signed by GitHub is refused, whoever sends it.
+    Address("leaks:github", "/keys/found/github/", {"POST": everybody("404")}),
     Address("leaks:scanning", "/keys/scanning/", {"GET": everybody()}),
     Address("leaks:rules", "/keys/scanning/gitleaks.toml", {"GET": everybody()}),
 ]  # fmt: skip
