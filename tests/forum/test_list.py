@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from forum import services, views
 from forum.models import Answer, Question
+from tests.conftest import client_of
 
 
 def ask(author: User, title: str, *, hours: int = 0, source: str = "What is this about?", tags: str = "") -> Question:
@@ -111,6 +112,15 @@ def test_the_feed(client: Client, question: Question, answer: Answer) -> None:
     feed = client.get("/forum/feed/")
     assert feed["Content-Type"].startswith("application/atom+xml")
     assert question.title in feed.content.decode()
+
+
+def test_a_character_that_xml_cannot_hold_breaks_no_feed(client: Client, ada: User) -> None:
+    User.objects.filter(pk=ada.pk).update(name="A\x07da")
+    form = {"title": "What does \x1b[31m in a log mean?", "text": "It prints \x1b[31m\uffff before the word error."}
+    assert client_of(ada).post("/forum/ask/", form).status_code == 302
+    feed = client.get("/forum/feed/")
+    assert feed.status_code == 200
+    assert "What does [31m in a log mean?" in feed.content.decode()
 
 
 def test_the_time_shown_is_the_one_it_is_ordered_by(client: Client, ada: User) -> None:
