@@ -16,6 +16,11 @@ ROWS = [
       for path in ("/v1/chat/completions", "/v1/embeddings")),
     Address("/v1/models", "/v1/models", _only("GET", WITHOUT_A_KEY)),
     Address("/v1/models/{name:path}", "/v1/models/{model}", _only("GET", WITHOUT_A_KEY)),
+    # Management keys open these, and what each role is told there is in tests/usage/test_organization*.py.
+    *(Address(f"/v1/organization/{path}", f"/v1/organization/{path.replace('project_id', 'project')}",
+              _only("GET", WITHOUT_A_KEY))
+      for path in ("costs", "projects", "projects/{project_id}", "projects/{project_id}/api_keys",
+                   "usage/completions", "usage/embeddings", "users")),
     # A ticket opens the run that it was given for, and only a page gives one: playground:ticket.
     Address("/stream/runs/{run_id}", "/stream/runs/{run}", _only("GET", everybody("403"))),
     Address("/stream/runs/{run_id}", "/stream/runs/{run}?ticket={ticket_of_another_run}",
