@@ -39,8 +39,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         super().pre_authenticate(request, **credentials)
         login = _login(credentials)
-        # By whichever of the account's addresses it signs in.
-        own = Q(user__email=login) | Exists(EmailAddress.objects.filter(user=OuterRef("user"), email=login))
+        # By whichever of its addresses the account signs in. One that is not confirmed may be somebody else's.
+        confirmed = EmailAddress.objects.filter(user=OuterRef("user"), email=login, verified=True)
+        own = Q(user__email=login) | Exists(confirmed)
         if UserSession.objects.filter(own, ip=self.get_client_ip(request)).exists():
             return
         self._account_usage = ratelimit.consume(

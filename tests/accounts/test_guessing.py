@@ -114,3 +114,13 @@ def test_a_right_password_costs_nothing(ada: User) -> None:
     for _attempt in range(8):
         Client(REMOTE_ADDR="198.51.100.1").post(URL, {"login": ada.email, "password": PASSWORD})
     sign_in(ada, address="198.51.100.1")
+
+
+def test_an_address_that_somebody_merely_claims_opens_no_way_around(ada: User, cyd: User) -> None:
+    EmailAddress.objects.create(user=cyd, email=ada.email, verified=False)
+    for attempt in range(25):
+        desk = f"198.51.100.{attempt}"
+        sign_in(cyd, address=desk)
+        guess(ada, desk)
+    form = {"login": ada.email, "password": PASSWORD}
+    assert Client(REMOTE_ADDR="198.51.100.0").post(URL, form).status_code == 200
