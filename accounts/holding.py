@@ -80,6 +80,11 @@ def export(user: User) -> Iterator[Document]:
         *("public_id", "organization__public_id", "name", "role", "most_joins", "ends_at", "created_at"),
     )
     yield as_table(
+        "account/joined_by_link.json",
+        JoinLink.objects.filter(came=user),
+        *("public_id", "organization__public_id", "name"),
+    )
+    yield as_table(
         "account/cohorts.json",
         Cohort.objects.filter(created_by=user),
         *("public_id", "project__public_id", "project__name", "created_at"),
@@ -123,6 +128,7 @@ def erase(user: User) -> None:
     Membership.objects.filter(user=user).delete()
     for made in (ServiceAccount, JoinLink, Cohort):
         made._default_manager.filter(created_by=user).update(created_by=None)
+    JoinLink.came.through._default_manager.filter(user=user).delete()
     TermsVersion.objects.filter(published_by=user).update(published_by=None)
     for model in (Removal, TermsAcceptance, EmailAddress, SocialAccount, Authenticator, UserSession):
         model._default_manager.filter(user=user).delete()

@@ -91,12 +91,15 @@ def link_behind(token: str) -> JoinLink | None:
 def join(*, link: JoinLink, user: User) -> bool:
     """Come in by a link; False for somebody who has all it gives already, who takes none of its places.
 
+    Somebody who left and comes back has theirs still.
+
     Raises RefusedError when the link is full, over or switched off, and for somebody who was removed.
     """
     # Held before the link: everybody who comes into the organization, by whatever way, waits here.
     organization = Organization.objects.select_for_update().get(pk=link.organization_id)
     held = JoinLink.objects.select_for_update(of=("self",)).select_related("project").get(pk=link.pk)
-    if held.state != JoinState.OPEN:
+    has_place = held.came.filter(pk=user.pk).exists()
+    if held.state != JoinState.OPEN and not (held.state == JoinState.FULL and has_place):
         if _is_in(user, held):
             return False
         raise RefusedError(REFUSALS[held.state], code=f"join_link_{held.state}")
@@ -112,7 +115,8 @@ def join(*, link: JoinLink, user: User) -> bool:
         project_role=ProjectRole(held.project_role) if held.project_role else None,
         way={"join_link": held.public_id},
     )
-    if came:
+    if came and not has_place:
+        held.came.add(user)
         held.join_count += 1
         held.save(update_fields=["join_count"])
     return came

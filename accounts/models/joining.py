@@ -128,6 +128,8 @@ class JoinLink(models.Model):
     token = EncryptedTextField(editable=False)
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
     most_joins = models.PositiveIntegerField(_("places"))
+    # Each once: who leaves and comes back takes no second place.
+    came = models.ManyToManyField(User, editable=False, related_name="+")
     join_count = models.PositiveIntegerField(_("people who came"), default=0, editable=False)
     # None: it works as long as its project.
     ends_at = models.DateTimeField(_("ends at"), null=True, blank=True)

@@ -173,3 +173,15 @@ def test_who_was_removed_comes_back_by_invitation_only(link: JoinLink, ada: User
     leave_organization(membership=Membership.objects.get(organization=link.organization, user=cyd))
     # Who left by themselves may come back.
     assert join(link=link, user=cyd) is True
+
+
+def test_who_leaves_and_comes_back_takes_one_place(link: JoinLink, ada: User, cyd: User) -> None:
+    for _round in range(3):
+        assert join(link=link, user=cyd) is True
+        leave_organization(membership=Membership.objects.get(organization=link.organization, user=cyd))
+    assert JoinLink.objects.get().join_count == 1
+    # Theirs is kept for them, when all others are taken.
+    assert join(link=link, user=User.objects.create_user("eve@example.com")) is True
+    with pytest.raises(RefusedError, match="taken"):
+        join(link=link, user=User.objects.create_user("fay@example.com"))
+    assert join(link=link, user=cyd) is True
