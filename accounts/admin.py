@@ -72,6 +72,13 @@ class ProjectMembershipInline(PlacesInline):
         return super().get_queryset(request).select_related("membership__user", "membership__organization")
 
 
+POWERS = ["is_staff", "is_superuser", "groups", "user_permissions"]
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_superuser", False))
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin[User]):
     list_display = ["email", "name", "public_id", "is_staff", "is_active", "suspended_at", "date_joined", "is_sample"]
@@ -88,6 +95,15 @@ class UserAdmin(DjangoUserAdmin[User]):
     add_fieldsets = [(None, {"classes": ["wide"], "fields": ["email", "password1", "password2"]})]
     inlines = [MembershipInline]
     actions = ["suspend", "readmit"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        # Whoever may change people must not be able to make themselves more than they are.
+        own = super().get_readonly_fields(request, obj)
+        return own if _is_superuser(request) else [*own, *POWERS]
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        is_above = obj is not None and obj.is_superuser and not _is_superuser(request)
+        return not is_above and super().has_change_permission(request, obj)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

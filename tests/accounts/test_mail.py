@@ -76,3 +76,9 @@ def test_much_mail_to_one_pushes_out_nobody_elses() -> None:
         send_mail(str(number), "…", None, ["a@example.com"])
     assert KeptMail.objects.filter(recipient="b@example.com", subject="Reset your password").exists()
     assert KeptMail.objects.filter(recipient="a@example.com").count() == 100
+
+
+def test_staff_who_may_do_little_read_their_own_only(ada: User, ben: User) -> None:
+    send_mail("Reset your password", "…", None, [ada.email])
+    User.objects.filter(pk=ben.pk).update(is_staff=True)
+    assert "Reset your password" not in client_of(ben).get(URL).content.decode()
