@@ -52,7 +52,7 @@ def change_role(*, membership: Membership, role: Role, by: User) -> None:
     """Give a member another role.
 
     Raises PermissionDenied when an owner would be made or unmade by somebody else than an owner, and RefusedError when
-    the organization would be left without one.
+    the organization would be left without one who can act.
     """
     member, rights = _hold(membership, by)
     before = Role(member.role)
@@ -61,6 +61,8 @@ def change_role(*, membership: Membership, role: Role, by: User) -> None:
     _require(rights, touches_owners=Role.OWNER in {before, role})
     if before == Role.OWNER:
         _keep_an_owner(member)
+    if role == Role.OWNER:
+        _check_account_is_on(member)
     _give(member, role, by)
 
 
@@ -91,12 +93,13 @@ def leave_organization(*, membership: Membership) -> None:
 def transfer_ownership(*, to: Membership, by: User) -> None:
     """Make another member the owner in place of `by`, who stays on as an admin.
 
-    Raises PermissionDenied when `by` is no owner.
+    Raises PermissionDenied when `by` is no owner, and RefusedError when the other's account is switched off.
     """
     successor, rights = _hold(to, by)
     _require(rights, touches_owners=True)
     if successor.user_id == by.pk:
         return
+    _check_account_is_on(successor)
     if successor.role != Role.OWNER:
         _give(successor, Role.OWNER, by)
     _give(Membership.objects.get(organization=successor.organization, user=by), Role.ADMIN, by)
@@ -125,6 +128,14 @@ def _keep_an_owner(owner: Membership) -> None:
         raise RefusedError(
             _("An organization always has an owner, and this is the only one. Make another member an owner first."),
             code="last_owner",
+        )
+
+
+def _check_account_is_on(successor: Membership) -> None:
+    if not successor.user.is_active:
+        raise RefusedError(
+            _("This account is switched off, so that nobody could act as the owner. Choose another member."),
+            code="account_switched_off",
         )
 
 

@@ -161,7 +161,11 @@ def leave(request: AuthedRequest, organization_id: str) -> HttpResponse:
 def transfer(request: AuthedRequest, organization_id: str, member_id: str) -> HttpResponse:
     """Hand the organization over to a member."""
     successor = membership_for(request.user, organization_id, member_id, to=Right.OWN)
-    services.transfer_ownership(to=successor, by=request.user)
+    try:
+        services.transfer_ownership(to=successor, by=request.user)
+    except RefusedError as error:
+        messages.error(request, str(error))
+        return redirect("accounts:member", organization_id, member_id)
     messages.success(request, _("%(name)s owns the organization now; you are an admin.") % {"name": successor.user})
     return redirect("accounts:members", organization_id)
 

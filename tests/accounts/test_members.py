@@ -194,3 +194,15 @@ def test_two_owners_cannot_both_step_down(ada: User, ben: User, organization: Or
     )
     assert organization.memberships.filter(role=Role.OWNER).count() == 1
     assert [type(outcome) for outcome in outcomes if outcome] == [RefusedError]
+
+
+def test_an_account_that_is_switched_off_is_made_no_owner(
+    ada_client: Client, ben: User, organization: Organization, address: str
+) -> None:
+    User.objects.filter(pk=ben.pk).update(is_active=False)
+    for act, fields in (("transfer", {}), ("role", {"role": "owner"})):
+        page = ada_client.post(f"{address}{ben.public_id}/{act}/", fields, follow=True).content.decode()
+        assert "This account is switched off" in page
+    answer = ada_client.post(f"/api/organizations/{organization.public_id}/members/{ben.public_id}/transfer/")
+    assert (answer.status_code, answer.json()["code"]) == (409, "account_switched_off")
+    assert organization.memberships.get(user=ben).role == Role.MEMBER
