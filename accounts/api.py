@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from django.http import Http404
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter, extend_schema_field
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.serializers import CharField, Serializer, SerializerMethodField
 
@@ -35,6 +37,23 @@ def project_of(request: Request) -> Project:
         # PostgreSQL holds no NUL, and would say so with an error.
         raise Http404
     return project_for(authed.user, name)
+
+
+def require_unbound(request: Request) -> None:
+    """Refuse a key that is bound to networks or to a time what would open more than it does, or outlive it.
+
+    Such a key is made so that a thief can do little with it: letting people in would undo that.
+    """
+    # A key of a package above; None is for a session.
+    key: Any = request.auth
+    if key is not None and key.is_bound:
+        raise PermissionDenied(
+            _(
+                "This management key is bound to IP addresses or to a time, and this would reach beyond it. Sign in to "
+                "the site to do this, or use a key without such bounds."
+            ),
+            code="needs_a_person",
+        )
 
 
 @contextmanager

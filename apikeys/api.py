@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import organization_for, rights_in
-from accounts.api import PROJECT_PARAMETER, project_of, user_of
+from accounts.api import PROJECT_PARAMETER, project_of, require_unbound, user_of
 from accounts.models import Organization
 from accounts.projects.services import open_service_account
 from accounts.roles import Right
@@ -507,6 +507,7 @@ class KeyPolicyView(APIView):
     def patch(self, request: Request) -> Response:
         """Change it. What is not named stays as it is."""
         organization = _organization(request, to=Right.MANAGE_ORGANIZATION)
+        require_unbound(request)
         asked = PolicySerializer(KeyPolicy.objects.of(organization), data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
         changed = change_policy(organization=organization, by=user_of(request), **asked.validated_data)

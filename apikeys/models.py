@@ -197,6 +197,11 @@ class ApiKey(Limited):
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     @property
+    def is_bound(self) -> bool:
+        """Whether it works from some addresses only, or until some time."""
+        return bool(self.allowed_networks) or self.expires_at is not None
+
+    @property
     def is_management(self) -> bool:
         return self.kind == KeyKind.MANAGEMENT
 

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import organization_for
-from accounts.api import refusals_as_conflicts, user_of
+from accounts.api import refusals_as_conflicts, require_unbound, user_of
 from accounts.roles import Right
 from common.api import CONFLICT, REFUSALS, KeysetPagination
 from common.outbound import validate_public_url
@@ -109,6 +109,7 @@ class EndpointsView(generics.ListAPIView[Endpoint]):
     def post(self, request: Request, organization_id: str) -> Response:
         """Make an endpoint. The answer carries its signing secret, this once."""
         organization = organization_for(user_of(request), organization_id, to=Right.MANAGE_ORGANIZATION)
+        require_unbound(request)
         asked = EndpointSerializer(data=request.data)
         asked.is_valid(raise_exception=True)
         with refusals_as_conflicts():
@@ -135,6 +136,7 @@ class EndpointView(APIView):
     def patch(self, request: Request, organization_id: str, endpoint_id: str) -> Response:
         """Move an endpoint, or change what it is told. What is left out stays."""
         endpoint = endpoint_for(user_of(request), organization_id, endpoint_id)
+        require_unbound(request)
         asked = EndpointSerializer(endpoint, data=request.data, partial=True)
         asked.is_valid(raise_exception=True)
         kept = {"url": endpoint.url, "description": endpoint.description, "event_types": endpoint.event_types}

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import cohort_for, organization_for
-from accounts.api import checked, refusals_as_conflicts, user_of
+from accounts.api import checked, refusals_as_conflicts, require_unbound, user_of
 from accounts.cohorts import services
 from accounts.cohorts.forms import MOST_PER_MINUTE
 from accounts.invitations.api import JoinLinkSerializer
@@ -85,6 +85,7 @@ class CohortsView(generics.ListAPIView[Cohort]):
     def post(self, request: Request, organization_id: str) -> Response:
         """Make a cohort: a closed project with a join link."""
         organization = organization_for(user_of(request), organization_id, to=Right.MANAGE_PEOPLE)
+        require_unbound(request)
         answers = _with_limits(checked(NewCohortSerializer, request))
         cohort = services.create_cohort(organization=organization, by=user_of(request), **answers)
         return Response(CohortSerializer(cohort).data, status=status.HTTP_201_CREATED)
@@ -108,6 +109,7 @@ class CohortView(APIView):
         """Change a cohort; what is left out stays as it is. An end that is past closes it, a later one opens it."""
         user = user_of(request)
         cohort = cohort_for(user, cohort_id)
+        require_unbound(request)
         asked = checked(CohortChangeSerializer, request, partial=True)
         is_link_on = asked.pop("is_link_on", None)
         now = {

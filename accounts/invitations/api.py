@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import invitation_for, join_link_for, organization_for
-from accounts.api import checked, refusals_as_conflicts, user_of
+from accounts.api import checked, refusals_as_conflicts, require_unbound, user_of
 from accounts.invitations import links, services
 from accounts.invitations.forms import live_projects
 from accounts.models import Invitation, JoinLink, JoinState, Organization, Project
@@ -110,6 +110,7 @@ class InvitationsView(generics.ListAPIView[Invitation]):
     def post(self, request: Request, organization_id: str) -> Response:
         """Invite an address by mail for seven days. The answer is the same whether it has an account or not."""
         organization = organization_for(user_of(request), organization_id, to=Right.MANAGE_PEOPLE)
+        require_unbound(request)
         asked = checked(NewInvitationSerializer, request)
         with refusals_as_conflicts():
             invitation = services.invite(
@@ -147,6 +148,7 @@ class InvitationResendView(APIView):
     )
     def post(self, request: Request, invitation_id: str) -> Response:
         """Mail an invitation once more, with a new link and seven days from now."""
+        require_unbound(request)
         with refusals_as_conflicts():
             services.resend_invitation(invitation=invitation_for(user_of(request), invitation_id), by=user_of(request))
         return Response(status=status.HTTP_202_ACCEPTED)
@@ -179,6 +181,7 @@ class JoinLinksView(generics.ListAPIView[JoinLink]):
     def post(self, request: Request, organization_id: str) -> Response:
         """Make a join link."""
         organization = organization_for(user_of(request), organization_id, to=Right.MANAGE_PEOPLE)
+        require_unbound(request)
         asked = checked(NewJoinLinkSerializer, request)
         project = _projects(organization, "project", [asked["project"]])[0] if asked["project"] else None
         link = links.create_join_link(
@@ -211,6 +214,7 @@ class JoinLinkView(APIView):
     def patch(self, request: Request, link_id: str) -> Response:
         """Switch a link off, or on again."""
         link = join_link_for(user_of(request), link_id)
+        require_unbound(request)
         links.switch_join_link(
             link=link, is_on=checked(JoinLinkSwitchSerializer, request)["is_on"], by=user_of(request)
         )

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import membership_for, organization_for, rights_in_organization
-from accounts.api import SEARCH_PARAMETER, PersonSerializer, checked, refusals_as_conflicts, user_of
+from accounts.api import SEARCH_PARAMETER, PersonSerializer, checked, refusals_as_conflicts, require_unbound, user_of
 from accounts.models import Membership, Organization
 from accounts.organizations import services
 from accounts.roles import Right, Role
@@ -146,6 +146,7 @@ class MemberView(APIView):
     def patch(self, request: Request, organization_id: str, member_id: str) -> Response:
         """Give a member another role. Only owners make and unmake owners, and the last owner stays one."""
         member = membership_for(user_of(request), organization_id, member_id, to=Right.MANAGE_PEOPLE)
+        require_unbound(request)
         role = Role(checked(RoleSerializer, request)["role"])
         with refusals_as_conflicts():
             services.change_role(membership=member, role=role, by=user_of(request))
@@ -177,5 +178,7 @@ class TransferView(APIView):
     def post(self, request: Request, organization_id: str, member_id: str) -> Response:
         """Make a member the owner in your place. You stay as an admin."""
         successor = membership_for(user_of(request), organization_id, member_id, to=Right.OWN)
-        services.transfer_ownership(to=successor, by=user_of(request))
+        require_unbound(request)
+        with refusals_as_conflicts():
+            services.transfer_ownership(to=successor, by=user_of(request))
         return Response(status=status.HTTP_204_NO_CONTENT)

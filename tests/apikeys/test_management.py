@@ -212,3 +212,29 @@ def test_it_still_changes_keys_of_projects(client: Client, ada: User, project: P
     key, _secret = mint_key(project=project, name="laptop", by=ada)
     rotated = client.post(f"{URL}{key.public_id}/rotate/", {}, content_type="application/json", headers=bearer(secret))
     assert rotated.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "terms", [Terms(allowed_networks=("127.0.0.0/8",)), Terms(expires_at=timezone.now() + timedelta(hours=1))]
+)
+def test_one_that_is_bound_lets_nobody_in_for_longer(
+    client: Client, ada: User, ben: User, project: Project, terms: Terms
+) -> None:
+    _key, secret = mint_management_key(owner=ada, name="ci", terms=terms)
+    organization = f"/api/organizations/{project.organization.public_id}"
+    later = "2050-01-01T00:00:00Z"
+    asked: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", f"{organization}/invitations/", {"email": "eve@example.com", "role": "owner"}),
+        ("POST", f"{organization}/join-links/", {"name": "x", "role": "member", "most_joins": 5, "ends_at": later}),
+        ("POST", f"{organization}/cohorts/", {"name": "x", "most_joins": 5, "ends_at": later}),
+        ("PATCH", f"{organization}/members/{ben.public_id}/", {"role": "owner"}),
+        ("POST", f"{organization}/members/{ben.public_id}/transfer/", {}),
+        ("POST", f"{organization}/webhooks/", {"url": "https://example.com/", "event_types": []}),
+        ("PATCH", f"/api/keys/policy/?organization={project.organization.public_id}", {"allowed_networks": []}),
+    ]
+    for method, address, body in asked:
+        answer = client.generic(
+            method, address, json.dumps(body), content_type="application/json", headers=bearer(secret)
+        )
+        assert (answer.status_code, answer.json()["code"]) == (403, "needs_a_person"), address
+    assert client.get(f"{organization}/members/", headers=bearer(secret)).status_code == 200
