@@ -31,10 +31,8 @@ def key_for(user: User, public_id: str, *, to_change: bool = False) -> ApiKey:
 
     Raises Http404 for anybody else, and PermissionDenied when it is to be changed by someone who only sees it.
     """
-    people = ("created_by", "revoked_by", "owner", "service_account")
-    key = (
-        ApiKey.objects.select_related("project__organization__key_policy", *people).filter(public_id=public_id).first()
-    )
+    related = ("project__organization__key_policy", "created_by", "revoked_by", "owner", "service_account")
+    key = ApiKey.objects.with_leaks().select_related(*related).filter(public_id=public_id).first()
     if key is None:
         raise Http404
     rights = rights_in(user, key.project) if key.project else NONE

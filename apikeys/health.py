@@ -63,8 +63,7 @@ def with_finding(keys: ApiKeyQuerySet, finding: Finding) -> ApiKeyQuerySet:
         return keys.in_state(KeyState.ACTIVE).outliving()
     now = timezone.now()
     old = KeySecret.objects.valid().filter(key=OuterRef("pk"), pepper_version__lt=current_pepper_version())
-    # What was made after it was found is nobody else's.
-    found = KeySecret.objects.valid().filter(key=OuterRef("pk"), created_at__lte=OuterRef("leaked_at"))
+    found = KeySecret.objects.leaked().filter(key=OuterRef("pk"))
     conditions = {
         Finding.LEAKED: Q(Exists(found)),
         Finding.TOO_WIDE: Q(allowed_models=[], allowed_endpoints=[], allowed_networks=[]),

@@ -24,7 +24,7 @@ def export(user: User) -> Iterator[Document]:
         "keys/secrets.json",
         KeySecret.objects.filter(key__in=keys),
         *("key__public_id", "prefix", "last4", "created_at", "valid_until"),
-        *("last_used_at", "last_used_address", "last_used_agent"),
+        *("last_used_at", "last_used_address", "last_used_agent", "leaked_at"),
     )
 
 

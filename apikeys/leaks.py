@@ -17,7 +17,7 @@ from accounts.models import AuditEvent, Membership, User
 from accounts.roles import NONE, Rights, Role
 from apikeys.access import may_change, may_see
 from apikeys.kinds import FLAGGED, REVOKED
-from apikeys.models import ApiKey, KeyPolicy, KeySecret
+from apikeys.models import ApiKey, KeyPolicy, KeySecret, KeySecretQuerySet
 from apikeys.services import label_of, revoke_key
 from apikeys.signals import key_leaked
 from apikeys.verification import digests_of, find_keys
@@ -42,12 +42,13 @@ def live_keys_in(text: str) -> list[ApiKey]:
 
     A disabled or an expired key counts: it can be brought back.
     """
-    digests = [digest for secret in dict.fromkeys(find_keys(text)) for digest in digests_of(secret)]
-    if not digests:
-        return []
-    secrets = KeySecret.objects.valid().filter(digest__in=digests, key__revoked_at=None)
-    keys = ApiKey.objects.filter(pk__in=secrets.values("key"))
+    keys = ApiKey.objects.filter(pk__in=_live_secrets_in(text).values("key"))
     return list(keys.select_related("project__organization", "owner", "created_by").order_by("pk"))
+
+
+def _live_secrets_in(text: str) -> KeySecretQuerySet:
+    digests = [digest for secret in dict.fromkeys(find_keys(text)) for digest in digests_of(secret)]
+    return KeySecret.objects.valid().filter(digest__in=digests, key__revoked_at=None)
 
 
 @transaction.atomic
@@ -55,19 +56,23 @@ def report_leak(*, text: str, found_at: str = "", by: User | None = None, way: W
     """Revoke or flag the keys in `text`, as the policy of their organization says, and tell those they belong to.
 
     Nothing is returned: whoever reports a key learns nothing of it. `found_at` is where it was found, in their words.
-    What was reported within the day, and was not rotated since, is no news: nothing is recorded and nobody told.
+    A secret that was reported within the day is no news: nothing is recorded and nobody told.
     """
     place = without_keys(found_at).strip()[:MOST_PLACE_CHARACTERS]
+    secrets = _live_secrets_in(text)
     for key in live_keys_in(text)[:MOST_KEYS]:
-        _act_on(key, place=place, by=by, way=way)
+        _act_on(key, secrets.filter(key=key), place=place, by=by, way=way)
 
 
-def _act_on(key: ApiKey, *, place: str, by: User | None, way: Way) -> None:
+def _act_on(key: ApiKey, found: KeySecretQuerySet, *, place: str, by: User | None, way: Way) -> None:
     key = ApiKey.objects.select_for_update(of=("self",)).select_related("project__organization").get(pk=key.pk)
     is_ended = revokes_leaked(key)
-    if key.is_revoked or (_is_known(key) and not is_ended):
+    now = timezone.now()
+    is_news = found.exclude(leaked_at__gt=now - NO_NEWS).exists()
+    if key.is_revoked or not (is_news or is_ended):
         return
-    key.leaked_at = timezone.now()
+    found.update(leaked_at=now)
+    key.leaked_at = now
     key.save(update_fields=["leaked_at"])
     record(
         "key.leaked",
@@ -89,13 +94,6 @@ def _act_on(key: ApiKey, *, place: str, by: User | None, way: Way) -> None:
             detail=place,
             url=reverse("apikeys:detail", args=[key.public_id]),
         )
-
-
-def _is_known(key: ApiKey) -> bool:
-    """Whether its owners were told within the day that the key was found; a secret made since is another matter."""
-    if key.leaked_at is None or timezone.now() - key.leaked_at >= NO_NEWS:
-        return False
-    return not key.secrets.filter(created_at__gt=key.leaked_at).exists()
 
 
 def revokes_leaked(key: ApiKey) -> bool:
@@ -155,12 +153,12 @@ class Found:
 def found(key: ApiKey) -> Found | None:
     """Where and when a key was found and who said so; None when nobody has. The audit log may have forgotten the place.
 
-    It is replaced when every secret that it had at that time has ended.
+    It is replaced when every secret of it that was found has ended.
     """
     if key.leaked_at is None:
         return None
     event = AuditEvent.objects.filter(target_id=key.public_id, action="key.leaked").order_by("-at").first()
-    is_replaced = not key.secrets.valid().filter(created_at__lte=key.leaked_at).exists()
+    is_replaced = not KeySecret.objects.leaked().filter(key=key).exists()
     if event is None:
         return Found(at=key.leaked_at, place="", by="", is_replaced=is_replaced)
     [entry] = entries([event])

@@ -6,7 +6,7 @@ from typing import Self
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import ExpressionWrapper, F, OuterRef, Q, Subquery, Value
+from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, Subquery, Value
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -71,12 +71,16 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def for_keys_page(self, project: Project, user: User, rights: Rights) -> Self:
         """The project's keys that a user with these rights in it sees: all, or their own."""
-        keys = self.filter(project=project).select_related("created_by", "service_account")
+        keys = self.filter(project=project).select_related("created_by", "service_account").with_leaks()
         return keys if Right.SEE_KEYS in rights else keys.filter(created_by=user)
 
     def of_person(self, user: User) -> Self:
         """A person's management keys."""
-        return self.filter(owner=user)
+        return self.filter(owner=user).with_leaks()
+
+    def with_leaks(self) -> Self:
+        """With `is_leaked`: whether a secret of the key that somebody found could still open something."""
+        return self.annotate(is_leaked=Exists(KeySecret.objects.leaked().filter(key=OuterRef("pk"))))
 
     def outliving(self, lifetime: timedelta | None = None) -> Self:
         """Keys of projects that go on for longer than `lifetime` after their newest secret was made.
@@ -141,6 +145,7 @@ class ApiKey(Limited):
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
     disabled_at = models.DateTimeField(_("disabled at"), null=True, blank=True, editable=False)
+    # When any secret of it was found last, also one that has ended since.
     leaked_at = models.DateTimeField(_("seen leaked at"), null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
     revoked_by = models.ForeignKey(
@@ -228,6 +233,10 @@ class KeySecretQuerySet(models.QuerySet["KeySecret"]):
     def valid(self) -> Self:
         return self.exclude(valid_until__lte=timezone.now())
 
+    def leaked(self) -> Self:
+        """Those that were found where they should not be, and have not ended."""
+        return self.valid().exclude(leaked_at=None)
+
     def by_pepper(self) -> dict[int, int]:
         """How many secrets that work, or would once their key is enabled again, hang on each version of the pepper."""
         now = timezone.now()
@@ -276,6 +285,7 @@ class KeySecret(models.Model):
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
     last_used_address = models.GenericIPAddressField(_("last used from"), null=True, blank=True, editable=False)
     last_used_agent = models.CharField(_("last used by"), max_length=200, blank=True, editable=False)
+    leaked_at = models.DateTimeField(_("seen leaked at"), null=True, blank=True, editable=False)
 
     objects = KeySecretQuerySet.as_manager()
 

@@ -51,7 +51,6 @@ def test_without_a_finding_it_says_so(good: ApiKey, ada_client: Client) -> None:
 def test_each_finding(good: ApiKey, ada_client: Client, settings: LazySettings) -> None:
     keys, now = ApiKey.objects.filter(pk=good.pk), timezone.now()
     for finding, fields in (
-        (Finding.LEAKED, {"leaked_at": now}),
         (Finding.IDLE, {"last_used_at": now - timedelta(days=91)}),
         (Finding.IDLE, {"created_at": now - timedelta(days=91)}),
     ):
@@ -59,6 +58,9 @@ def test_each_finding(good: ApiKey, ada_client: Client, settings: LazySettings) 
         keys.update(**fields)
         assert shown(ada_client, finding) == ["good"]
         keys.update(**before)
+    good.secrets.update(leaked_at=now)
+    assert shown(ada_client, Finding.LEAKED) == ["good"]
+    good.secrets.update(leaked_at=None)
     assert not any(found(ada_client).values())
     settings.KEY_PEPPERS = [*settings.KEY_PEPPERS, "2:another-pepper-of-the-tests-that-protects-nothing"]
     assert shown(ada_client, Finding.OLD_PEPPER) == ["good"]

@@ -3,8 +3,10 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.conf import LazySettings
 from django.db import connection
 from django.test import Client
@@ -17,8 +19,16 @@ from accounts.roles import Role
 from apikeys.health import Finding, with_finding
 from apikeys.leak_views import REPORTS_PER_PERIOD
 from apikeys.leaks import NO_NEWS, live_keys_in, report_leak
-from apikeys.models import ApiKey, KeyPolicy
-from apikeys.services import change_policy, disable_key, mint_key, mint_management_key, revoke_key, rotate_key
+from apikeys.models import ApiKey, KeyPolicy, KeySecret
+from apikeys.services import (
+    change_policy,
+    disable_key,
+    mint_key,
+    mint_management_key,
+    retire_secret,
+    revoke_key,
+    rotate_key,
+)
 from apikeys.signals import key_leaked
 from apikeys.verification import new_secret
 from notifications.models import Notification
@@ -97,7 +107,7 @@ def test_the_same_report_again_is_no_news(
     assert (rows(), len(announced), Notification.objects.count()) == (1, 1, 2)
     assert list(Notification.objects.values_list("count", flat=True)) == [1, 1]
     # A day later it is told again, by now perhaps from another place.
-    ApiKey.objects.update(leaked_at=timezone.now() - NO_NEWS)
+    KeySecret.objects.update(leaked_at=timezone.now() - NO_NEWS)
     client.post(PAGE, {"text": secret})
     client.post(PAGE, {"text": secret})
     assert (rows(), len(announced)) == (2, 2)
@@ -110,6 +120,14 @@ def test_a_secret_made_since_is_news(client: Client, minted: tuple[ApiKey, str],
     new = rotate_key(key=key, overlap=timedelta(), by=ben)
     for _number in range(2):
         client.post(PAGE, {"text": new})
+    assert rows() == 2
+
+
+def test_the_other_secret_of_a_key_is_news(minted: tuple[ApiKey, str], ben: User, project: Project) -> None:
+    KeyPolicy.objects.create(organization=project.organization, revokes_leaked=False)
+    secrets = [minted[1], rotate_key(key=minted[0], overlap=timedelta(days=1), by=ben)]
+    for secret in (*secrets, *secrets):
+        report_leak(text=secret)
     assert rows() == 2
 
 
@@ -249,6 +267,37 @@ def test_its_page_says_so_of_one_that_still_works_until_it_is_rotated(
     rotate_key(key=key, overlap=timedelta(), by=ben)
     assert "has been replaced" in page_of(ben_client, key)
     assert not with_finding(ApiKey.objects.all(), Finding.LEAKED).exists()
+
+
+def test_a_clean_secret_is_not_blamed_for_the_old_one(
+    minted: tuple[ApiKey, str], ben: User, ben_client: Client, project: Project
+) -> None:
+    key, old = minted
+    KeyPolicy.objects.create(organization=project.organization, revokes_leaked=False)
+    rotate_key(key=key, overlap=timedelta(days=1), by=ben)
+    ben_client.post(f"/projects/{project.public_id}/choose/")
+    report_leak(text=old)
+    assert "Others may hold it" in page_of(ben_client, key)
+    assert "Seen leaked" in ben_client.get("/keys/").content.decode()
+    retire_secret(secret=key.secrets.exclude(valid_until=None).get(), by=ben)
+    assert "has been replaced" in page_of(ben_client, key)
+    assert "Seen leaked" not in ben_client.get("/keys/").content.decode()
+    assert not with_finding(ApiKey.objects.all(), Finding.LEAKED).exists()
+
+
+def test_of_keys_found_before_every_secret_of_that_time_is_blamed(minted: tuple[ApiKey, str], ben: User) -> None:
+    key, _secret = minted
+    for _number in range(3):
+        rotate_key(key=key, overlap=timedelta(days=1), by=ben)
+    ended, *blamed, later = key.secrets.order_by("pk")
+    now = timezone.now()
+    KeySecret.objects.filter(pk=ended.pk).update(valid_until=now - timedelta(hours=2))
+    KeySecret.objects.filter(pk=later.pk).update(created_at=now)
+    KeySecret.objects.exclude(pk=later.pk).update(created_at=now - timedelta(days=1))
+    ApiKey.objects.update(leaked_at=now - timedelta(hours=1))
+    import_module("apikeys.migrations.0007_which_secret_was_found").blame_the_secrets_of_that_time(apps, None)
+    assert list(KeySecret.objects.leaked().order_by("pk")) == blamed
+    assert not KeySecret.objects.exclude(pk__in=[one.pk for one in blamed]).exclude(leaked_at=None).exists()
 
 
 def test_who_was_signed_in_is_named(cyd_client: Client, minted: tuple[ApiKey, str], ben_client: Client) -> None:
