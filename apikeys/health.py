@@ -58,9 +58,9 @@ class Fix(models.TextChoices):
 
 
 def with_finding(keys: ApiKeyQuerySet, finding: Finding) -> ApiKeyQuerySet:
-    """Those of `keys` that work and have the finding."""
+    """Those of `keys` that work and have the finding; what outlives the policy, also while it is disabled."""
     if finding is Finding.OUTLIVES_POLICY:
-        return keys.in_state(KeyState.ACTIVE).outliving()
+        return keys.outliving()
     now = timezone.now()
     old = KeySecret.objects.valid().filter(key=OuterRef("pk"), pepper_version__lt=current_pepper_version())
     found = KeySecret.objects.leaked().filter(key=OuterRef("pk"))

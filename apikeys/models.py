@@ -158,6 +158,9 @@ class ApiKey(Limited):
         verbose_name=_("revoked by"),
     )
 
+    # Of those that `outliving` gives: when the policy wants an end.
+    must_end: datetime
+
     objects = ApiKeyQuerySet.as_manager()
 
     class Meta:

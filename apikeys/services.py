@@ -218,14 +218,25 @@ def shorten_key(*, key: ApiKey, by: User) -> None:
 
     Whoever made it is told. One that keeps to the policy stays as it is. Raises RevokedError.
     """
-    locked = _locked(key)
-    if not ApiKey.objects.filter(pk=key.pk).outliving().exists() or locked.project is None:
-        return
-    policy = KeyPolicy.objects.of(locked.project.organization)
-    must_end = policy.latest_expiry(locked.secrets.get(valid_until=None).created_at)
-    soonest = timezone.now() + NOTICE
-    end = max(must_end, soonest) if must_end else soonest
-    _change(key, locked, terms=replace(Terms.of(locked), expires_at=end), name=locked.name, by=by)
+    _locked(key)
+    for locked in ApiKey.objects.filter(pk=key.pk).outliving():
+        _shorten(locked, by=by)
+
+
+@transaction.atomic
+def shorten_keys(*, organization: Organization, by: User) -> int:
+    """Do that to the keys of all its projects, no more at once than a page waits for, and say to how many."""
+    keys = ApiKey.objects.filter(project__organization=organization).outliving().order_by("pk")
+    # Locked as they are looked up: one that is revoked meanwhile is not among them.
+    locked = list(keys.select_for_update(of=("self",)).select_related("project__organization")[:MOST_SHORTENED])
+    for key in locked:
+        _shorten(key, by=by)
+    return len(locked)
+
+
+def _shorten(locked: ApiKey, *, by: User) -> None:
+    end = max(locked.must_end, timezone.now() + NOTICE)
+    _change(locked, locked, terms=replace(Terms.of(locked), expires_at=end), name=locked.name, by=by)
     if locked.created_by is not None:
         notify(
             recipient=locked.created_by,
@@ -236,14 +247,6 @@ def shorten_key(*, key: ApiKey, by: User) -> None:
             actor=by,
             detail=f"{end:%Y-%m-%d %H:%M} (UTC)",
         )
-
-
-def shorten_keys(*, organization: Organization, by: User) -> int:
-    """Do that to the keys of all its projects, no more at once than a page waits for, and say to how many."""
-    keys = ApiKey.objects.filter(project__organization=organization).outliving().order_by("pk")[:MOST_SHORTENED]
-    for key in keys:
-        shorten_key(key=key, by=by)
-    return len(keys)
 
 
 @transaction.atomic

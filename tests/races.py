@@ -1,6 +1,7 @@
 """Acts that happen at the same time."""
 
 import threading
+import time
 from collections.abc import Callable
 
 from django.db import connection
@@ -26,3 +27,15 @@ def at_once(*acts: Callable[[], object]) -> list[Exception | None]:
     for thread in threads:
         thread.join()
     return outcomes
+
+
+def wait_until_somebody_waits() -> None:
+    """Until some transaction waits for what another holds."""
+    deadline = time.monotonic() + 5
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone()[0]:
+                return
+            assert time.monotonic() < deadline, "nobody waits"
+            time.sleep(0.01)

@@ -1,6 +1,5 @@
 """The audit log can only be added to, and shows when it was tampered with all the same."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from accounts.auditing.upkeep import drop_months, forget_origins, keep_audit_log
 from accounts.models import AuditEvent, AuditOrigin, AuditSeal, Project, User
 from common.ids import uuid7
 from tests.conftest import person
+from tests.races import wait_until_somebody_waits
 
 pytestmark = pytest.mark.django_db
 
@@ -192,17 +192,6 @@ def test_sealing_comes_after_all_that_a_commit_waits_for() -> None:
             wait_until_somebody_waits()
         other.result(5)
     assert AuditSeal.objects.count() == 2
-
-
-def wait_until_somebody_waits() -> None:
-    deadline = time.monotonic() + 5
-    with connection.cursor() as cursor:
-        while True:
-            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-            if cursor.fetchone()[0]:
-                return
-            assert time.monotonic() < deadline, "nobody waits"
-            time.sleep(0.01)
 
 
 def test_every_month_has_a_chain_of_its_own(ada: User, project: Project) -> None:

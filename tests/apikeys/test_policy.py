@@ -1,19 +1,22 @@
 """What an organization demands of its keys."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
 from accounts.models import AuditEvent, Project, User
 from accounts.roles import Role
+from apikeys.health import Finding
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy
-from apikeys.services import change_policy, mint_key, mint_management_key, revoke_key
+from apikeys.services import change_policy, disable_key, mint_key, mint_management_key, revoke_key, shorten_keys
 from apikeys.terms import PolicyViolationError
 from notifications.models import Notification
-from tests.races import at_once
+from tests.races import at_once, wait_until_somebody_waits
 
 URL = "/keys/policy/"
 STRICT = {
@@ -218,10 +221,33 @@ def test_the_api_counts_and_shortens_them(ada_client: Client, older: dict[str, A
     assert ends("young", "old", "late") == [28, 7, 28]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_one_that_is_revoked_meanwhile_stops_nothing(ada: User, project: Project, older: dict[str, ApiKey]) -> None:
+    KeyPolicy.objects.create(organization=project.organization, longest_lifetime_days=30)
+
+    def shorten() -> int:
+        try:
+            return shorten_keys(organization=project.organization, by=ada)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            revoke_key(key=older["old"], by=ada)
+            count = pool.submit(shorten)
+            wait_until_somebody_waits()
+        assert count.result(5) == 2
+    assert ends("young", "old", "late") == [28, -999, 28]
+
+
 def test_health_lists_them_and_mends_one_by_one_click(ada_client: Client, older: dict[str, ApiKey]) -> None:
     saved(ada_client, older="keep")
     page = ada_client.get("/keys/health/?finding=outlives_policy")
     assert {key.name for key in page.context["page"].items} == {"young", "old", "late"}
+    # A disabled one can be enabled again: the page of the policy counts it too.
+    disable_key(key=older["old"], by=older["old"].created_by)
+    page = ada_client.get("/keys/health/?finding=outlives_policy")
+    assert dict(page.context["findings"])[Finding.OUTLIVES_POLICY] == ada_client.get(URL).context["older"] == 3
     ada_client.post(f"/keys/{older['old'].public_id}/fix/", {"fix": "shorten"})
     # Nothing is gained by asking for what is not needed.
     ada_client.post(f"/keys/{older['good'].public_id}/fix/", {"fix": "shorten"})
