@@ -525,7 +525,10 @@ class KeyPolicyShortenView(APIView):
         tags=["keys"],
     )
     def post(self, request: Request) -> Response:
-        """Have each end when the policy says, or in a week where that is later; 200 at once. Their makers are told."""
+        """Have each end when the policy says, or in a week where that is later; no more than 200 keys a call.
+
+        Their makers are told.
+        """
         organization = _organization(request, to=Right.MANAGE_ORGANIZATION)
         shorten_keys(organization=organization, by=user_of(request))
         return Response(PolicyStandingSerializer(KeyPolicy.objects.of(organization)).data)

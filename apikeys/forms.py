@@ -262,7 +262,7 @@ class PolicyForm(EditForm):
         min_value=1,
         max_value=3650,
         help_text=_(
-            "In days, from when a secret is made. Empty: a key may live for ever. When you save it you are asked about "
+            "In days, from when a secret is made. Empty: a key may live forever. When you save it you are asked about "
             "keys that exist and live longer."
         ),
     )

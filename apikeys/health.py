@@ -37,12 +37,15 @@ class Finding(models.TextChoices):
 
 
 REASONS = {
-    Finding.LEAKED: _("Somebody found it where it should not be, so others may hold it too. Revoke it."),
+    Finding.LEAKED: _(
+        "Somebody found it where it should not be, so others may hold it too. Rotate it so that the old secret ends at "
+        "once, or revoke it."
+    ),
     Finding.OUTLIVES_POLICY: _(
-        "It is older than the policy of the organization, which lets keys live for less long. Bring it in line."
+        "It is older than the policy of the organization, which sets a shorter life. Bring it in line."
     ),
     Finding.TOO_WIDE: _("Whoever gets hold of it may use every model and endpoint, from anywhere. Restrict it."),
-    Finding.NEVER_EXPIRES: _("Forgotten, it works for ever. Let it expire: it can be rotated before."),
+    Finding.NEVER_EXPIRES: _("Forgotten, it works forever. Let it expire: it can be rotated before."),
     Finding.NO_LIMIT: _("A loop in a program can use all there is. Set limits or a budget."),
     Finding.IDLE: _("Nobody would miss it, but a thief could use it. Disable it; it can be enabled again."),
     Finding.OLD_PEPPER: _("Its secret is hashed with a pepper that is to be given up. Rotate it."),

@@ -97,7 +97,7 @@ def check_rotation(policy: KeyPolicy, terms: Terms, *, since: datetime) -> None:
 def check_maker(maker: ApiKey | None, terms: Terms, *, changed: list[str]) -> None:
     """Raise WiderThanMakerError where what is `changed` is wider than a management key; None is a person signed in.
 
-    A restricted key in a thief's hands would otherwise make one that works from anywhere and for ever. What else a
+    A restricted key in a thief's hands would otherwise make one that works from anywhere and forever. What else a
     management key is held to means nothing to a key for models.
     """
     if maker is None:

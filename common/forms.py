@@ -71,8 +71,8 @@ class EditForm(forms.Form):
             fault = _("While this form was open, somebody emptied this. Save again to set what you entered.")
             if now:
                 fault = _(
-                    "While this form was open, somebody changed this to: %(now)s. Save again to replace that by what "
-                    "you entered."
+                    "While this form was open, somebody changed this to: %(now)s. Save again to replace that with "
+                    "what you entered."
                 ) % {"now": now}
             self.add_error(self.fields_of.get(name, name), fault)
         seen = self.was_shown | {name: plain(value) for name, value in error.now.items()}
