@@ -115,8 +115,8 @@ class TermsSerializer(serializers.Serializer[ApiKey]):
         return moment
 
     def changes(self) -> dict[str, Any]:
-        """The terms that are named."""
-        asked = {name: value for name, value in self.validated_data.items() if name in TERMS}
+        """The name and the terms, as far as they are given."""
+        asked = {name: value for name, value in self.validated_data.items() if name in ("name", *TERMS)}
         return {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
 
 
@@ -314,10 +314,11 @@ class KeysView(generics.GenericAPIView[ApiKey]):
         return _minted(key, secret, status.HTTP_201_CREATED)
 
     def _mint(self, request: Request, asked: NewKeySerializer) -> tuple[ApiKey, str]:
-        user, name = user_of(request), asked.validated_data["name"]
+        user, terms = user_of(request), asked.changes()
+        name = terms.pop("name")
         if asked.validated_data["kind"] == KeyKind.MANAGEMENT:
             require_person(request)
-            return mint_management_key(owner=user, name=name, terms=Terms(**asked.changes()))
+            return mint_management_key(owner=user, name=name, terms=Terms(**terms))
         project = project_of(request)
         rights = rights_in(user, project)
         policy = require_maker(project, rights)
@@ -331,7 +332,7 @@ class KeysView(generics.GenericAPIView[ApiKey]):
             name=name,
             by=user,
             service_account=open_service_account(project=project, name=service, by=user) if service else None,
-            terms=Terms(**{"monthly_budget_nano": policy.default_budget_nano, **asked.changes()}),
+            terms=Terms(**{"monthly_budget_nano": policy.default_budget_nano, **terms}),
             via=management_key_of(request),
         )
 
@@ -360,7 +361,6 @@ class KeyView(APIView):
         with explained():
             change_key(
                 key=key,
-                name=asked.validated_data.get("name"),
                 changes=asked.changes(),
                 by=user,
                 via=management_key_of(request),

@@ -125,7 +125,9 @@ class KeyForm(EditForm):
     ) -> None:
         self.key, self.policy = key, policy
         super().__init__(data, initial=self._initial())
-        self.remember({name: getattr(key, name) for name in ("name", *TERMS)} if key else {})
+        self.remember(
+            {name: getattr(key, name) for name in ("name", *TERMS)} if key else {}, of=key.public_id if key else ""
+        )
         if key is None:
             del self.fields["shown"]
         if key is not None or not for_services:
@@ -310,7 +312,7 @@ class PolicyForm(EditForm):
             "leaked": leaked,
         }
         super().__init__(data, initial=initial)
-        self.remember({name: getattr(policy, name) for name in POLICY})
+        self.remember({name: getattr(policy, name) for name in POLICY}, of=str(policy.organization_id))
 
     @property
     def asked(self) -> list[forms.BoundField]:
@@ -347,8 +349,4 @@ class PolicyForm(EditForm):
         )
 
     def in_words(self, name: str, value: Any) -> str:
-        if name == "makers":
-            return str(KeyMakers(value).label)
-        if name == "revokes_leaked":
-            return str(LEAKED["revoke" if value else "flag"])
         return in_words(name, value)

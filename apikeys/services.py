@@ -164,23 +164,21 @@ def change_key(
     key: ApiKey,
     changes: dict[str, Any],
     by: User,
-    name: str | None = None,
     via: ApiKey | None = None,
     shown: Mapping[str, Any] | None = None,
 ) -> None:
     """Give a key another name and other terms; running gateways enforce them from the next call on.
 
-    `changes` holds new terms by their names, `shown` what a form showed of the name and the terms. Raises RevokedError,
+    `changes` holds a new `name` and new terms by their names, `shown` what a form showed of them. Raises RevokedError,
     PolicyViolationError and WiderThanMakerError for what is changed to something that is not allowed, and
     ChangedMeanwhileError as `check_unchanged` does.
     """
     locked = _locked(key)
     before = Terms.of(locked)
     # Put together under the lock: what somebody else changes at the same time must not be set back.
-    terms = replace(before, **changes)
-    edits = changes if name is None else {**changes, "name": name}
-    check_unchanged(edits, shown=shown, now={field: getattr(locked, field) for field in edits})
-    name = locked.name if name is None else name
+    name = changes.get("name", locked.name)
+    terms = replace(before, **{field: value for field, value in changes.items() if field in TERMS})
+    check_unchanged(changes, shown=shown, now={field: getattr(locked, field) for field in changes})
     changed = terms.changed_from(before)
     check_maker(via, terms, changed=changed)
     if locked.project is not None and changed:

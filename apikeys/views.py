@@ -178,9 +178,7 @@ def edit(request: AuthedRequest, key_id: str) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         try:
-            changes = form.changes()
-            name = changes.pop("name", None)
-            change_key(key=key, name=name, changes=changes, shown=form.was_shown, by=request.user)
+            change_key(key=key, changes=form.changes(), shown=form.was_shown, by=request.user)
         except ChangedMeanwhileError as error:
             form.refuse_to_overwrite(error)
         except PolicyViolationError as violation:

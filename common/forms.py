@@ -47,8 +47,13 @@ class EditForm(forms.Form):
     shown = forms.CharField(widget=forms.HiddenInput, required=False)
     fields_of: Mapping[str, str] = {}
 
-    def remember(self, now: Mapping[str, Any]) -> None:
-        """Begin with what is there now; a form that comes back knows what was there when it was shown."""
+    def remember(self, now: Mapping[str, Any], *, of: str) -> None:
+        """Begin with what is there now; a form that comes back knows what was there when it was shown.
+
+        `of` tells what is edited from all else of its kind.
+        """
+        # What one form showed of one thing is nothing to another.
+        self._salt = f"common.forms.{type(self).__name__}.{of}"
         values = {name: plain(value) for name, value in now.items()}
         self.initial["shown"] = signing.dumps(values, salt=self._salt)
         try:
@@ -79,8 +84,3 @@ class EditForm(forms.Form):
         data = cast(QueryDict, self.data).copy()
         data["shown"] = signing.dumps(seen, salt=self._salt)
         self.data = data
-
-    @property
-    def _salt(self) -> str:
-        # What one form showed is nothing to another.
-        return f"common.forms.{type(self).__name__}"

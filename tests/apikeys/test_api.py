@@ -118,7 +118,7 @@ def test_changes_at_once_both_hold(ada: User, key: ApiKey) -> None:
     outcomes = at_once(
         lambda: change_key(key=key, changes={"requests_per_minute": 5}, by=ada),
         lambda: change_key(key=ApiKey.objects.get(pk=key.pk), changes={"tokens_per_minute": 9}, by=ada),
-        lambda: change_key(key=ApiKey.objects.get(pk=key.pk), name="desktop", changes={}, by=ada),
+        lambda: change_key(key=ApiKey.objects.get(pk=key.pk), changes={"name": "desktop"}, by=ada),
     )
     assert outcomes == [None] * 3
     key.refresh_from_db()

@@ -218,7 +218,7 @@ def test_nothing_brings_a_revoked_key_back(key: ApiKey, url: str, ada: User, ada
 
 
 def test_rotating_on_a_page_from_before_a_change_does_not_set_it_back(key: ApiKey, ada: User) -> None:
-    change_key(key=ApiKey.objects.get(), name="desktop", changes={}, by=ada)
+    change_key(key=ApiKey.objects.get(), changes={"name": "desktop"}, by=ada)
     rotate_key(key=key, overlap=timedelta(0), by=ada)
     now = ApiKey.objects.get()
     assert (now.name, now.last4, key.last4) == ("desktop", key.secrets.get(valid_until=None).last4, now.last4)

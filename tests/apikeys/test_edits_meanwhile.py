@@ -9,7 +9,6 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import AuditEvent, Project, User
-from apikeys.forms import PolicyForm
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy
 from apikeys.services import change_key, change_policy, mint_key, mint_management_key
 from apikeys.terms import Terms
@@ -177,10 +176,15 @@ def test_what_both_changed_of_the_policy_is_told(ada: User, ada_client: Client, 
     assert (policy.default_budget_nano, policy.makers, policy.revokes_leaked) == (3 * 10**9, "members", False)
 
 
-def test_choices_are_told_by_their_words(project: Project) -> None:
-    form = PolicyForm(policy=KeyPolicy(organization=project.organization))
-    assert form.in_words("makers", "admins") == "Admins only"
-    assert form.in_words("revokes_leaked", False) == "Only flag it, and tell its owners"
+def test_what_the_form_of_one_key_showed_is_nothing_to_another(
+    key: ApiKey, url: str, ada: User, ada_client: Client, project: Project
+) -> None:
+    other, _secret = mint_key(project=project, name="other", by=ada)
+    form = opened(ada_client, url)
+    shown_of_other = opened(ada_client, f"/keys/{other.public_id}/edit/")["shown"]
+    assert ada_client.post(url, {**form, "shown": shown_of_other, "requests_per_minute": "7"}).status_code == 302
+    key.refresh_from_db()
+    assert key.requests_per_minute == 7
 
 
 @pytest.mark.parametrize("shown", ["", "junk", "e30:1vN:forged"])

@@ -315,7 +315,7 @@ def key_of(stage: Stage) -> ApiKey:
 
 
 def change_key(stage: Stage) -> None:
-    keys.change_key(key=key_of(stage), name="desktop", changes={}, by=stage.ada)
+    keys.change_key(key=key_of(stage), changes={"name": "desktop"}, by=stage.ada)
 
 
 def rotate_key(stage: Stage) -> ApiKey:
