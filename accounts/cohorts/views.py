@@ -4,7 +4,7 @@ import csv
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models.functions import Lower
+from django.db.models.functions import Upper
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -127,7 +127,7 @@ def roster(request: AuthedRequest, cohort_id: str) -> HttpResponse:
     writer = csv.writer(response)
     writer.writerow(["name", "email", "role", "joined_at", "id"])
     places = ProjectMembership.objects.for_members_page(found.project)
-    for place in places.order_by(Lower("membership__user__name"), "pk").iterator():
+    for place in places.order_by(Upper("membership__user__name"), "pk").iterator():
         person = place.membership.user
         joined = timezone.localtime(place.created_at).isoformat(timespec="seconds")
         writer.writerow(safe_cells([str(person), person.email, place.role, joined, person.public_id]))

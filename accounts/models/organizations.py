@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Lower
+from django.db.models.functions import Lower, Upper
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop, override
 from django.utils.translation import gettext_lazy as _
@@ -74,6 +74,13 @@ class Organization(models.Model):
         return gettext(PERSONAL) if is_untouched else self.name
 
 
+RANK = models.Case(
+    *(models.When(role=role, then=models.Value(rank)) for rank, role in enumerate(Role)),
+    output_field=models.IntegerField(),
+)
+"""The place of a membership's role among the roles."""
+
+
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def for_organizations_page(self, user: User) -> Self:
         """A person's own places, each with `member_count`, and with `sort_name` to sort by."""
@@ -87,11 +94,10 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
 
     def for_members_page(self, organization: Organization) -> Self:
         """The members with what their list is sorted by: `sort_name`, `created_at` and `rank` (owners are least)."""
-        ranks = [models.When(role=role, then=models.Value(rank)) for rank, role in enumerate(Role)]
         return (
             self.filter(organization=organization)
             .select_related("user")
-            .annotate(sort_name=Lower("user__name"), rank=models.Case(*ranks, output_field=models.IntegerField()))
+            .annotate(sort_name=Upper("user__name"), rank=RANK)
         )
 
     def matching(self, text: str, *, by_address: bool) -> Self:
@@ -120,6 +126,11 @@ class Membership(models.Model):
         verbose_name_plural = _("memberships")
         constraints = [
             models.UniqueConstraint(fields=["organization", "user"], name="one_membership_per_person"),
+        ]
+        # The orders of the members' list, so that its page reads no more rows than it shows; by name see User.
+        indexes = [
+            models.Index(fields=["organization", "created_at", "id"], name="membership_by_time"),
+            models.Index("organization", RANK, "id", name="membership_by_rank"),
         ]
 
     def __str__(self) -> str:

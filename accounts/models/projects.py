@@ -5,7 +5,7 @@ from typing import Self
 
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Lower
+from django.db.models.functions import Lower, Upper
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext_lazy as _
@@ -110,7 +110,7 @@ class ProjectMembershipQuerySet(models.QuerySet["ProjectMembership"]):
         return (
             self.filter(project=project)
             .select_related("membership__user")
-            .annotate(sort_name=Lower("membership__user__name"))
+            .annotate(sort_name=Upper("membership__user__name"))
         )
 
     def matching(self, text: str, *, by_address: bool) -> Self:
