@@ -142,7 +142,7 @@ class Switcher:
 
 def _switcher(request: HttpRequest) -> Switcher:
     authed = cast(AuthedRequest, request)
-    found = list(Project.objects.for_member(authed.user).with_role_of(authed.user)[: MOST_PROJECTS + 1])
+    found = list(Project.objects.for_member(authed.user)[: MOST_PROJECTS + 1])
     chosen = request.session.get(SESSION_KEY)
     current = next((project for project in found if project.public_id == chosen), None)
     if current is None and (not found or (chosen and len(found) > MOST_PROJECTS)):

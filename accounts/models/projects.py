@@ -33,27 +33,29 @@ def service_account_id() -> str:
 
 class ProjectQuerySet(models.QuerySet["Project"]):
     def for_member(self, user: User) -> Self:
-        """Projects that the user may see, the personal organization's first; archived ones are left out."""
+        """Projects that the user may see, the personal organization's first; archived ones are left out.
+
+        Each with `role_of_user`: the user's role in its organization.
+        """
         return (
             self.seen_by(user)
             .filter(archived_at=None)
             .select_related("organization")
+            # Of the one membership that `seen_by` found it through.
+            .annotate(role_of_user=models.F("organization__memberships__role"))
             .order_by("-organization__is_personal", "organization__name", "pk")
         )
 
-    def with_role_of(self, user: User) -> Self:
-        """Each project with `role_of_user`: the user's role in its organization."""
-        memberships = Membership.objects.filter(organization=models.OuterRef("organization"), user=user)
-        return self.annotate(role_of_user=models.Subquery(memberships.values("role")[:1]))
-
     def seen_by(self, user: User) -> Self:
         """Projects in which the user has a right, archived ones too."""
-        memberships = Membership.objects.filter(organization=models.OuterRef("organization"), user=user)
-        own = ProjectMembership.objects.filter(project=models.OuterRef("pk"), membership__user=user)
+        own = ProjectMembership.objects.filter(membership__user=user)
+        # From the user's memberships, of which there is one in an organization, to its projects: asked of each project
+        # whether the user is in it, PostgreSQL would read those of the whole portal.
         return self.filter(
-            Q(models.Exists(memberships.filter(role__in=list(IN_EVERY_PROJECT))))
-            | Q(models.Exists(memberships.filter(role__in=list(IN_OPEN_PROJECTS))), is_open=True)
-            | Q(models.Exists(own))
+            Q(organization__memberships__role__in=list(IN_EVERY_PROJECT))
+            | Q(organization__memberships__role__in=list(IN_OPEN_PROJECTS), is_open=True)
+            | Q(pk__in=own.values("project")),
+            organization__memberships__user=user,
         )
 
     def for_projects_page(self, organization: Organization, user: User) -> Self:

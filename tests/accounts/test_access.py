@@ -74,6 +74,19 @@ def test_a_place_in_one_project_says_nothing_of_another(ben: User, project: Proj
     assert list(Project.objects.seen_by(ben).filter(organization=project.organization)) == [project]
 
 
+def test_a_project_is_found_once_with_the_role_of_who_asks(
+    ada: User, ben: User, project: Project, bens: Membership
+) -> None:
+    give(bens, Role.BILLING)
+    for role in (ProjectRole.ADMIN, ProjectRole.VIEWER):
+        closed = Project.objects.create(organization=project.organization, name=role, is_open=False)
+        ProjectMembership.objects.create(project=closed, membership=bens, role=role)
+    for user, roles in ((ada, {Role.OWNER}), (ben, {Role.BILLING})):
+        found = Project.objects.for_member(user).filter(organization=project.organization)
+        assert len(found) == len(set(found)) == 3
+        assert {getattr(one, "role_of_user", None) for one in found} == roles
+
+
 def test_an_archived_project_is_not_worked_in(ada: User, project: Project) -> None:
     Project.objects.create(organization=project.organization, name="Other")
     project.archived_at = project.created_at

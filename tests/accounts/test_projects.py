@@ -15,6 +15,7 @@ from accounts.projects.services import set_place
 from accounts.roles import ProjectRole, Role
 from accounts.services import open_workspace
 from accounts.signals import project_changed, rights_changed
+from tests.plans import most_rows_read
 
 pytestmark = pytest.mark.django_db
 
@@ -153,6 +154,17 @@ def test_the_list_is_searched_and_takes_as_many_queries_for_many(
     # Session, user, standing, organization, two for rights, projects, switcher, notifications.
     assert count() == few <= 9
     assert [one.name for one in ada_client.get(address, {"q": "no. 77"}).context["page"].items] == ["No. 77"]
+
+
+def test_the_projects_of_others_are_not_read(ada: User, organization: Organization) -> None:
+    others = Organization.objects.bulk_create(Organization(name="Other") for _number in range(1000))
+    Project.objects.bulk_create(Project(organization=other, name="Theirs") for other in others)
+    people = User.objects.bulk_create(User(email=f"p{number}@example.com") for number in range(1000))
+    Membership.objects.bulk_create(
+        Membership(organization=other, user=person, role=Role.OWNER)
+        for other, person in zip(others, people, strict=True)
+    )
+    assert most_rows_read(Project.objects.for_member(ada)[:31]) < 10
 
 
 def test_a_place_in_a_closed_project(
