@@ -48,7 +48,8 @@ def main() -> int:
         keys = _figures(running, "benchmarks.keys")
         timing = _figures(running, "benchmarks.timing")
         playground = _playground(running)
-    report = _report(rows, first, ingest, playground, keys, timing)
+        people = _figures(running, "benchmarks.people")
+    report = _report(rows, first, ingest, playground, keys, people, timing)
     print(report)
     REPORT.write_text(report)
     return 0
@@ -151,6 +152,7 @@ def _report(
     ingest: dict[str, float],
     playground: dict[str, float],
     keys: dict[str, Any],
+    people: dict[str, dict[str, float]],
     timing: dict[str, Any],
 ) -> str:
     table = "\n".join(_line(row, rows) for row in rows)
@@ -192,6 +194,7 @@ Milliseconds from the request to the first event, on one connection.
 {waits}
 
 {keys_section(keys)}
+{people_section(people)}
 {timing_section(timing)}
 ## Playground
 
@@ -233,6 +236,25 @@ ratio is of 10,000 to 100.
 | page | 10 keys | 100 keys | 10,000 keys | ratio |
 | --- | ---: | ---: | ---: | ---: |
 {pages}
+"""
+
+
+def people_section(pages: dict[str, dict[str, float]]) -> str:
+    """What the report says about people; a page has a figure for each of its sizes."""
+    sizes = sorted({int(size) for page in pages.values() for size in page})
+    lines = "\n".join(
+        f"| {name} | {' | '.join(f'{page[str(size)]:.1f}' if str(size) in page else '' for size in sizes)} "
+        f"| {page[max(page, key=int)] / page['100']:.2f} |"
+        for name, page in pages.items()
+    )
+    return f"""## People
+
+Pages in milliseconds, by how many rows the list has: members, projects, participants of a cohort, events of the audit
+log in a year. A page shows 50 of them, so that ten are less to draw; the ratio is of the most to 100.
+
+| page | {" | ".join(f"{size:,}" for size in sizes)} | ratio |
+| --- |{" ---: |" * (len(sizes) + 1)}
+{lines}
 """
 
 
