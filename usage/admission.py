@@ -105,7 +105,10 @@ class Admissions:
         may_be_held = self._link.is_up
         try:
             reply = await self._link.run(ADMIT, keys=keys, args=args)
-            if reply[0] == "seed":
+            for _unknown in caller.scopes:
+                if reply[0] != "seed":
+                    break
+                # Each scope has a budget of its own, and the answer names the first that is not known here.
                 await self._seed(caller, caller.scopes[int(reply[2]) - 1], period)
                 reply = await self._link.run(ADMIT, keys=keys, args=args)
         except asyncio.CancelledError:
@@ -481,11 +484,11 @@ def _refusal(caller: Caller, demand: Demand, reply: list[str], headers: dict[str
         return OverloadedError("Your budget is being counted. Try again.", wait_seconds=2)
     if kind == "budget":
         scope = caller.scopes[scope_number - 1]
-        figures = (
-            f"limit {display_dollars(limit)}, used or reserved {display_dollars(used)}, and this call could cost "
-            f"{display_dollars(demand.most_nano)}"
-        )
-        error = _budget_error(caller, scope, figures)
+        is_used_up = used >= limit
+        figures = f"limit {display_dollars(limit)}, used or reserved {display_dollars(used)}"
+        if not is_used_up:
+            figures += f", and this call could cost {display_dollars(demand.most_nano)}"
+        error = _budget_error(caller, scope, figures, is_used_up=is_used_up)
         error.headers.update(headers)
         return error
     requested = demand.needed_tokens if kind == "tokens" else 1
@@ -493,12 +496,12 @@ def _refusal(caller: Caller, demand: Demand, reply: list[str], headers: dict[str
     return _rate_limited(caller, demand, kind, limit, used, requested, wait, headers)
 
 
-def _budget_error(caller: Caller, scope: Scope, figures: str) -> BudgetError:
+def _budget_error(caller: Caller, scope: Scope, figures: str, *, is_used_up: bool) -> BudgetError:
     renews_at = next_month(datetime.now(UTC))
+    fault = f"is used up: {figures}." if is_used_up else f"does not cover this call: {figures}. Ask for fewer tokens."
     if scope.kind != PARTICIPANT:
         return BudgetError(
-            f"The monthly budget of this {scope.kind} is used up: {figures}. "
-            f"The budget starts anew on {renews_at:%Y-%m-%d} (UTC)."
+            f"The monthly budget of this {scope.kind} {fault} The budget starts anew on {renews_at:%Y-%m-%d} (UTC)."
         )
     when = f"It starts anew on {renews_at:%Y-%m-%d} (UTC)."
     if caller.valid_until is not None and caller.valid_until <= renews_at.timestamp():
@@ -506,7 +509,7 @@ def _budget_error(caller: Caller, scope: Scope, figures: str) -> BudgetError:
         when = f"It does not start anew before this key stops, on {ends_at:%Y-%m-%d %H:%M} (UTC)."
     return AllowanceError(
         f"Your monthly allowance in the cohort “{scope.name}”, for all your keys and playground runs there together, "
-        f"is used up: {figures}. {when} Its organizers can raise it."
+        f"{fault} {when} Its organizers can raise it."
     )
 
 

@@ -248,13 +248,16 @@ def problem_in_words(event: UsageEvent) -> str:
 PROBLEMS: Mapping[str, Promise] = {
     "backend_busy": gettext_lazy("The model’s server is busy. Try again."),
     "cohort_allowance": gettext_lazy(
-        "The participant’s allowance in the cohort is used up. It begins anew next month, or the organizer raises it."
+        "The participant’s allowance in the cohort is used up, or does not cover the call. It begins anew each month "
+        "until the cohort ends, and the organizer can raise it."
     ),
     "client_closed": gettext_lazy("Your program hung up before the answer was complete."),
     "context_length_exceeded": gettext_lazy("More tokens than the model reads. Shorten the messages or the answer."),
     "gateway_lost": gettext_lazy("The portal stopped while it was answering. Try again."),
     "gateway_stopped": gettext_lazy("The portal was restarted while it was answering. Try again."),
-    "insufficient_quota": gettext_lazy("The budget is used up. Raise it, or wait for the next month."),
+    "insufficient_quota": gettext_lazy(
+        "The budget is used up, or does not cover the call. Raise it, ask for fewer tokens, or wait for the next month."
+    ),
     "invalid_value": gettext_lazy("A field had a value that cannot be."),
     "missing_required_parameter": gettext_lazy("A required field was missing."),
     "model_not_found": gettext_lazy("No model of that name is offered to this project."),

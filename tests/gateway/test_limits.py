@@ -122,7 +122,7 @@ def test_a_spent_budget_says_not_to_retry(url: str, mint: Mint) -> None:
     assert reply.status == 429
     assert reply.error["type"] == "insufficient_quota"
     assert reply.error["code"] == "insufficient_quota"
-    assert "The monthly budget of this key is used up" in reply.error["message"]
+    assert "The monthly budget of this key does not cover this call" in reply.error["message"]
     assert reply.headers["x-should-retry"] == "false"
     assert "retry-after" not in reply.headers
     asked: list[object] = []

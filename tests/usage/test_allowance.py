@@ -11,6 +11,7 @@ from accounts.cohorts.services import create_cohort
 from accounts.invitations.links import join
 from accounts.models import Cohort, Project, User
 from apikeys.services import mint_key
+from apikeys.terms import Terms
 from apikeys.verification import digests_of
 from common import redis as servers
 from common.errors import AllowanceError, BudgetError, RateLimitError
@@ -91,8 +92,35 @@ def test_the_budget_is_that_of_all_their_keys(cohort: Cohort, ben: User, cyd: Us
     [error] = refused
     assert error.code == "insufficient_quota"
     renews = next_month(timezone.now())
-    for said in ("allowance in the cohort “Compilers 101”", "all your keys", "limit <$0.0001", f"{renews:%Y-%m-%d}"):
+    for said in (
+        "allowance in the cohort “Compilers 101”", "all your keys", "does not cover this call", "limit <$0.0001",
+        "Ask for fewer tokens", f"{renews:%Y-%m-%d}",
+    ):  # fmt: skip
         assert said in error.message
+
+
+def test_a_budget_that_is_used_up_says_so(cohort: Cohort, ben: User) -> None:
+    caller = caller_of(ben, cohort)
+
+    async def work(admissions: Admissions) -> None:
+        desk = Desk(admissions, caller)
+        await desk.settle(await desk.admit(most_nano=1000), cost=1000)
+        with pytest.raises(BudgetError, match="is used up: limit"):
+            await desk.admit(most_nano=1)
+
+    at_desks(work)
+
+
+def test_the_first_call_of_a_key_that_has_a_budget_as_well(cohort: Cohort, ben: User) -> None:
+    _key, secret = mint_key(project=cohort.project, name="laptop", by=ben, terms=Terms(monthly_budget_nano=500))
+    caller = load(digests_of(secret)[0])
+    assert caller is not None
+    assert len([scope for scope in caller.scopes if scope.limits.monthly_budget_nano is not None]) == 2
+
+    async def work(admissions: Admissions) -> None:
+        await Desk(admissions, caller).admit(most_nano=400)
+
+    at_desks(work)
 
 
 def test_an_allowance_that_ends_before_the_month_does_not_begin_anew(cohort: Cohort, ben: User) -> None:

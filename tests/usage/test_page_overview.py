@@ -121,7 +121,7 @@ def test_failures_are_told_in_words(ada_client: Client, project: Project, now: d
     add_call(project, now, status=429, error_code="insufficient_quota")
     add_call(project, now, status=418, error_code="teapot")
     body = page(ada_client)
-    assert "The budget is used up." in body
+    assert "The budget is used up, or does not cover the call." in body
     assert "The call failed." in body
 
 
