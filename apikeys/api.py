@@ -225,7 +225,7 @@ class PolicyStandingSerializer(PolicySerializer):
         fields = [*PolicySerializer.Meta.fields, "keys_outliving_it"]
 
     def get_keys_outliving_it(self, policy: KeyPolicy) -> int:
-        return ApiKey.objects.filter(project__organization=policy.organization).outliving().count()
+        return ApiKey.objects.of_organization(policy.organization).outliving().count()
 
 
 @contextmanager

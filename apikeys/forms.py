@@ -324,7 +324,7 @@ class PolicyForm(EditForm):
         days = values.get("longest_lifetime_days")
         if days is None or days == self.was_shown["longest_lifetime_days"] or values.get("older"):
             return values
-        keys = ApiKey.objects.filter(project__organization=self.policy.organization)
+        keys = ApiKey.objects.of_organization(self.policy.organization)
         count = keys.outliving(timedelta(days=days)).count()
         if count:
             fault = ngettext(

@@ -72,7 +72,7 @@ def keys_called(text: str, organization: Organization | None) -> "QuerySet[ApiKe
     hint = Q(secrets__last4=last4, secrets__prefix=prefix) if prefix else Q(secrets__last4=last4)
     found = ApiKey.objects.filter(Q(name__icontains=text) | hint)
     if organization is not None:
-        found = found.filter(project__organization=organization)
+        found = found.of_organization(organization)
     return found.values_list("public_id", flat=True)
 
 

@@ -74,6 +74,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         keys = self.filter(project=project).select_related("created_by", "service_account").with_leaks()
         return keys if Right.SEE_KEYS in rights else keys.filter(created_by=user)
 
+    def of_organization(self, organization: Organization) -> Self:
+        """The keys of all its projects."""
+        return self.filter(project__organization=organization)
+
     def of_person(self, user: User) -> Self:
         """A person's management keys."""
         return self.filter(owner=user).with_leaks()

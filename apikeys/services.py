@@ -224,7 +224,7 @@ def shorten_key(*, key: ApiKey, by: User) -> None:
 @transaction.atomic
 def shorten_keys(*, organization: Organization, by: User) -> int:
     """Do that to the keys of all its projects, no more at once than a page waits for, and say to how many."""
-    keys = ApiKey.objects.filter(project__organization=organization).outliving().order_by("pk")
+    keys = ApiKey.objects.of_organization(organization).outliving().order_by("pk")
     # Locked as they are looked up: one that is revoked meanwhile is not among them.
     locked = list(keys.select_for_update(of=("self",)).select_related("project__organization")[:MOST_SHORTENED])
     for key in locked:

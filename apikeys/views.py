@@ -269,19 +269,21 @@ def health(request: AuthedRequest) -> HttpResponse:
     project = current_project(request)
     rights = rights_in(request.user, project)
     keys = ApiKey.objects.for_keys_page(project, request.user, rights)
-    found = counts(keys)
+    counted = counts(keys)
     asked = request.GET.get("finding")
-    finding = Finding(asked) if asked in Finding.values else next((one for one in found if found[one]), Finding.LEAKED)
+    finding = (
+        Finding(asked) if asked in Finding.values else next((one for one in counted if counted[one]), Finding.LEAKED)
+    )
     filters = KeyFilters.words_and_order(request.GET.dict())
     page = filters.page(filters.apply(with_finding(keys, finding), request.user), request.GET.get("cursor"))
     context = {
         "project": project,
         "page": page,
         "finding": finding,
-        "findings": [(one, found[one]) for one in Finding],
+        "findings": [(one, counted[one]) for one in Finding],
         "filters": filters,
         "sorts": SORTS.items(),
-        "is_healthy": not any(found.values()),
+        "is_healthy": not any(counted.values()),
         "changeable": {key.pk for key in page.items if may_change(request.user, key, rights)},
     }
     return render(request, "apikeys/health.html", context)
@@ -330,7 +332,7 @@ def policy(request: AuthedRequest) -> HttpResponse:
     if not may_manage:
         for field in form.fields.values():
             field.disabled = True
-    keys = ApiKey.objects.filter(project__organization=organization)
+    keys = ApiKey.objects.of_organization(organization)
     return _form(
         request,
         "apikeys/policy.html",

@@ -252,7 +252,7 @@ def test_its_queries_do_not_grow_with_the_history(
 ) -> None:
     for _number in range(5):
         rotate_key(key=key, overlap=timedelta(hours=1), by=ada)
-    # session, user, standing, key, role, secrets, history, who did it, from where, organizations, unread notifications,
-    # projects of the switcher
+    # session, user, standing, key, role (for whether they may see it, and for what), secrets, history, who did it, from
+    # where, organizations, projects of the switcher, unread notifications
     with django_assert_num_queries(13):
         ada_client.get(url)
