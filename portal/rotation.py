@@ -7,6 +7,7 @@ so a pepper is needed until the last key made with it is rotated or ends. What i
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.core import signing
@@ -67,13 +68,15 @@ def _peppers() -> dict[int, int]:
 
 
 def _old_sessions() -> int:
-    """Browsers that have not been here since SECRET_KEY was changed: Django signs a session anew when one comes."""
+    """Signed-in browsers that have not been here since SECRET_KEY was changed.
+
+    Django signs a session anew when one comes. It does not for visitors, whom it costs no sign-in.
+    """
     if not settings.SECRET_KEY_FALLBACKS:
         return 0
     newest = signing.TimestampSigner(salt=SessionStore().key_salt, fallback_keys=[])
-    any_key = signing.TimestampSigner(salt=SessionStore().key_salt)
     kept = Session.objects.filter(expire_date__gt=timezone.now()).values_list("session_data", flat=True)
-    return sum(not _signed(newest, data) and _signed(any_key, data) for data in kept.iterator())
+    return sum(not _signed(newest, data) and SESSION_KEY in SessionStore().decode(data) for data in kept.iterator())
 
 
 def _signed(signer: signing.TimestampSigner, data: str) -> bool:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -38,10 +39,15 @@ def _fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
+def _now() -> str:
+    return str(int(time.time()))
+
+
 # Made once; losing them signs everybody out, voids every key and makes stored credentials unreadable.
 _SECRETS: Mapping[str, Callable[[], str]] = {
     "SECRET_KEY": lambda: secrets.token_urlsafe(48),
     "SECRET_KEY_FALLBACKS": lambda: "",
+    "SECRET_KEY_CHANGED_AT": _now,
     "FIELD_ENCRYPTION_KEYS": _fernet_key,
     "KEY_PEPPERS": lambda: f"1:{secrets.token_urlsafe(32)}",
     "POSTGRES_PASSWORD": lambda: secrets.token_urlsafe(24),
@@ -82,6 +88,7 @@ def with_new_secrets(known: Mapping[str, str]) -> dict[str, str]:
         **known,
         "SECRET_KEY": secrets.token_urlsafe(48),
         "SECRET_KEY_FALLBACKS": ",".join(fallbacks),
+        "SECRET_KEY_CHANGED_AT": _now(),
         "FIELD_ENCRYPTION_KEYS": f"{_fernet_key()},{known['FIELD_ENCRYPTION_KEYS']}",
         "KEY_PEPPERS": ",".join([f"{version}:{secrets.token_urlsafe(32)}", *peppers]),
     }

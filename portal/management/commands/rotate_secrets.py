@@ -61,20 +61,19 @@ class Command(BaseCommand):
 
     def _of_pepper(self, version: int, count: int, found: Needed) -> str:
         if version in found.lost_peppers:
-            return f"not set, and {count} secrets of keys were hashed with it: they do not work."
+            return f"not set, yet needed by {_secrets(count)}: these keys do not work."
         if version == current_pepper_version():
-            return f"hashes new keys; {count} secrets of keys hang on it."
+            return f"hashes new keys; needed by {_secrets(count)}."
         if count:
-            return f"{count} secrets of keys hang on it. Only their holders know them: rotate (Keys, Key health)."
+            return f"needed by {_secrets(count)}. Only the holders know them: rotate (Keys, Key health)."
         return "nothing hangs on it. Take it out."
 
     def _of_sessions(self, found: Needed) -> str:
         if not settings.SECRET_KEY_FALLBACKS:
             return "No older value is accepted."
         if found.old_sessions:
-            return (
-                f"{found.old_sessions} browsers have not been here since it was changed; without it they sign in anew."
-            )
+            browsers = "1 browser has" if found.old_sessions == 1 else f"{found.old_sessions} browsers have"
+            return f"{browsers} not been here since it was changed; without it, people there sign in anew."
         return (
             "No browser hangs on SECRET_KEY_FALLBACKS. Take them out three days after the change: links last so long."
         )
@@ -96,8 +95,8 @@ class Command(BaseCommand):
             for pepper in settings.KEY_PEPPERS
             if (version := int(pepper.partition(":")[0])) == current_pepper_version() or version in found.old_peppers
         )
-        # Links to reset a password were mailed before the change, and this file is not written but for one.
-        unchanged_seconds = time.time() - state.secrets_path(settings.VAR_DIR).stat().st_mtime
+        # Links to reset a password were mailed before the change.
+        unchanged_seconds = time.time() - int(known["SECRET_KEY_CHANGED_AT"])
         if not found.old_sessions and unchanged_seconds > settings.PASSWORD_RESET_TIMEOUT:
             kept["SECRET_KEY_FALLBACKS"] = ""
         if kept == known:
@@ -121,3 +120,7 @@ class Command(BaseCommand):
         set_outside = os.environ.get("FIELD_ENCRYPTION_KEYS")
         if made and not set_outside and made.get("FIELD_ENCRYPTION_KEYS", in_use) != in_use:
             raise CommandError("The secrets were changed since the portal was started. Restart it first.")
+
+
+def _secrets(count: int) -> str:
+    return "1 secret of a key" if count == 1 else f"{count} secrets of keys"
