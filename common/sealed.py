@@ -68,34 +68,32 @@ def tally(column: Sealed) -> Tally:
     """Which keys a column needs. Changes nothing."""
     counted = Tally(column.label)
     for _pk, kept in _kept(column):
-        _count(counted, column, kept)
+        counted.values += bool(kept)
+        try:
+            counted.old += column.renew(kept) != kept
+        except UndecryptableError:
+            counted.lost += 1
     return counted
 
 
-def renew(column: Sealed) -> Tally:
-    """Bring a column under the first key; `old` tells how many values were not."""
-    counted = Tally(column.label)
+def renew(column: Sealed) -> None:
+    """Bring a column under the first key; what no key decrypts stays as it is."""
     for pk, kept in _kept(column):
-        fresh = _count(counted, column, kept)
+        fresh = _fresh(column, kept)
         while fresh != kept and not _replace(column, pk, kept, fresh):
             # Somebody wrote meanwhile: what they wrote may be under an older key as well.
             kept = _stored(column).filter(pk=pk).values_list("kept", flat=True).first()
             if kept is None:
                 break
-            fresh = _count(Tally(column.label), column, kept)
-    return counted
+            fresh = _fresh(column, kept)
 
 
-def _count(counted: Tally, column: Sealed, kept: Any) -> Any:
+def _fresh(column: Sealed, kept: Any) -> Any:
     """The value under the first key; as it is where no key decrypts it."""
-    counted.values += bool(kept)
     try:
-        fresh = column.renew(kept)
+        return column.renew(kept)
     except UndecryptableError:
-        counted.lost += 1
         return kept
-    counted.old += fresh != kept
-    return fresh
 
 
 def _stored(column: Sealed) -> QuerySet[Model]:

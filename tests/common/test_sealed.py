@@ -26,8 +26,9 @@ def column(settings: LazySettings) -> sealed.Sealed:
 def test_it_works(column: sealed.Sealed, settings: LazySettings) -> None:
     before = sealed.tally(column)
     assert (before.values, before.old, before.lost) == (2, 1, 0)
-    assert sealed.renew(column).old == 1
-    assert sealed.renew(column).old == 0
+    sealed.renew(column)
+    after = sealed.tally(column)
+    assert (after.values, after.old, after.lost) == (2, 0, 0)
     settings.FIELD_ENCRYPTION_KEYS = settings.FIELD_ENCRYPTION_KEYS[:1]
     assert {backend.credential for backend in Backend.objects.all()} == {"sesame", "open", ""}
 
@@ -69,7 +70,7 @@ def test_a_removed_row_is_let_go(column: sealed.Sealed) -> None:
 
 def test_what_no_key_decrypts_is_counted_and_left(column: sealed.Sealed, settings: LazySettings) -> None:
     settings.FIELD_ENCRYPTION_KEYS = settings.FIELD_ENCRYPTION_KEYS[:1]
-    assert sealed.renew(column).lost == 1
+    sealed.renew(column)
     assert sealed.tally(column).lost == 1
 
 
@@ -81,7 +82,8 @@ def test_many_rows_are_taken_in_batches(column: sealed.Sealed, settings: LazySet
         for number in range(sealed.BATCH + 1)
     )
     settings.FIELD_ENCRYPTION_KEYS = keys
-    assert sealed.renew(column).old == sealed.BATCH + 2
+    assert sealed.tally(column).old == sealed.BATCH + 2
+    sealed.renew(column)
     assert sealed.tally(column).old == 0
 
 
