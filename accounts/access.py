@@ -1,6 +1,6 @@
 """Who may fetch what: views reach organizations and projects through here only."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -68,6 +68,11 @@ def rights_in_organization(user: User, organization: Organization) -> Rights:
     """What the user may do in the organization as a whole; nothing for a stranger."""
     membership = Membership.objects.filter(organization=organization, user=user).first()
     return IN_ORGANIZATION[Role(membership.role)] if membership else NONE
+
+
+def organizations_where(right: Right, memberships: Iterable[Membership]) -> list[int]:
+    """Primary keys of the organizations in which one of the memberships gives the right."""
+    return [one.organization_id for one in memberships if right in IN_ORGANIZATION[Role(one.role)]]
 
 
 def rights_in(user: User, project: Project) -> Rights:

@@ -26,6 +26,17 @@ def may_see(user: User, key: ApiKey, rights: Rights) -> bool:
     return Right.SEE_KEYS in rights or (Right.SEE in rights and key.created_by_id == user.pk)
 
 
+def may_go_on(key: ApiKey, rights: Rights) -> bool:
+    """Whether calls with a key of a project may go on.
+
+    It stops with the service account that it is of, or else with its maker's account and their right to make keys:
+    `rights` are those of its maker in its project.
+    """
+    if account := key.service_account:
+        return account.removed_at is None
+    return key.created_by is not None and key.created_by.is_active and Right.MAKE_KEYS in rights
+
+
 def key_for(user: User, public_id: str, *, to_change: bool = False) -> ApiKey:
     """A key that the user may see: their own, or any of a project whose keys they see.
 

@@ -5,7 +5,7 @@
     │   ├── BadJsonError             400   the body is not a JSON object
     │   ├── MissingParameterError    400   a field that must be there is not
     │   ├── InvalidValueError        400   a field has a value that cannot be
-    │   ├── UnsupportedParameterError 400  a field this portal does not pass on
+    │   ├── UnsupportedParameterError 400  a field this portal does not pass on, or a filter it does not know
     │   ├── ContextTooLongError      400   more tokens than the model reads
     │   └── BodyTooLargeError        413
     ├── AuthenticationError          401
@@ -20,6 +20,7 @@
     ├── NotAllowedError              403   the key does not open this
     │   ├── ModelNotAllowedError
     │   └── EndpointNotAllowedError
+    ├── SecondFactorNeededError      403   passes once the key's owner has set one up
     ├── TermsNotAcceptedError        403   passes once a person has accepted the terms of use
     ├── NotFoundError                404
     │   ├── UnknownRouteError

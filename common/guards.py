@@ -15,7 +15,7 @@ METHODS_OF_PAGES = ("GET", "HEAD", "POST")
 
 
 class GuardsMiddleware:
-    """Answers 405 to what no browser sends to a page, where the page would not.
+    """Answers 405 to methods that no browser sends, before pages of packages act on them.
 
     Answers 400 where an address or a cookie holds a NUL, which no page means and PostgreSQL refuses with an error.
 

@@ -43,12 +43,12 @@ async def authenticate(headers: Headers, policies: Policies, *, address: str) ->
         raise IncorrectKeyError(secret)
     if caller.has_ended:
         raise EndedKeyError(secret)
-    if not caller.does_organization_let_call_from(address):
+    if not caller.organization_allows(address):
         raise AddressNotAllowedError(address, by_organization=True)
-    if not caller.does_key_let_call_from(address):
+    if not caller.key_allows(address):
         raise AddressNotAllowedError(address, by_organization=False)
     if caller.owes_terms:
-        raise TermsNotAcceptedError(_terms())
+        raise TermsNotAcceptedError(_terms_address())
     return caller
 
 
@@ -79,12 +79,12 @@ def _as_answer(reason: Refusal, secret: str) -> ApiError:
         case Refusal.SECOND_FACTOR:
             return SecondFactorNeededError(f"{settings.PUBLIC_URL}/second-factor/")
         case Refusal.TERMS:
-            return TermsNotAcceptedError(_terms())
+            return TermsNotAcceptedError(_terms_address())
         case _:
             return IncorrectKeyError(secret)
 
 
-def _terms() -> str:
+def _terms_address() -> str:
     return f"{settings.PUBLIC_URL}/terms/"
 
 

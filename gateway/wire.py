@@ -5,11 +5,10 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qsl
 
 import orjson
 from django.conf import settings
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
 from common.context import Origin
@@ -61,7 +60,7 @@ class Exchange:
 
     def query(self) -> list[tuple[str, str]]:
         """The names and values of the query string, in order."""
-        return parse_qsl(self._query.decode("latin-1"), keep_blank_values=True)
+        return QueryParams(self._query).multi_items()
 
     async def json(self) -> Body:
         """The JSON object in the body.

@@ -25,8 +25,9 @@ from redis.exceptions import RedisError
 
 from accounts.access import rights_in
 from accounts.models import Cohort, Organization, Project, User
-from accounts.roles import Right, Role
+from accounts.roles import NONE, Rights, Role
 from accounts.services import has_accepted_terms, owners_have_accepted_terms
+from apikeys.access import may_go_on
 from apikeys.models import ApiKey, KeyKind, KeyPolicy, KeySecret
 from common import redis as servers
 from common.errors import OverloadedError
@@ -118,10 +119,10 @@ class Caller:
     def may_use_endpoint(self, path: str) -> bool:
         return not self.endpoints or path in self.endpoints
 
-    def does_organization_let_call_from(self, address: str) -> bool:
+    def organization_allows(self, address: str) -> bool:
         return not self.organization_networks or contains(self.organization_networks, address)
 
-    def does_key_let_call_from(self, address: str) -> bool:
+    def key_allows(self, address: str) -> bool:
         return not self.key_networks or contains(self.key_networks, address)
 
 
@@ -183,7 +184,7 @@ def load(digest: str) -> Caller | None:
     One whose time has ended is still a caller: it can be told so.
     """
     secret = KeySecret.objects.for_calls().filter(digest=digest).first()
-    if secret is None or secret.key.project is None or not _may_go_on(secret.key):
+    if secret is None or secret.key.project is None or not may_go_on(secret.key, _rights_of_maker(secret.key)):
         return None
     key, project = secret.key, secret.key.project
     organization = project.organization
@@ -208,17 +209,8 @@ def load(digest: str) -> Caller | None:
     )
 
 
-def _may_go_on(key: ApiKey) -> bool:
-    """Whether whoever made a key still could: it stops with their account and with their place in the project."""
-    if key.kind == KeyKind.SERVICE:
-        return True
-    maker = key.created_by
-    return (
-        maker is not None
-        and maker.is_active
-        and key.project is not None
-        and Right.MAKE_KEYS in rights_in(maker, key.project)
-    )
+def _rights_of_maker(key: ApiKey) -> Rights:
+    return rights_in(key.created_by, key.project) if key.created_by and key.project else NONE
 
 
 def _policy_networks(organization: Organization) -> list[str]:

@@ -18,16 +18,13 @@ class Parameters:
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         self._values: dict[str, list[str]] = defaultdict(list)
         for name, value in pairs:
-            # PostgreSQL holds no NUL, so nothing is called by it.
-            if "\0" in value:
-                raise InvalidValueError(name, "text without NUL characters")
             self._values[name.removesuffix("[]")].append(value)
 
     def refuse_all_but(self, known: Collection[str]) -> None:
         """Raise UnsupportedParameterError for any other: a filter that is not understood must not give everything."""
         for name in self._values:
             if name not in known:
-                raise UnsupportedParameterError(name[:100], f"Here are known: {', '.join(known)}.")
+                raise UnsupportedParameterError(name[:100], f"Known here: {', '.join(known)}.")
 
     def texts(self, name: str) -> list[str]:
         """A list, each value once."""
@@ -102,11 +99,14 @@ class Asked:
         return Project.objects.seen_by(self.user).filter(organization__in=organizations)
 
 
-def ask(user: User, *, organization_id: str, query: Iterable[tuple[str, str]], ids: Mapping[str, str]) -> Asked:
+def ask(user: User, *, organization_id: str, query: Sequence[tuple[str, str]], ids: Mapping[str, str]) -> Asked:
     """A question of `user` about the organization of this id, or about all that they belong to when it is empty.
 
-    Raises NoSuchOrganizationError.
+    Raises NoSuchOrganizationError, and InvalidValueError for a NUL: PostgreSQL holds none, so nothing is called by it.
     """
+    for name, value in [*query, *ids.items()]:
+        if "\0" in value:
+            raise InvalidValueError(name, "text without NUL characters")
     memberships = Membership.objects.filter(user=user)
     if organization_id:
         memberships = memberships.filter(organization__public_id=organization_id)

@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
-from accounts.access import rights_in, rights_of_each
+from accounts.access import organizations_where, rights_in, rights_of_each
 from accounts.models import Membership, Project, User
-from accounts.roles import IN_ORGANIZATION, NONE, Right, Rights, Role
+from accounts.roles import NONE, Right, Rights, Role
+from apikeys.access import may_go_on
 from apikeys.models import ApiKey
 from common.errors import InvalidValueError, NotFoundError
 from usage.organization.asked import Asked, Parameters
@@ -48,21 +49,16 @@ def users(asked: Asked) -> dict[str, Any]:
     given = asked.parameters
     given.refuse_all_but(("limit", "after"))
     seen = Membership.objects.filter(
-        Q(organization__in=_where(asked, Right.SEE_PEOPLE)) | Q(pk__in=[one.pk for one in asked.memberships])
+        Q(organization__in=organizations_where(Right.SEE_PEOPLE, asked.memberships))
+        | Q(pk__in=[one.pk for one in asked.memberships])
     )
     found = User.objects.filter(pk__in=seen.values("user"))
     return _listed(found, given, lambda page: _described_users(page, seen.filter(user__in=page), asked))
 
 
-def _where(asked: Asked, right: Right) -> list[int]:
-    """The organizations asked about in which one has the right."""
-    return [one.organization_id for one in asked.memberships if right in IN_ORGANIZATION[Role(one.role)]]
-
-
 def _project(asked: Asked) -> Project:
     identifier = asked.ids["project_id"]
-    # PostgreSQL holds no NUL, so nothing is called by it.
-    found = None if "\0" in identifier else asked.projects().filter(public_id=identifier).first()
+    found = asked.projects().filter(public_id=identifier).first()
     if found is None:
         raise NotFoundError(f"No such project: {identifier[:40]!r}.", param="project_id")
     return found
@@ -103,7 +99,7 @@ def _described(project: Project) -> dict[str, Any]:
 def _described_keys(page: Sequence[ApiKey], project: Project, asked: Asked) -> list[dict[str, Any]]:
     makers = [key.created_by for key in page if key.created_by]
     rights = rights_of_each(makers, project)
-    sees_addresses = project.organization_id in _where(asked, Right.MANAGE_PEOPLE)
+    sees_addresses = project.organization_id in organizations_where(Right.MANAGE_PEOPLE, asked.memberships)
     return [
         {
             "object": "organization.project.api_key",
@@ -112,18 +108,16 @@ def _described_keys(page: Sequence[ApiKey], project: Project, asked: Asked) -> l
             "redacted_value": key.hint,
             "created_at": _seconds(key.created_at),
             "last_used_at": key.last_used_at and _seconds(key.last_used_at),
-            "owner_project_access": "active" if _may_go_on(key, rights) else "inactive",
+            "owner_project_access": _access(key, rights),
             "owner": _owner(key, rights, sees_addresses=sees_addresses),
         }
         for key in page
     ]
 
 
-def _may_go_on(key: ApiKey, rights: Mapping[int, Rights]) -> bool:
-    if key.service_account:
-        return key.service_account.removed_at is None
-    maker = key.created_by
-    return maker is not None and maker.is_active and Right.MAKE_KEYS in rights.get(maker.pk, NONE)
+def _access(key: ApiKey, rights: Mapping[int, Rights]) -> str:
+    of_maker = rights.get(key.created_by.pk, NONE) if key.created_by else NONE
+    return "active" if may_go_on(key, of_maker) else "inactive"
 
 
 def _owner(key: ApiKey, rights: Mapping[int, Rights], *, sees_addresses: bool) -> dict[str, Any]:
@@ -151,7 +145,7 @@ def _owner(key: ApiKey, rights: Mapping[int, Rights], *, sees_addresses: bool) -
 
 
 def _described_users(page: Sequence[User], memberships: "QuerySet[Membership]", asked: Asked) -> list[dict[str, Any]]:
-    managed = _where(asked, Right.MANAGE_PEOPLE)
+    managed = organizations_where(Right.MANAGE_PEOPLE, asked.memberships)
     places: dict[int, list[Membership]] = {user.pk: [] for user in page}
     for membership in memberships.order_by("created_at"):
         places[membership.user_id].append(membership)
