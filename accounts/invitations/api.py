@@ -67,7 +67,7 @@ class NewJoinLinkSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=80)
     role = serializers.ChoiceField(links.ROLE_CHOICES, default=Role.MEMBER)
     project = serializers.CharField(default=None, allow_null=True, help_text="Id of a project to add to.")
-    project_role = serializers.ChoiceField(ProjectRole.choices, default=ProjectRole.MEMBER)
+    project_role = serializers.ChoiceField(links.PROJECT_ROLE_CHOICES, default=ProjectRole.MEMBER)
     most_joins = serializers.IntegerField(min_value=1, max_value=links.MOST_PLACES)
     ends_at = serializers.DateTimeField(validators=[check_nearness])
 

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils.translation import gettext_lazy as _
 
-from accounts.invitations.links import MOST_PLACES, ROLES
+from accounts.invitations.links import MOST_PLACES, PROJECT_ROLES, ROLES
 from accounts.models import Organization, Project
 from accounts.organizations.forms import role_choices
 from accounts.projects.forms import EndingForm, LastDayField, project_role_choices
@@ -75,7 +75,7 @@ class JoinLinkForm(EndingForm):
     project_role = forms.TypedChoiceField(
         label=_("Role in the project"),
         coerce=ProjectRole,
-        choices=project_role_choices,
+        choices=lambda: project_role_choices(PROJECT_ROLES),
         required=False,
         empty_value=None,
         initial=ProjectRole.MEMBER,

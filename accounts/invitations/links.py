@@ -16,6 +16,9 @@ from common.tokens import new_token, token_hash
 ROLES = (Role.MEMBER, Role.VIEWER, Role.GUEST)
 """What a link may make of whoever holds it: nobody who manages anything."""
 ROLE_CHOICES = [(role.value, role.label) for role in ROLES]
+PROJECT_ROLES = (ProjectRole.MEMBER, ProjectRole.VIEWER, ProjectRole.PARTICIPANT)
+"""What a link may make of them in its project."""
+PROJECT_ROLE_CHOICES = [(role.value, role.label) for role in PROJECT_ROLES]
 
 MOST_PLACES = 10_000
 
@@ -38,7 +41,15 @@ def create_join_link(
     project: Project | None = None,
     project_role: ProjectRole | None = None,
 ) -> JoinLink:
-    """A link by which `most_joins` people come in until `ends_at`; None means as long as its project goes on."""
+    """A link by which `most_joins` people come in until `ends_at`; None means as long as its project goes on.
+
+    Raises RefusedError for a role that manages anything.
+    """
+    if role not in ROLES or (project_role and project_role not in PROJECT_ROLES):
+        raise RefusedError(
+            _("A link lets in nobody who manages something. Choose another role, or invite them by mail."),
+            code="role_not_for_links",
+        )
     token = new_token()
     link = JoinLink.objects.create(
         organization=organization,

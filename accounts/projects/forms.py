@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -19,10 +20,9 @@ MEANINGS = {
 }
 
 
-def project_role_choices() -> list[tuple[str, str | Promise]]:
+def project_role_choices(roles: Iterable[ProjectRole] = ProjectRole) -> list[tuple[str, str | Promise]]:
     return [
-        (role.value, format_lazy(_("{role}: {meaning}"), role=role.label, meaning=MEANINGS[role]))
-        for role in ProjectRole
+        (role.value, format_lazy(_("{role}: {meaning}"), role=role.label, meaning=MEANINGS[role])) for role in roles
     ]
 
 

@@ -117,6 +117,9 @@ def project_members(request: AuthedRequest, project_id: str) -> HttpResponse:
         "project": found,
         "rights": rights,
         "may_manage": Right.MANAGE_PROJECT in rights,
+        # Whom to add is chosen among the people of the organization, whom not everyone here may see.
+        "may_add": Right.MANAGE_PROJECT in rights
+        and Right.SEE_PEOPLE in rights_in_organization(request.user, found.organization),
         "listing": listing,
         "page": listing.page(places),
         "roles": project_role_choices(),

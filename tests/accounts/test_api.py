@@ -117,6 +117,7 @@ def test_invitations(ada_client: Client, ben: User, project: Project, base: str)
 
 def test_join_links(ada_client: Client, cyd: User, project: Project, base: str) -> None:
     body = {"name": "Chat", "most_joins": 2, "ends_at": "2050-01-01T00:00:00Z", "project": project.public_id}
+    assert ada_client.post(f"{base}/join-links/", {**body, "project_role": "admin"}, JSON).status_code == 400
     row = ada_client.post(f"{base}/join-links/", body, JSON).json()
     link = JoinLink.objects.get()
     assert (row["state"], row["project"], row["project_role"]) == ("open", project.public_id, "member")

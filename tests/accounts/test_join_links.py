@@ -11,7 +11,7 @@ from accounts.invitations.links import create_join_link, join, switch_join_link
 from accounts.invitations.services import accept_invitation, invite
 from accounts.models import JoinLink, JoinState, Membership, Organization, Project, User
 from accounts.organizations.services import leave_organization, remove_member
-from accounts.roles import Role
+from accounts.roles import ProjectRole, Role
 from accounts.signals import member_joined
 from tests.races import at_once
 
@@ -144,11 +144,26 @@ def test_one_is_made_shown_again_and_switched(ada_client: Client, cyd_client: Cl
         {"ends_at": "2001-01-01"},
         {"name": "x" * 81},
         {"project": "0"},
+        {"project_role": "admin"},
     ],
 )
 def test_one_that_cannot_be(ada_client: Client, organization: Organization, wrong: dict[str, str]) -> None:
     fields = {"name": "Chat", "role": "member", "most_joins": "5", "ends_at": "2050-01-01", **wrong}
     assert ada_client.post(f"/organizations/{organization.public_id}/join-links/", fields).status_code == 400
+    assert not JoinLink.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("role", "project_role"), [(Role.ADMIN, None), (Role.BILLING, None), (Role.MEMBER, ProjectRole.ADMIN)]
+)
+def test_nobody_who_manages_something_comes_in_by_a_link(
+    ada: User, project: Project, role: Role, project_role: ProjectRole | None
+) -> None:
+    with pytest.raises(RefusedError, match="nobody who manages"):
+        create_join_link(
+            organization=project.organization, name="Chat", role=role, most_joins=5, ends_at=None, by=ada,
+            project=project, project_role=project_role,
+        )  # fmt: skip
     assert not JoinLink.objects.exists()
 
 

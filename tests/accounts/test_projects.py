@@ -207,8 +207,15 @@ def test_who_runs_one_project_does_not_read_the_whole_organization(
     Membership.objects.filter(user=ben, organization=project.organization).update(role=Role.GUEST)
     bens = Membership.objects.get(user=ben, organization=project.organization)
     set_place(project=project, membership=bens, role=ProjectRole.ADMIN, by=ben)
-    assert ben_client.get(f"/projects/{project.public_id}/members/").status_code == 200
+    page = ben_client.get(f"/projects/{project.public_id}/members/")
+    assert page.status_code == 200
+    assert "/members/add/" not in page.content.decode()
     assert ben_client.get(f"/projects/{project.public_id}/members/add/").status_code == 403
+
+
+def test_who_manages_is_led_to_whom_to_add(ada_client: Client, project: Project) -> None:
+    page = ada_client.get(f"/projects/{project.public_id}/members/").content.decode()
+    assert f"/projects/{project.public_id}/members/add/" in page
 
 
 def test_an_ended_project_says_so(ada_client: Client, project: Project) -> None:
