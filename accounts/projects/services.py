@@ -104,7 +104,7 @@ def open_service_account(*, project: Project, name: str, by: User) -> ServiceAcc
         project=project, name=name, removed_at=None, defaults={"created_by": by}
     )
     if is_new:
-        _record_service_account("created", account, by)
+        _record_service_account("service_account.created", account, by)
     return account
 
 

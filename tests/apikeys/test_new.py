@@ -103,7 +103,10 @@ def test_a_service_account_is_made_and_reused(ada_client: Client, project: Proje
         response = ada_client.post(URL, {"name": name, "service_account": "nightly"})
         [secret] = set(find_keys(response.content.decode()))
         assert secret.startswith(f"{prefix_of('service')}_")
-    assert [key.service_account for key in ApiKey.objects.all()] == [project.service_accounts.get()] * 2
+    account = project.service_accounts.get()
+    assert [key.service_account for key in ApiKey.objects.all()] == [account] * 2
+    # It reads in the audit log as one that was made on its own page.
+    assert AuditEvent.objects.get(target_id=account.public_id).action == "service_account.created"
 
 
 def test_only_who_manages_keys_makes_those_of_services(ben: User, ben_client: Client, project: Project) -> None:
