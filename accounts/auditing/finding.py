@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Concat, Right
 
 from accounts.models import AuditPerson, Organization, ServiceAccount
+from accounts.models.people import shown_name
 
 Ids = QuerySet[Any, str]
 Finder = Callable[[str, Organization | None], Ids]
@@ -25,10 +27,14 @@ def people_called(text: str, organization: Organization | None) -> Ids:
     one could learn them.
     """
     names = Q(token=text) | Q(user__public_id=text) | Q(user__name__icontains=text)
+    # Who gave no name is shown by one that is made of their id, in the language of the reader.
+    before, after = shown_name("", "*").split("*")
+    made = Concat(Value(before), Right("user__public_id", 6), Value(after))
+    names |= Q(user__name="", made_name__icontains=text)
     addresses = Q(user__email__icontains=text)
     if organization is not None:
         addresses &= Q(user__in=organization.members.all())
-    return AuditPerson.objects.filter(names | addresses).values_list("token", flat=True)
+    return AuditPerson.objects.annotate(made_name=made).filter(names | addresses).values_list("token", flat=True)
 
 
 def things_called(text: str, organization: Organization | None) -> Q:

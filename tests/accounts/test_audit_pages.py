@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from accounts.audit import forget_person, person_token, record
 from accounts.auditing import reading
@@ -157,6 +157,26 @@ def test_by_a_token(ada: User, ben: User, ada_client: Client, organization: Orga
     body = page(ada_client, organization, by=person_token(ben))
     assert "req_first" not in body
     assert "Ben" in body
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "Developer"), ("zh-hans", "开发者")])
+def test_who_gave_no_name_is_found_by_the_one_that_is_shown(
+    ada: User, ben: User, ada_client: Client, organization: Organization, renamed: AuditEvent, language: str, word: str
+) -> None:
+    User.objects.filter(pk=ben.pk).update(name="")
+    record("member.left", by=ben, target=ben, organization=organization)
+    with translation.override(language):
+        name = User.objects.get(pk=ben.pk).display_name
+    assert word in name
+
+    def found(text: str) -> list[str]:
+        asked = {"organization": organization.public_id, "by": text}
+        answer = ada_client.get("/api/audit/events/", asked, headers={"Accept-Language": language})
+        return [event["action"] for event in answer.json()["data"]]
+
+    for text in (name, word, name[-4:], name[-6:-1].lower()):
+        assert found(text) == ["member.left"]
+    assert found(ben.public_id[5:12]) == []
 
 
 def test_members_are_found_by_their_address(
