@@ -3,6 +3,7 @@
 from typing import cast
 
 from allauth.account.adapter import get_adapter
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import redirect_to_login
@@ -75,7 +76,10 @@ def _invite(request: AuthedRequest, organization: Organization, form: Invitation
             messages.warning(request, str(error))
         else:
             sent += 1
-    if sent:
+    if sent and not settings.EMAIL_URL:
+        words = ngettext("%(count)s invitation is made.", "%(count)s invitations are made.", sent)
+        messages.success(request, words % {"count": sent})
+    elif sent:
         words = ngettext("%(count)s invitation is on its way.", "%(count)s invitations are on their way.", sent)
         messages.success(request, words % {"count": sent})
 
@@ -89,7 +93,11 @@ def resend_invitation(request: AuthedRequest, invitation_id: str) -> HttpRespons
     except RefusedError as error:
         messages.warning(request, str(error))
     else:
-        messages.success(request, _("A new mail is on its way. The link in the earlier one does not work any more."))
+        if not settings.EMAIL_URL:
+            words = _("The invitation has a new link. The one in the earlier mail does not work any more.")
+        else:
+            words = _("A new mail is on its way. The link in the earlier one does not work any more.")
+        messages.success(request, words)
     return redirect("accounts:invitations", invitation.organization.public_id)
 
 

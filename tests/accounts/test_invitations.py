@@ -33,6 +33,7 @@ from tests.races import at_once
 @pytest.fixture(autouse=True)
 def outbox(settings: LazySettings) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    settings.EMAIL_URL = "smtp://mail.example.com"
 
 
 @pytest.fixture
@@ -161,6 +162,19 @@ def test_many_at_once(ada_client: Client, ben: User, address: str) -> None:
 def test_what_cannot_be_sent(ada_client: Client, address: str, fields: dict[str, str]) -> None:
     assert ada_client.post(address, fields).status_code == 400
     assert not Invitation.objects.exists()
+
+
+def test_without_a_mail_server_nobody_reads_that_mail_is_sent(
+    ada_client: Client, address: str, settings: LazySettings
+) -> None:
+    settings.EMAIL_URL = ""
+    page = ada_client.post(address, {"emails": "eve@example.com", "role": "guest"}, follow=True).content.decode()
+    assert "1 invitation is made." in page
+    assert "find each link on the Mail page" in page
+    settings.EMAIL_URL = "smtp://mail.example.com"
+    page = ada_client.post(address, {"emails": "fay@example.com", "role": "guest"}, follow=True).content.decode()
+    assert "1 invitation is on its way." in page
+    assert "find each link on the Mail page" not in page
 
 
 def test_nobody_learns_who_has_an_account(ada_client: Client, cyd: User, address: str) -> None:
