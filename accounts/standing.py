@@ -14,7 +14,8 @@ from accounts.duties import page_before
 from accounts.models import User
 from common.api import problem_response
 
-# Without these nobody could set up a factor, read what they are asked to accept, or leave.
+# Without these nobody could set up a factor, read what they are asked to accept, or leave. To say where a key was
+# found is open to strangers, so to those who are signed in as well.
 ALWAYS_OPEN = {
     "account_change_password",
     "account_confirm_email",
@@ -27,6 +28,8 @@ ALWAYS_OPEN = {
     "accounts:mail",
     "accounts:second_factor",
     "accounts:terms",
+    "api-leaks",
+    "leaks:found",
     "set_language",
     "set_theme",
 }

@@ -88,6 +88,13 @@ def test_the_way_out_stays_open(ada_client: Client, sam: User) -> None:
     assert "request_id" in refused.json()
 
 
+def test_whoever_found_a_key_may_say_so_before_they_accept(ada_client: Client, sam: User) -> None:
+    publish(sam)
+    assert ada_client.get("/keys/found/").status_code == 200
+    reported = ada_client.post("/api/leaks/", {"key": "no key of ours", "url": ""}, "application/json")
+    assert reported.json().get("code") != "terms_not_accepted"
+
+
 def test_it_is_read_in_the_language_of_the_page(client: Client, sam: User) -> None:
     publish(sam)
     assert "善待彼此" in client.get("/terms/", headers={"accept-language": "zh-hans"}).content.decode()
