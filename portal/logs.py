@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import structlog
+from django.core.exceptions import PermissionDenied
 from structlog.typing import EventDict, Processor
 
 from common.context import current_request_id
@@ -43,6 +44,14 @@ def _request_id(logger: object, name: str, event: EventDict) -> EventDict:
     return event
 
 
+def _refusals_in_one_line(logger: object, name: str, event: EventDict) -> EventDict:
+    """Without the traceback of a page that is not for its reader: that is no failure, and the path says all."""
+    error = event.get("exc_info")
+    if isinstance(error, tuple) and isinstance(error[1], PermissionDenied):
+        del event["exc_info"]
+    return event
+
+
 def logging_config(*, level: str, style: str) -> dict[str, Any]:
     """The LOGGING setting: `style` is `json`, one object a line, or `plain`, for reading in a terminal."""
     shared: list[Processor] = [
@@ -53,6 +62,7 @@ def logging_config(*, level: str, style: str) -> dict[str, Any]:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        _refusals_in_one_line,
     ]
     renderers: list[Processor]
     if style == "json":

@@ -3,6 +3,7 @@ import logging
 import logging.config
 
 import pytest
+from django.core.exceptions import PermissionDenied
 
 from apikeys.verification import KIND_PARTS, new_secret
 from common.context import current_request_id
@@ -30,6 +31,19 @@ def test_a_key_never_stands_in_a_log(capsys: pytest.CaptureFixture[str]) -> None
     printed = capsys.readouterr().err
     assert secret not in printed
     assert mask_secrets(secret) in printed
+
+
+def test_a_refused_page_is_one_line_and_a_failure_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.config.dictConfig(logging_config(level="INFO", style="plain"))
+    for error in (PermissionDenied(), ValueError("broken")):
+        try:
+            raise error
+        except type(error) as caught:
+            logging.getLogger("django.request").warning("%s: /keys/", type(error).__name__, exc_info=caught)
+    refused, failed = capsys.readouterr().err.split("ValueError: /keys/")
+    assert "PermissionDenied: /keys/" in refused
+    assert "Traceback" not in refused
+    assert "Traceback" in failed
 
 
 @pytest.mark.parametrize("kind", KIND_PARTS)
