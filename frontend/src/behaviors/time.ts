@@ -30,8 +30,10 @@ function relative(at: Date, language: string, withClock: boolean): string {
   if (withClock && at.toDateString() !== now.toDateString()) {
     return new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(at);
   }
+  // To the nearest: 24 hours that began a moment ago are a day, and not 23 hours.
   for (const [unit, size, limit] of STEPS) {
-    if (distance < limit) return words.format(Math.trunc(away / size), unit);
+    const count = Math.round(distance / size);
+    if (count * size < limit) return words.format(Math.sign(away) * count, unit);
   }
   const sameYear = at.getFullYear() === now.getFullYear();
   const form: Intl.DateTimeFormatOptions = { month: "short", day: "numeric", ...(sameYear ? {} : { year: "numeric" }) };
