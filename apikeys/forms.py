@@ -122,6 +122,7 @@ class KeyForm(EditForm):
         policy: KeyPolicy | None = None,
         address: str = "",
         for_services: bool = False,
+        service_account: str = "",
     ) -> None:
         self.key, self.policy = key, policy
         super().__init__(data, initial=self._initial())
@@ -130,6 +131,7 @@ class KeyForm(EditForm):
         )
         if key is None:
             del self.fields["shown"]
+        self.fields["service_account"].initial = service_account
         if key is not None or not for_services:
             del self.fields["service_account"]
         self._offer_models()

@@ -79,6 +79,7 @@ def new(request: AuthedRequest) -> HttpResponse:
         policy=policy,
         address=current_origin.get().address,
         for_services=Right.MANAGE_KEYS in rights,
+        service_account=request.GET.get("service_account", ""),
     )
     if request.method == "POST" and form.is_valid():
         try:

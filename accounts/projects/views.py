@@ -188,12 +188,12 @@ def service_accounts(request: AuthedRequest, project_id: str) -> HttpResponse:
     form = ServiceAccountForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            services.create_service_account(project=found, by=request.user, **form.cleaned_data)
+            account = services.create_service_account(project=found, by=request.user, **form.cleaned_data)
         except RefusedError as error:
             form.add_error("name", str(error))
         else:
             messages.success(request, _("The service account is made. Now make it a key."))
-            return redirect("accounts:service_accounts", project_id)
+            return redirect("accounts:service_account", account.public_id)
     listing = Listing.of(request, ORDERS)
     accounts = ServiceAccount.objects.for_list(found)
     if listing.query:

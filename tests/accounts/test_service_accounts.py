@@ -18,8 +18,9 @@ def account(ada: User, project: Project) -> ServiceAccount:
 
 def test_it_works(ada_client: Client, project: Project) -> None:
     address = f"/projects/{project.public_id}/service-accounts/"
-    ada_client.post(address, {"name": "nightly", "description": "The evaluation"})
+    made = ada_client.post(address, {"name": "nightly", "description": "The evaluation"})
     account = ServiceAccount.objects.get()
+    assert made.headers["Location"] == f"/service-accounts/{account.public_id}/"
     assert (account.project, account.created_by.name) == (project, "Ada")  # type: ignore[union-attr]
     assert ada_client.get(address).context["page"].items == [account]
     ada_client.post(f"/service-accounts/{account.public_id}/", {"name": "weekly"})
@@ -27,6 +28,16 @@ def test_it_works(ada_client: Client, project: Project) -> None:
     assert account.name == "weekly"
     actions = AuditEvent.objects.filter(target_id=account.public_id).order_by("at").values_list("action", flat=True)
     assert list(actions) == ["service_account.created", "service_account.changed"]
+
+
+def test_its_page_leads_to_a_key_of_its_own(ada: User, ada_client: Client, project: Project) -> None:
+    account = create_service_account(project=project, name="R&D nightly", description="", by=ada)
+    page = ada_client.get(f"/service-accounts/{account.public_id}/").content.decode()
+    target = "/keys/new/?service_account=R%26D%20nightly"
+    assert f'name="next" value="{target}"' in page
+    led = ada_client.post(f"/projects/{project.public_id}/choose/", {"next": target}, follow=True)
+    form = led.context["form"]
+    assert (form["service_account"].value(), form.is_restricting) == ("R&D nightly", True)
 
 
 def test_a_removed_one_is_gone_and_its_name_is_free(ada: User, ada_client: Client, account: ServiceAccount) -> None:
