@@ -71,7 +71,8 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def for_keys_page(self, project: Project, user: User, rights: Rights) -> Self:
         """The project's keys that a user with these rights in it sees: all, or their own."""
-        keys = self.filter(project=project).select_related("created_by", "service_account").with_leaks()
+        people = ("created_by", "service_account")
+        keys = self.filter(project=project).select_related("project", *people).with_leaks()
         return keys if Right.SEE_KEYS in rights else keys.filter(created_by=user)
 
     def of_organization(self, organization: Organization) -> Self:
@@ -207,6 +208,12 @@ class ApiKey(Limited):
     @property
     def is_expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def ends_with_project(self) -> bool:
+        """Whether the end of its project comes before its own."""
+        ends_at = self.project.ends_at if self.project else None
+        return ends_at is not None and (self.expires_at is None or ends_at < self.expires_at)
 
     @property
     def is_bound(self) -> bool:

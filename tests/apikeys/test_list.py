@@ -110,3 +110,20 @@ def test_its_queries_do_not_grow_with_the_keys(
         # notifications, projects.
         with django_assert_num_queries(10):
             ada_client.get(address)
+
+
+def test_a_key_that_stops_with_its_project_does_not_read_as_one_that_never_does(
+    ada: User, ada_client: Client, project: Project
+) -> None:
+    key = mint_key(project=project, name="course", by=ada)[0]
+    addresses = ("/keys/", f"/keys/{key.public_id}/")
+    for days, is_over in ((7, False), (-7, True)):
+        Project.objects.filter(pk=project.pk).update(ends_at=timezone.now() + timedelta(days=days))
+        for address in addresses:
+            page = ada_client.get(address).content.decode()
+            assert "With the project," in page
+            assert ("Stopped with its project" in page) == is_over
+    Project.objects.filter(pk=project.pk).update(ends_at=timezone.now() + timedelta(days=7))
+    ApiKey.objects.update(expires_at=timezone.now() + timedelta(days=1))
+    for address in addresses:
+        assert "With the project," not in ada_client.get(address).content.decode()
