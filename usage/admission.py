@@ -68,6 +68,12 @@ class Admission:
     is_local: bool
 
 
+class BudgetUnknownError(OverloadedError):
+    """What is left of a budget could not be told in time. No model was asked, so usage must not blame one."""
+
+    default_code = "budget_unknown"
+
+
 @dataclass(slots=True)
 class _LocalWindow:
     """The last minute of one scope, for while Redis is away."""
@@ -183,7 +189,7 @@ class Admissions:
 
     def _admit_locally(self, caller: Caller, demand: Demand, identifier: str, period: str) -> Admission:
         if caller.has_budget and demand.most_nano:
-            raise OverloadedError("Your budget cannot be checked at the moment.", wait_seconds=2)
+            raise BudgetUnknownError("Your budget cannot be checked at the moment.", wait_seconds=2)
         now = time.monotonic()
         left: list[int] = []
         for scope in caller.scopes:
@@ -239,10 +245,10 @@ class Admissions:
         try:
             while not await in_thread(lambda: seed_budget(caller, scope, period)):
                 if time.monotonic() > deadline:
-                    raise OverloadedError("Your budget is being counted. Try again.", wait_seconds=2)
+                    raise BudgetUnknownError("Your budget is being counted. Try again.", wait_seconds=2)
                 await asyncio.sleep(0.05)
         except DatabaseAwayError:
-            raise OverloadedError("Your budget cannot be checked at the moment.", wait_seconds=2) from None
+            raise BudgetUnknownError("Your budget cannot be checked at the moment.", wait_seconds=2) from None
 
 
 def settlement(admission: Admission, event: Event) -> Settlement:
@@ -481,7 +487,7 @@ def duration(milliseconds: int) -> str:
 def _refusal(caller: Caller, demand: Demand, reply: list[str], headers: dict[str, str]) -> ApiError:
     kind, (scope_number, limit, used, wait_ms) = reply[0], (int(number) for number in reply[2:6])
     if kind == "seed":
-        return OverloadedError("Your budget is being counted. Try again.", wait_seconds=2)
+        return BudgetUnknownError("Your budget is being counted. Try again.", wait_seconds=2)
     if kind == "budget":
         scope = caller.scopes[scope_number - 1]
         is_used_up = used >= limit

@@ -247,6 +247,7 @@ def problem_in_words(event: UsageEvent) -> str:
 
 PROBLEMS: Mapping[str, Promise] = {
     "backend_busy": gettext_lazy("The model’s server is busy. Try again."),
+    "budget_unknown": gettext_lazy("The portal could not tell in time what is left of the budget. Try again."),
     "cohort_allowance": gettext_lazy(
         "The participant’s allowance in the cohort is used up, or does not cover the call. It begins anew each month "
         "until the cohort ends, and the organizer can raise it."

@@ -22,7 +22,7 @@ from usage.admission import Admission, Admissions, Demand, duration, reap, seed_
 from usage.events import STREAM, Event
 from usage.ingest import drain
 from usage.link import RedisLink
-from usage.policies import Caller, Limits, with_ceiling
+from usage.policies import PARTICIPANT, Caller, Limits, with_ceiling
 from usage.scripts import ADMIT
 from usage.spool import Spool, replay
 
@@ -275,6 +275,18 @@ def test_a_month_is_counted_from_the_ledger_and_from_what_waits_for_it() -> None
 
     at_desk(who, work)
     assert budget(who) == {"spent": 620, "held": 380}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_first_call_is_let_in_where_several_budgets_have_to_be_counted() -> None:
+    who = caller(monthly_budget_nano=1000)
+    share = with_ceiling(PARTICIPANT, f"{who.project_id}.user", Limits(monthly_budget_nano=1000), name="Course")
+    both = replace(who, scopes=(*who.scopes, share))
+
+    async def work(desk: Desk) -> None:
+        await desk.settle(await desk.admit(most_nano=500))
+
+    at_desk(both, work)
 
 
 def test_large_amounts_stay_exact() -> None:
