@@ -62,6 +62,8 @@ def test_an_app_sets_one_free_and_its_recovery_codes_are_shown_once(
     assert len(codes) == 10
     assert all(code in done.content.decode() for code in codes)
     assert "Your recovery codes are shown once" in done.content.decode()
+    # With a way to copy them, and one to go on.
+    assert all(part in done.content.decode() for part in ('data-behavior="copy"', "I have saved them"))
     assert client.get("/keys/").status_code == 200
     assert not any(code in str(row) for code in codes for row in Authenticator.objects.values_list("data", flat=True))
     later = client.get("/accounts/2fa/recovery-codes/", follow=True).content.decode()
