@@ -9,7 +9,7 @@ from accounts.models import Membership, Project, User
 from accounts.projects.services import archive_project, open_service_account, set_place
 from accounts.roles import ProjectRole, Role
 from apikeys.services import mint_key, revoke_key
-from common.errors import InvalidRequestError, NotFoundError
+from common.errors import InvalidRequestError, InvalidValueError, NotFoundError
 from tests.conftest import person
 from usage.organization.asked import ask
 from usage.organization.routes import ROUTES
@@ -173,10 +173,15 @@ def test_each_role_is_told_what_its_pages_show(
     assert "Eve" in names(get("users", user))
 
 
-@pytest.mark.parametrize("identifier", ["proj_unknown", "a\0b", ""])
+@pytest.mark.parametrize("identifier", ["proj_unknown", ""])
 def test_what_is_not_there_is_not_found(ada: User, identifier: str) -> None:
     with pytest.raises(NotFoundError):
         get("projects/{project_id}", ada, project_id=identifier)
+
+
+def test_an_id_that_no_text_can_be_is_refused(ada: User) -> None:
+    with pytest.raises(InvalidValueError):
+        get("projects/{project_id}", ada, project_id="a\0b")
 
 
 def test_lists_cost_the_same_however_long(ada: User, project: Project, django_assert_num_queries: Any) -> None:
