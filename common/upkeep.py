@@ -18,6 +18,17 @@ def keep_running(
     return asyncio.create_task(_again_and_again(work, name, again_seconds), name=name)
 
 
+async def stop(*tasks: asyncio.Task[None]) -> None:
+    """End tasks of `keep_running`, and return once they have.
+
+    They are asked until they do: redis-py takes a cancellation that meets a timeout of its own for that timeout.
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=AGAIN_SECONDS)
+
+
 async def _again_and_again(work: Callable[[], Awaitable[None]], name: str, again_seconds: float) -> None:
     while True:
         try:

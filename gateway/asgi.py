@@ -27,7 +27,7 @@ from common.errors import (
     RevokedKeyError,
     UnknownRouteError,
 )
-from common.upkeep import keep_running
+from common.upkeep import keep_running, stop
 from gateway.authentication import authenticate
 from gateway.models import described, listing
 from gateway.organization import OrganizationApi
@@ -65,8 +65,7 @@ class Gateway:
         try:
             yield
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            await stop(watch)
             await self.policies.close()
             await self.calls.close()
 

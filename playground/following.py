@@ -17,7 +17,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from common.redis import async_volatile
-from common.upkeep import keep_running
+from common.upkeep import keep_running, stop
 from playground.streams import key_of
 
 log = structlog.get_logger(__name__)
@@ -90,8 +90,7 @@ class Hub:
         self._reader = keep_running(self._read_for_all, name="run-streams")
 
     async def close(self) -> None:
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
+        await stop(self._reader)
         await self._redis.aclose()
 
     async def follow(self, run_id: str, *, after: str, patience: float) -> AsyncGenerator[list[Entry], None]:

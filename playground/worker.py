@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from common import ids
 from common.errors import ApiError
 from common.redis import async_volatile
-from common.upkeep import keep_running
+from common.upkeep import keep_running, stop
 from inference.streams import EventSplitter
 from playground import outcomes, services, streams
 from playground.models import Run, RunStatus
@@ -97,9 +97,7 @@ class InferenceWorker:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     async def _close(self) -> None:
-        for task in self._upkeep:
-            task.cancel()
-        await asyncio.gather(*self._upkeep, return_exceptions=True)
+        await stop(*self._upkeep)
         await self._calls.close()
         await self._redis.aclose()
 

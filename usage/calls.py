@@ -35,7 +35,7 @@ from common.errors import (
     OverloadedError,
     UpstreamTimeoutError,
 )
-from common.upkeep import keep_running
+from common.upkeep import keep_running, stop
 from inference.client import InferenceClient, Timeouts
 from inference.counting import TokenCount, fewest_tokens
 from inference.endpoints import ENDPOINTS, Body, Endpoint, model_name
@@ -94,9 +94,7 @@ class MeteredCalls:
 
     async def close(self) -> None:
         """Settle what still runs as left by its client, then close the connections."""
-        for task in self._upkeep:
-            task.cancel()
-        await asyncio.gather(*self._upkeep, return_exceptions=True)
+        await stop(*self._upkeep)
         settling = []
         for call in list(self._running.values()):
             self.finish(

@@ -15,7 +15,7 @@ import structlog
 from django.conf import settings
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from common.upkeep import keep_running
+from common.upkeep import keep_running, stop
 from usage.scripts import Script
 
 log = structlog.get_logger(__name__)
@@ -74,9 +74,7 @@ class RedisLink:
 
     async def close(self) -> None:
         """Close the connection; calls still waiting fail."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop(*self._tasks)
         self._fail(self._waiting)
 
     def _connection(self) -> redis.asyncio.Connection:

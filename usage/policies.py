@@ -33,7 +33,7 @@ from common import redis as servers
 from common.errors import OverloadedError
 from common.limits import Limited
 from common.networks import contains
-from common.upkeep import keep_running
+from common.upkeep import keep_running, stop
 from usage.link import LinkDownError, RedisLink
 from usage.models import Source
 from usage.scripts import REMEMBER_POLICY
@@ -272,8 +272,7 @@ class Policies:
     async def close(self) -> None:
         """Stop listening."""
         if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+            await stop(self._listener)
 
     async def find(self, digests: list[str]) -> Caller | None:
         """The caller behind the first of `digests` that is a usable key; None when none is.

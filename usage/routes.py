@@ -14,7 +14,7 @@ from catalog.routing import Route, RoutedModel, RoutingTable
 from catalog.signals import CHANNEL
 from common import redis as servers
 from common.errors import ModelNotFoundError, OverloadedError
-from common.upkeep import keep_running
+from common.upkeep import keep_running, stop
 from usage.threads import DatabaseAwayError, in_thread
 
 log = structlog.get_logger(__name__)
@@ -49,9 +49,7 @@ class Routes:
 
     async def close(self) -> None:
         """Stop keeping the table fresh."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop(*self._tasks)
 
     @property
     def models(self) -> list[RoutedModel]:
