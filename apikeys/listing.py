@@ -77,7 +77,7 @@ class KeyFilters:
         if self.state:
             keys = keys.in_state(KeyState(self.state))
         if self.owner == "me":
-            keys = keys.filter(created_by=user, service_account=None)
+            keys = keys.made_by([user.public_id])
         elif self.owner:
             keys = keys.filter(service_account__isnull=self.owner == "people")
         if self.sort == "used":

@@ -1,5 +1,6 @@
 """API keys. A secret is shown once; what is kept of it is a keyed hash, its beginning and its last four characters."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -74,6 +75,15 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         people = ("created_by", "service_account")
         keys = self.filter(project=project).select_related("project", *people).with_leaks()
         return keys if Right.SEE_KEYS in rights else keys.filter(created_by=user)
+
+    def made_by(self, user_ids: Collection[str]) -> Self:
+        """Keys whose calls are those of these people, by their ids. Those of services are nobody's calls."""
+        return self.filter(kind=KeyKind.PROJECT, created_by__public_id__in=user_ids)
+
+    def makers(self) -> dict[str, str]:
+        """Whose calls are made with each of these keys: a person's id by the key's. Those of services are left out."""
+        found = self.filter(kind=KeyKind.PROJECT, created_by__isnull=False)
+        return dict(found.values_list("public_id", "created_by__public_id"))
 
     def of_organization(self, organization: Organization) -> Self:
         """The keys of all its projects."""

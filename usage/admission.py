@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import orjson
@@ -19,7 +19,7 @@ import structlog
 from django.db.models import Q, Sum
 from redis.exceptions import RedisError
 
-from apikeys.models import ApiKey, KeyKind
+from apikeys.models import ApiKey
 from common import redis as servers
 from common.errors import AllowanceError, ApiError, BudgetError, OverloadedError, RateLimitError
 from common.money import display_dollars
@@ -333,8 +333,7 @@ def seed_budget(caller: Caller, scope: Scope, period: str) -> bool:
 
 def _spent(caller: Caller, scope: Scope, period: str) -> int:
     start = datetime.strptime(period, "%Y%m").replace(tzinfo=UTC)
-    end = (start + timedelta(days=32)).replace(day=1)
-    rows = UsageRollup15Min.objects.filter(_of_scope(scope), bucket_at__gte=start, bucket_at__lt=end)
+    rows = UsageRollup15Min.objects.filter(_of_scope(scope), bucket_at__gte=start, bucket_at__lt=next_month(start))
     if scope.kind == "key":
         # A key is of one project, and the sums are found by project.
         rows = rows.filter(project_id=caller.project_id)
@@ -352,10 +351,8 @@ def _of_scope(scope: Scope) -> Q:
 def _participant(scope: Scope) -> tuple[str, str, frozenset[str]]:
     """The project and the person of a participant's scope, and all keys that person ever made there."""
     project_id, _dot, user_id = scope.id.partition(".")
-    keys = ApiKey.objects.filter(
-        kind=KeyKind.PROJECT, project__public_id=project_id, created_by__public_id=user_id
-    ).values_list("public_id", flat=True)
-    return project_id, user_id, frozenset(keys)
+    keys = ApiKey.objects.made_by([user_id]).filter(project__public_id=project_id)
+    return project_id, user_id, frozenset(keys.values_list("public_id", flat=True))
 
 
 def _events_up_to(last: str) -> list[Event]:

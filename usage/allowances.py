@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import Cohort, Project, ProjectMembership, User
 from accounts.roles import ProjectRole
-from apikeys.models import ApiKey, KeyKind
+from apikeys.models import ApiKey
 from usage.models import UsageRollup15Min
 
 
@@ -81,11 +81,7 @@ def _first_of_month(now: datetime) -> datetime:
 def _used(project: Project, people: Collection[User], now: datetime) -> dict[str, int]:
     """Nano-dollars by the id of the person, zero for who used nothing."""
     used = {person.public_id: 0 for person in people}
-    makers = dict(
-        ApiKey.objects.filter(kind=KeyKind.PROJECT, project=project, created_by__in=people).values_list(
-            "public_id", "created_by__public_id"
-        )
-    )
+    makers = ApiKey.objects.made_by(list(used)).filter(project=project).makers()
     rows = UsageRollup15Min.objects.filter(
         Q(user_id__in=list(used)) | Q(key_id__in=list(makers)),
         project_id=project.public_id,

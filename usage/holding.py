@@ -13,7 +13,7 @@ _ID_STANDS_FOR_NOBODY = "Sums are kept; the id in them stands for nobody once th
 
 
 def export(user: User) -> Iterator[Document]:
-    keys = ApiKey.objects.filter(created_by=user, service_account=None).values("public_id")
+    keys = ApiKey.objects.made_by([user.public_id])
     own = Q(user_id=user.public_id) | Q(key_id__in=list(keys.values_list("public_id", flat=True)))
     figures = ("requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_nano")
     yield as_table(

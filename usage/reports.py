@@ -2,10 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 
-from django.db.models import DateTimeField, F, Func, Max, Q, QuerySet, Sum, TextChoices, Value
+from django.db.models import DateTimeField, F, Func, Max, Q, QuerySet, TextChoices, Value
 from django.db.models.functions import TruncDate
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from apikeys.models import ApiKey
 from common.zones import UTC
 from usage.events import CLIENT_CLOSED
+from usage.measures import Measures
 from usage.models import Source, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
 from usage.sight import Sights, seen_of
 
@@ -47,7 +48,7 @@ class KeyState(TextChoices):
 
 
 @dataclass(frozen=True)
-class Sums:
+class Sums(Measures):
     """Counts that can be added up. Means are None where nothing was measured, which is not the same as zero."""
 
     requests: int = 0
@@ -59,9 +60,6 @@ class Sums:
     latency_count: int = 0
     first_token_ms_sum: int = 0
     first_token_count: int = 0
-
-    def __add__(self, other: "Sums") -> "Sums":
-        return Sums(*(getattr(self, field) + getattr(other, field) for field in MEASURES))
 
     @property
     def tokens(self) -> int:
@@ -84,7 +82,6 @@ class Sums:
         return self.first_token_ms_sum / self.first_token_count if self.first_token_count else None
 
 
-MEASURES = tuple(field.name for field in fields(Sums))
 NOTHING = Sums()
 
 
@@ -350,16 +347,16 @@ def _slices(scope: "QuerySet[UsageRollup]", *, period: Period, group: Group, zon
     )
     cells: dict[datetime, dict[str, Sums]] = defaultdict(dict)
     rows = scope.filter(_between(period.start, period.end)).annotate(slice=at)
-    for row in rows.values("slice", *_columns(group)).annotate(**_sums()):
+    for row in rows.values("slice", *_columns(group)).annotate(**Sums.sums()):
         start = _midnight(row["slice"], zone) if period.step is None else row["slice"]
-        cells[start][_group_id(row, group)] = _read(row)
+        cells[start][_group_id(row, group)] = Sums.read(row)
     return tuple(
         Slice(start=start, sums=sum(cells[start].values(), NOTHING), groups=cells[start]) for start in period.starts
     )
 
 
 def _sums_by_group(scope: "QuerySet[UsageRollup]", group: Group) -> dict[str, Sums]:
-    return {_group_id(row, group): _read(row) for row in scope.values(*_columns(group)).annotate(**_sums())}
+    return {_group_id(row, group): Sums.read(row) for row in scope.values(*_columns(group)).annotate(**Sums.sums())}
 
 
 def _columns(group: Group) -> tuple[str, ...]:
@@ -368,16 +365,6 @@ def _columns(group: Group) -> tuple[str, ...]:
 
 def _group_id(row: Mapping[str, str], group: Group) -> str:
     return row["model"] if group is Group.MODEL else row["key_id"] or row["source"]
-
-
-def _sums() -> dict[str, Sum]:
-    # Prefixed, because an aggregate may not bear the name of a column.
-    return {f"sum_{field}": Sum(field) for field in MEASURES}
-
-
-def _read(row: Mapping[str, int]) -> Sums:
-    # PostgreSQL sums big integers as numerics, which arrive as Decimals.
-    return Sums(*(int(row[f"sum_{field}"]) for field in MEASURES))
 
 
 def _rows(by_group: Mapping[str, Sums], *, before: Mapping[str, Sums], group: Group, sights: Sights) -> tuple[Row, ...]:

@@ -35,7 +35,7 @@ def sights(user: User, projects: Sequence[Project]) -> Sights:
     narrow = [project for project, rights in rights_in_each(user, projects).items() if Right.SEE_USAGE not in rights]
     own: dict[int, list[str]] = {project.pk: [] for project in narrow}
     if narrow:
-        keys = ApiKey.objects.filter(project__in=narrow, created_by=user, service_account=None)
+        keys = ApiKey.objects.made_by([user.public_id]).filter(project__in=narrow)
         for project_pk, key_id in keys.values_list("project_id", "public_id"):
             own[project_pk].append(key_id)
     return [

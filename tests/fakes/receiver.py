@@ -1,11 +1,12 @@
 """A server that receives webhooks: real HTTP, and it answers as it is told."""
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.fakes.serving import serving
 
 
 @dataclass
@@ -46,15 +47,6 @@ def receiver() -> Iterator[Receiver]:
             if told.status != 204:
                 self.wfile.write(b"words")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name is the library's
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_port}/hook"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with serving(Handler) as address:
+        told.url = f"{address}/hook"
         yield told
-    finally:
-        server.shutdown()
-        server.server_close()

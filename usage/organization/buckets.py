@@ -6,15 +6,16 @@ from the calls of the ledger. Minutes come from the ledger alone.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from django.db.models import Aggregate, Count, DateTimeField, F, Func, Model, Q, Sum, Value
+from django.db.models import Count, DateTimeField, F, Func, Model, Q, Value
 
-from apikeys.models import ApiKey, KeyKind
+from apikeys.models import ApiKey
 from common.errors import InvalidRequestError
+from usage.measures import Measures
 from usage.models import UsageEvent, UsageRollup15Min
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,20 +43,14 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Used:
-    """What can be added up."""
+class Used(Measures):
+    """What was used."""
 
     requests: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     cost_nano: int = 0
-
-    def __add__(self, other: "Used") -> "Used":
-        return Used(*(getattr(self, name) + getattr(other, name) for name in MEASURES))
-
-
-MEASURES = tuple(field.name for field in fields(Used))
 
 
 @dataclass(frozen=True)
@@ -142,9 +137,8 @@ def _rows(piece: _Piece, condition: Q, *, columns: Sequence[str], scale: Scale, 
         function="date_bin",
         output_field=DateTimeField(),
     )
-    # Prefixed, because an aggregate may not bear the name of a column.
-    sums: dict[str, Aggregate] = {f"sum_{name}": Sum(name) for name in MEASURES if name != "requests"}
-    sums["sum_requests"] = Count("pk") if is_ledger else Sum("requests")
+    # A call of the ledger is a request, and has no column that says so.
+    sums = Used.sums(**({"requests": Count("pk")} if is_ledger else {}))
     time = {f"{at}__gte": _moment(piece.start), f"{at}__lt": _moment(piece.end)}
     rows = piece.table._default_manager.filter(condition, **time).annotate(slot=slot)
     return list(rows.values("slot", *columns).annotate(**sums).order_by("slot")[:most])
@@ -154,12 +148,13 @@ def _merged(
     rows: Sequence[dict[str, Any]], dimensions: Sequence[str]
 ) -> Mapping[int, Sequence[tuple[Mapping[str, str | None], Used]]]:
     """The results by the beginning of their whole bucket, the busiest first."""
-    makers = _makers({row["key_id"] for row in rows}) if "user_id" in dimensions else {}
+    makers = (
+        ApiKey.objects.filter(public_id__in={row["key_id"] for row in rows}).makers() if "user_id" in dimensions else {}
+    )
     sums: dict[int, dict[tuple[str | None, ...], Used]] = defaultdict(dict)
     for row in rows:
         names = tuple(_name(row, dimension, makers) for dimension in dimensions)
-        # PostgreSQL sums big integers as numerics, which arrive as Decimals.
-        used = Used(*(int(row[f"sum_{name}"]) for name in MEASURES))
+        used = Used.read(row)
         cells = sums[_seconds(row["slot"])]
         cells[names] = cells[names] + used if names in cells else used
     found: dict[int, Sequence[tuple[Mapping[str, str | None], Used]]] = defaultdict(list)
@@ -174,11 +169,6 @@ def _name(row: Mapping[str, str], dimension: str, makers: Mapping[str, str]) -> 
         return row["user_id"] or makers.get(row["key_id"])
     (column,) = DIMENSIONS[dimension]
     return row[column] or None
-
-
-def _makers(key_ids: set[str]) -> dict[str, str]:
-    keys = ApiKey.objects.filter(public_id__in=key_ids, kind=KeyKind.PROJECT, created_by__isnull=False)
-    return dict(keys.values_list("public_id", "created_by__public_id"))
 
 
 def _floor(seconds: int, step: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from apikeys.models import ApiKey, KeyKind
+from apikeys.models import ApiKey
 from common.errors import InvalidValueError
 from inference.endpoints import ENDPOINTS
 from usage.organization.asked import Asked, Parameters
@@ -112,7 +112,7 @@ def _narrowed(asked: Asked) -> Q:
     if keys := given.texts("api_key_ids"):
         condition &= Q(key_id__in=keys)
     if people := given.texts("user_ids"):
-        made = ApiKey.objects.filter(created_by__public_id__in=people, kind=KeyKind.PROJECT)
+        made = ApiKey.objects.made_by(people)
         condition &= Q(user_id__in=people) | Q(key_id__in=made.values("public_id"))
     # No call here is part of a batch.
     return condition & Q(pk__in=[]) if given.flag("batch") else condition
