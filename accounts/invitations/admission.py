@@ -3,10 +3,41 @@
 from collections.abc import Iterable
 from typing import Any
 
+from django.db import transaction
+from django.utils.translation import gettext as _
+
 from accounts.audit import record
 from accounts.models import Membership, Organization, Project, ProjectMembership, User
 from accounts.roles import ProjectRole, Role
 from accounts.signals import member_joined, rights_changed
+
+MOST_OF_A_NAME = 60
+
+
+@transaction.atomic
+def open_to_others(*, organization: Organization, by: User) -> Organization:
+    """The organization as it is once others are asked into it, its row held: not personal any more.
+
+    One that bears the name it was made with gets one that tells others whose it is.
+    """
+    held = Organization.objects.select_for_update().get(pk=organization.pk)
+    if not held.is_personal:
+        return held
+    before, was_untouched, held.is_personal = held.name, held.is_untouched, False
+    if was_untouched:
+        held.name = _("%(name)s’s organization") % {"name": by.display_name[:MOST_OF_A_NAME]}
+    held.save(update_fields=["name", "is_personal"])
+    if was_untouched:
+        record(
+            "organization.renamed",
+            by=by,
+            target=held,
+            organization=held,
+            label=held.name,
+            before={"name": before},
+            after={"name": held.name},
+        )
+    return held
 
 
 def admit(

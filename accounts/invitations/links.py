@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import record
 from accounts.errors import RefusedError
-from accounts.invitations.admission import admit
+from accounts.invitations.admission import admit, open_to_others
 from accounts.models import JoinLink, JoinState, Membership, Organization, Project, Removal, User
 from accounts.roles import ProjectRole, Role
 from common.tokens import new_token, token_hash
@@ -50,6 +50,7 @@ def create_join_link(
             _("A link lets in nobody who manages something. Choose another role, or invite them by mail."),
             code="role_not_for_links",
         )
+    organization = open_to_others(organization=organization, by=by)
     token = new_token()
     link = JoinLink.objects.create(
         organization=organization,

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.access import rights_in_organization
 from accounts.audit import record
 from accounts.errors import RefusedError
-from accounts.invitations.admission import admit
+from accounts.invitations.admission import admit, open_to_others
 from accounts.models import Invitation, Membership, Organization, Project, Removal, User
 from accounts.roles import ProjectRole, Right, Role
 from common.hints import send_hint
@@ -62,6 +62,7 @@ def invite(
             % {"count": MOST_PER_DAY},
             code="too_many_invitations",
         )
+    organization = open_to_others(organization=organization, by=by)
     Invitation.objects.pending().filter(organization=organization, email=address).update(revoked_at=timezone.now())
     invitation = Invitation.objects.create(
         organization=organization,

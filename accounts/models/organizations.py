@@ -42,7 +42,7 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
 
 
 class Organization(models.Model):
-    """Who pays and who is answerable: a personal one is made at sign-up, others are shared."""
+    """Who pays and who is answerable. A personal one is made at sign-up, until somebody else is asked into it."""
 
     public_id = models.CharField(max_length=40, unique=True, default=organization_id, editable=False)
     name = models.CharField(_("name"), max_length=80)
@@ -68,10 +68,14 @@ class Organization(models.Model):
         return self.display_name
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether it still bears the name that it was made with."""
+        return self.is_personal and self.name in in_every_language(PERSONAL)
+
+    @property
     def display_name(self) -> str:
         """The name, in the reader's language while it is still the one that it was made with."""
-        is_untouched = self.is_personal and self.name in in_every_language(PERSONAL)
-        return gettext(PERSONAL) if is_untouched else self.name
+        return gettext(PERSONAL) if self.is_untouched else self.name
 
 
 RANK = models.Case(

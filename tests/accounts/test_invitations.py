@@ -90,7 +90,7 @@ def test_it_works(
     assert [one.email for one in sent.context["page"].items] == ["cyd@example.com"]
     link = link_in_the_mail()
     assert mail.outbox[-1].to == ["cyd@example.com"]
-    assert "Ada invites you to work in Personal" in mail.outbox[-1].body
+    assert "Ada invites you to work in Ada’s organization" in mail.outbox[-1].body
     assert "Accept" in cyd_client.get(link).content.decode()
     cyd_client.post(link)
     membership = Membership.objects.get(organization=organization, user=cyd)
@@ -100,7 +100,7 @@ def test_it_works(
     assert joined == [membership]
     assert ada_client.get(address).context["page"].items == []
     acts = AuditEvent.objects.filter(organization_id=organization.public_id).order_by("at")
-    assert [act.action for act in acts] == ["invitation.created", "member.joined"]
+    assert [act.action for act in acts] == ["organization.renamed", "invitation.created", "member.joined"]
     assert "cyd" not in str([(act.target_label, act.before, act.after) for act in acts]).lower()
 
 
@@ -112,6 +112,27 @@ def test_the_page_reads_well_in_both_languages(cyds: Invitation, cyd_client: Cli
     chinese = cyd_client.get(link, headers={"accept-language": "zh-hans"}).content.decode()
     assert "Ada邀请你。你的角色：" in chinese
     assert "邀请到期时间：<time" in chinese
+
+
+@pytest.mark.parametrize("way", ["invitations", "join-links"])
+def test_a_personal_organization_is_called_after_whose_it_is_once_others_are_asked(
+    ada_client: Client, organization: Organization, way: str
+) -> None:
+    data = {"emails": "cyd@example.com", "role": "member", "name": "Course", "most_joins": "3"}
+    data["ends_at"] = f"{timezone.localdate() + timedelta(days=9)}"
+    assert ada_client.post(f"/organizations/{organization.public_id}/{way}/", data).status_code == 302
+    organization.refresh_from_db()
+    assert (organization.name, organization.is_personal) == ("Ada’s organization", False)
+    event = AuditEvent.objects.get(action="organization.renamed")
+    assert (event.before, event.after) == ({"name": "Personal"}, {"name": "Ada’s organization"})
+
+
+def test_a_name_that_was_given_stays(ada: User, organization: Organization) -> None:
+    Organization.objects.update(name="Engines")
+    invite(organization=organization, email="cyd@example.com", role=Role.MEMBER, by=ada)
+    organization.refresh_from_db()
+    assert (organization.name, organization.is_personal) == ("Engines", False)
+    assert not AuditEvent.objects.filter(action="organization.renamed").exists()
 
 
 def test_who_accepts_works_there_from_here_on(
