@@ -11,6 +11,7 @@ from django.conf import settings
 from starlette.datastructures import Headers, QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
+from apikeys.leaks import without_keys
 from common.context import Origin
 from common.errors import ApiError, BadJsonError, BodyTooLargeError, InvalidValueError
 from common.ids import request_id
@@ -110,8 +111,9 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
     async def send_error(self, error: ApiError) -> None:
-        """Answer with an error."""
-        await self.send_json(error.status, orjson.dumps(error.body()), headers=error.headers)
+        """Answer with an error, which says no key again: clients write errors into their logs."""
+        body = without_keys(orjson.dumps(error.body()).decode()).encode()
+        await self.send_json(error.status, body, headers=error.headers)
 
     async def begin_events(self, *, headers: Mapping[str, str], upstream: float) -> None:
         """Begin a stream of server-sent events."""

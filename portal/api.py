@@ -18,6 +18,7 @@ from accounts.organizations.api import OrganizationsView
 from apikeys.api import inner_places as inner_places_of_keys
 from apikeys.api import places as places_of_keys
 from apikeys.leak_api import LeaksView
+from apikeys.leaks import without_keys
 from catalog.api import ModelsView
 from common.api import problem_response
 from playground.api import RunStopView, RunsView, RunView
@@ -57,7 +58,7 @@ class RootView(APIView):
 
 def not_found(request: HttpRequest) -> JsonResponse:
     """An unknown address under /api/, answered like every other refusal there."""
-    words = f"There is nothing at {request.path}. {reverse('api-schema')} says what there is."
+    words = f"There is nothing at {without_keys(request.path)}. {reverse('api-schema')} says what there is."
     return problem_response(404, words, code="not_found")
 
 

@@ -31,11 +31,21 @@ def mask_secrets(text: str) -> str:
     return BROKEN_CONSTRAINT.sub(r"\1…)", text)
 
 
+def _masked(value: object) -> object:
+    match value:
+        case str():
+            return mask_secrets(value)
+        case dict():
+            return {mask_secrets(str(name)): _masked(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_masked(inner) for inner in value]
+        case bytes() | Exception():
+            return mask_secrets(str(value))
+    return value
+
+
 def _mask(logger: object, name: str, event: EventDict) -> EventDict:
-    for field, value in event.items():
-        if isinstance(value, str):
-            event[field] = mask_secrets(value)
-    return event
+    return {field: _masked(value) for field, value in event.items()}
 
 
 def _request_id(logger: object, name: str, event: EventDict) -> EventDict:

@@ -1,13 +1,22 @@
 import json
 import logging
 import logging.config
+from collections.abc import Iterator
 
 import pytest
+import structlog
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
 
 from apikeys.verification import KIND_PARTS, new_secret
 from common.context import current_request_id
 from portal.logs import logging_config, mask_secrets
+
+
+@pytest.fixture(autouse=True)
+def usual_logs() -> Iterator[None]:
+    yield
+    logging.config.dictConfig(settings.LOGGING)
 
 
 def test_it_works(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +40,23 @@ def test_a_key_never_stands_in_a_log(capsys: pytest.CaptureFixture[str]) -> None
     printed = capsys.readouterr().err
     assert secret not in printed
     assert mask_secrets(secret) in printed
+
+
+@pytest.mark.parametrize("style", ["json", "plain"])
+def test_a_key_inside_of_what_is_logged_beside_the_line_is_masked_too(
+    capsys: pytest.CaptureFixture[str], style: str
+) -> None:
+    logging.config.dictConfig(logging_config(level="INFO", style=style))
+    secret = new_secret()
+    structlog.get_logger("ours").warning(
+        "it failed",
+        headers={"authorization": [f"Bearer {secret}"], secret: 1},
+        body=secret.encode(),
+        why=OSError(secret),
+    )
+    printed = capsys.readouterr().err
+    assert secret not in printed
+    assert printed.count(mask_secrets(secret)) == 4
 
 
 def test_a_refused_page_is_one_line_and_a_failure_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
