@@ -101,11 +101,14 @@ def main(arguments: list[str]) -> int:
     # browser's driver leaves an event loop running in its process, in which no other test could start one.
     runs = [arguments] if arguments else [["-n", "2", "--dist", "loadfile", "--ignore", BROWSER_TESTS], [BROWSER_TESTS]]
     with ExitStack() as parts:
+        # All that is written goes below one folder, to be looked through at the end.
+        tempfile.tempdir = parts.enter_context(tempfile.TemporaryDirectory(prefix="lyceum-tests-"))
         # A state folder of its own: beside a running portal, its runtime.json would name that portal's stores.
         environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "LYCEUM_VAR": parts.enter_context(tempfile.TemporaryDirectory(prefix="lyceum-var-")),
+            "TMPDIR": tempfile.tempdir,
+            "LYCEUM_VAR": tempfile.mkdtemp(prefix="lyceum-var-"),
         }
         try:
             if not os.environ.get("DATABASE_URL"):
@@ -116,12 +119,13 @@ def main(arguments: list[str]) -> int:
         except CannotStart as reason:
             print(reason, file=sys.stderr)  # noqa: T201
             return 1
-        statuses = [_pytest(run, environment) for run in runs]
+        statuses = [_run("pytest", "-p", "tests.skips", *run, environment=environment) for run in runs]
+        statuses.append(_run("tests.left_behind", tempfile.tempdir, environment=environment))
     return next((status for status in statuses if status), 0)
 
 
-def _pytest(arguments: list[str], environment: dict[str, str]) -> int:
-    command = [sys.executable, "-m", "pytest", "-p", "tests.skips", *arguments]
+def _run(*arguments: str, environment: dict[str, str]) -> int:
+    command = [sys.executable, "-m", *arguments]
     process = subprocess.Popen(command, cwd=env.BASE_DIR, env=environment)
     while True:
         with suppress(KeyboardInterrupt):  # pytest hears Ctrl-C too, and says which tests had run

@@ -35,3 +35,12 @@ os.environ.update(SECRETS)
 choose_stores()
 
 from portal.settings import *  # noqa: E402, F403
+from portal.settings import LOGGING, VAR_DIR  # noqa: E402
+
+# What the portal logs, as it would write it, to be looked through when all tests have run.
+LOGGING["handlers"]["file"] = {
+    "class": "logging.FileHandler",
+    "filename": VAR_DIR / f"tests-{worker_number()}.log",
+    "formatter": "structured",
+}
+LOGGING["root"]["handlers"].append("file")
