@@ -1,5 +1,6 @@
 from typing import cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -11,7 +12,15 @@ from django.utils.translation import ngettext
 from accounts.access import AuthedRequest
 from accounts.models import User
 from catalog import services
-from catalog.models import Backend, BackendQuerySet, Deployment, DeploymentQuerySet, HostedModel, HostedModelQuerySet
+from catalog.models import (
+    USES,
+    Backend,
+    BackendQuerySet,
+    Deployment,
+    DeploymentQuerySet,
+    HostedModel,
+    HostedModelQuerySet,
+)
 from catalog.signals import catalog_changed
 
 
@@ -82,19 +91,23 @@ class BackendAdmin(admin.ModelAdmin[Backend]):
         )
 
 
+class HostedModelForm(forms.ModelForm[HostedModel]):
+    uses = forms.MultipleChoiceField(label=_("uses"), required=False, choices=USES, widget=forms.CheckboxSelectMultiple)
+
+
 @admin.register(HostedModel)
 class HostedModelAdmin(admin.ModelAdmin[HostedModel]):
+    form = HostedModelForm
     list_display = [
         "public_name",
-        "chats",
-        "embeds",
+        "uses_in_words",
         "context_window",
         "input_price",
         "output_price",
         "is_visible",
         "created_at",
     ]
-    list_filter = ["is_visible", "chats", "embeds", "is_demonstration", "deployments__backend"]
+    list_filter = ["is_visible", "is_demonstration", "deployments__backend"]
     search_fields = ["public_name", "description", "deployments__backend_name"]
     ordering = ["public_name"]
     readonly_fields = ["public_name", "is_demonstration", "created_at"]
@@ -103,6 +116,10 @@ class HostedModelAdmin(admin.ModelAdmin[HostedModel]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    @admin.display(description=_("uses"))
+    def uses_in_words(self, model: HostedModel) -> str:
+        return model.uses_in_words
 
     @admin.action(description=_("Show the selected models to developers"), permissions=["change"])
     def show(self, request: HttpRequest, queryset: HostedModelQuerySet) -> None:

@@ -22,7 +22,7 @@ class ModelSerializer(serializers.ModelSerializer[HostedModel]):
         model = HostedModel
         fields = [
             "id", "description", "context_window", "max_output_tokens", "input_price_nano", "output_price_nano",
-            "chats", "embeds", "availability", "is_demonstration", "created_at",
+            "uses", "availability", "is_demonstration", "created_at",
         ]  # fmt: skip
 
 

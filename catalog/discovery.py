@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from catalog.models import BackendKind, Fault
 from common.http import Client, NoAnswerError, Reply
+from inference.uses import Use
 
 DEADLINE_SECONDS = 5.0
 TOTAL_SECONDS = 15.0
@@ -21,10 +22,14 @@ MAX_MODELS_ASKED = 40
 MAX_MODELS_PROBED = 4
 PROBED_KINDS = {BackendKind.VLLM, BackendKind.SGLANG, BackendKind.LLAMA_CPP, BackendKind.TGI}
 
-EMBEDDING_NAME = re.compile(
-    r"embed|(^|[/_-])(bge|gte|e5|minilm|mpnet|stella|labse|paraphrase)([-_]|$)|(^|[/_-])all-minilm", re.IGNORECASE
-)
-RERANKER_NAME = re.compile(r"rerank|cross-encoder", re.IGNORECASE)
+# What a server does not say about a model is read off its name, and staff correct it. The first that fits counts.
+NAMES_BY_USE = {
+    Use.RERANKING: r"rerank|cross-encoder",
+    Use.EMBEDDINGS: r"embed|(^|[/_-])(bge|gte|e5|minilm|mpnet|stella|labse|paraphrase)([-_]|$)|(^|[/_-])all-minilm",
+    Use.TRANSCRIPTION: r"whisper|parakeet|voxtral",
+    Use.SPEECH: r"(^|[/_-])(tts|kokoro|orpheus|cosyvoice)",
+    Use.IMAGES: r"(^|[/_-])flux|stable-diffusion|sdxl|qwen-image",
+}
 
 
 class DiscoveryError(Exception):
@@ -45,8 +50,7 @@ class FoundModel:
 
     name: str
     context_window: int | None
-    chats: bool
-    embeds: bool
+    uses: frozenset[Use]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +270,14 @@ async def _ask_ollama(client: Client, root: str, credential: str, name: str) -> 
     context_window = _positive(int(loaded[1])) if loaded else _positive(next(iter(trained), None))
     capabilities = shown.get("capabilities")
     if isinstance(capabilities, list) and capabilities:
-        return FoundModel(name, context_window, chats="completion" in capabilities, embeds="embedding" in capabilities)
+        uses = {"completion": Use.CHAT, "embedding": Use.EMBEDDINGS}
+        return FoundModel(name, context_window, frozenset(uses[name] for name in capabilities if name in uses))
     return _by_name(name, context_window)
 
 
 def _by_name(name: str, context_window: int | None) -> FoundModel:
-    embeds = bool(EMBEDDING_NAME.search(name))
-    return FoundModel(name, context_window, chats=not embeds and not RERANKER_NAME.search(name), embeds=embeds)
+    use = next((use for use, names in NAMES_BY_USE.items() if re.search(names, name, re.IGNORECASE)), Use.CHAT)
+    return FoundModel(name, context_window, frozenset({use}))
 
 
 def _context_window(entry: dict[str, Any]) -> int | None:
@@ -299,9 +304,11 @@ async def _probe(client: Client, base_url: str, credential: str, kind: BackendKi
     answer = await _json(client, f"{base_url}/embeddings", credential, body)
     rows = answer.get("data")
     embeds = isinstance(rows, list) and bool(rows) and isinstance(rows[0], dict) and bool(rows[0].get("embedding"))
+    if not embeds:
+        return model
     # llama.cpp gives both from one model; the others load a model for one task.
-    chats = model.chats and (kind == BackendKind.LLAMA_CPP or not embeds)
-    return FoundModel(model.name, model.context_window, chats=chats, embeds=embeds or model.embeds)
+    kept = model.uses if kind == BackendKind.LLAMA_CPP else model.uses - {Use.CHAT}
+    return FoundModel(model.name, model.context_window, kept | {Use.EMBEDDINGS})
 
 
 def _dig(value: Any, *path: str) -> Any:

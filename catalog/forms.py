@@ -7,7 +7,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from catalog.discovery import DiscoveryError, normalize
-from catalog.models import Backend, BackendKind, Fault, HostedModel
+from catalog.models import USES, Backend, BackendKind, Fault, HostedModel
 from catalog.services import RESERVED_NAMES
 from common.http import origin, validate_base_url
 from common.money import dollars, nano_from_dollars
@@ -151,8 +151,9 @@ class ModelForm(forms.Form):
     max_output_tokens = forms.IntegerField(
         label=_("Most tokens in an answer"), required=False, min_value=1, max_value=2**31 - 1
     )
-    chats = forms.BooleanField(label=_("Answers chats"), required=False)
-    embeds = forms.BooleanField(label=_("Gives embeddings"), required=False)
+    uses = forms.MultipleChoiceField(
+        label=_("Can be used for"), required=False, choices=USES, widget=forms.CheckboxSelectMultiple
+    )
     is_visible = forms.BooleanField(
         label=_("Visible to developers"),
         required=False,
@@ -161,7 +162,7 @@ class ModelForm(forms.Form):
 
     @classmethod
     def initial_for(cls, model: HostedModel) -> dict[str, Any]:
-        plain = ("context_window", "max_output_tokens", "chats", "embeds", "is_visible")
+        plain = ("context_window", "max_output_tokens", "uses", "is_visible")
         return {name: getattr(model, name) for name in plain} | {
             "input_price": f"{dollars(model.input_price_nano).normalize():f}",
             "output_price": f"{dollars(model.output_price_nano).normalize():f}",

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Self
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q
@@ -13,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from common.fields import EncryptedTextField, UndecryptableError
 from common.http import validate_base_url
 from common.money import display_dollars
+from inference.uses import Use
 
 SHORTEST_HINTED_CREDENTIAL = 12
 
@@ -132,6 +134,22 @@ class Backend(models.Model):
         return f"…{credential[-4:]}" if len(credential) >= SHORTEST_HINTED_CREDENTIAL else "…"
 
 
+USES = [
+    (Use.CHAT, _("Chat")),
+    (Use.EMBEDDINGS, _("Embeddings")),
+    (Use.RERANKING, _("Reranking")),
+    (Use.MODERATION, _("Moderation")),
+    (Use.TRANSCRIPTION, _("Transcription")),
+    (Use.SPEECH, _("Speech")),
+    (Use.IMAGES, _("Pictures")),
+]
+"""What a model can be used for, in words."""
+
+
+def chat_only() -> list[str]:
+    return [Use.CHAT]
+
+
 BEST_FIRST = ("-may_answer", "is_demonstration", "public_name")
 
 
@@ -146,9 +164,16 @@ class HostedModelQuerySet(models.QuerySet["HostedModel"]):
         may_answer = Deployment.objects.serving().exclude(backend__is_healthy=False)
         return self.annotate(may_answer=Exists(may_answer.filter(hosted_model=OuterRef("pk")))).order_by(*BEST_FIRST)
 
+    def for_use(self, use: Use) -> Self:
+        return self.filter(uses__contains=[use])
+
+    def chat_first(self) -> Self:
+        """In the order to show them to a newcomer: what chats before what does not."""
+        return self.best_first().annotate(chat=Q(uses__contains=[Use.CHAT])).order_by("-chat", *BEST_FIRST)
+
     def for_chat(self) -> Self:
         """Offered models that chat, the one to recommend first."""
-        return self.offered().filter(chats=True).best_first()
+        return self.offered().for_use(Use.CHAT).best_first()
 
     def for_models_page(self) -> Self:
         """Offered models with what serves them in `serving`, by `sort_name`: the demonstration model last."""
@@ -186,8 +211,9 @@ class HostedModel(models.Model):
         validators=[MinValueValidator(0)],
         help_text=_("In nano-dollars."),
     )
-    chats = models.BooleanField(_("answers chats"), default=True)
-    embeds = models.BooleanField(_("gives embeddings"), default=False)
+    uses = ArrayField(
+        models.CharField(max_length=20, choices=USES), verbose_name=_("uses"), default=chat_only, blank=True
+    )
     is_visible = models.BooleanField(_("visible to developers"), default=True)
     is_demonstration = models.BooleanField(_("demonstration model"), default=False, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
@@ -212,6 +238,19 @@ class HostedModel(models.Model):
     @property
     def is_free(self) -> bool:
         return self.input_price_nano == 0 and self.output_price_nano == 0
+
+    @property
+    def chats(self) -> bool:
+        return Use.CHAT in self.uses
+
+    @property
+    def embeds(self) -> bool:
+        return Use.EMBEDDINGS in self.uses
+
+    @property
+    def uses_in_words(self) -> str:
+        """What it can be used for, for reading; empty when staff ticked nothing."""
+        return ", ".join(str(label) for use, label in USES if use in self.uses)
 
     @property
     def input_price(self) -> str:

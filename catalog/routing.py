@@ -36,8 +36,7 @@ class RoutedModel:
     output_price_nano: int
     context_window: int | None
     max_output_tokens: int | None
-    chats: bool
-    embeds: bool
+    uses: frozenset[str]
     created: int
 
 
@@ -54,8 +53,7 @@ class _Row(NamedTuple):
     output_price_nano: int
     context_window: int | None
     max_output_tokens: int | None
-    chats: bool
-    embeds: bool
+    uses: list[str]
     created_at: datetime
     backend: str
     base_url: str
@@ -81,8 +79,7 @@ def load() -> RoutingTable:
             "hosted_model__output_price_nano",
             "hosted_model__context_window",
             "hosted_model__max_output_tokens",
-            "hosted_model__chats",
-            "hosted_model__embeds",
+            "hosted_model__uses",
             "hosted_model__created_at",
             "backend__name",
             "backend__base_url",
@@ -108,8 +105,7 @@ def _model(name: str, rows: list[_Row]) -> RoutedModel:
         output_price_nano=first.output_price_nano,
         context_window=first.context_window,
         max_output_tokens=first.max_output_tokens,
-        chats=first.chats,
-        embeds=first.embeds,
+        uses=frozenset(first.uses),
         created=int(first.created_at.timestamp()),
     )
 

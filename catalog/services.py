@@ -22,6 +22,7 @@ from catalog.models import Backend, BackendKind, BackendQuerySet, Deployment, Fa
 from catalog.signals import catalog_changed
 from common.fields import UndecryptableError, decrypt
 from common.http import Client, origin, run
+from inference.uses import Use
 from notifications.services import notify
 
 log = structlog.get_logger(__name__)
@@ -152,8 +153,7 @@ def edit_model(
     output_price_nano: int,
     context_window: int | None,
     max_output_tokens: int | None,
-    chats: bool,
-    embeds: bool,
+    uses: list[str],
     is_visible: bool,
 ) -> None:
     """Change what developers read about a model, what it costs them, and whether they see it."""
@@ -163,8 +163,7 @@ def edit_model(
         "output_price_nano": output_price_nano,
         "context_window": context_window,
         "max_output_tokens": max_output_tokens,
-        "chats": chats,
-        "embeds": embeds,
+        "uses": uses,
         "is_visible": is_visible,
     }
     before = {name: getattr(hosted_model, name) for name in changed}
@@ -228,8 +227,7 @@ def connect_embedded() -> Backend | None:
         defaults={
             "description": EMBEDDED_DESCRIPTION,
             "context_window": EMBEDDED_CONTEXT_WINDOW,
-            "chats": True,
-            "embeds": True,
+            "uses": [Use.CHAT, Use.EMBEDDINGS],
             "is_demonstration": True,
         },
     )
@@ -356,9 +354,7 @@ def _hosted_models(found: Sequence[FoundModel]) -> tuple[dict[str, HostedModel],
     # In order of name, so that two backends discovered at once cannot wait for each other in a circle.
     HostedModel.objects.bulk_create(
         [
-            HostedModel(
-                public_name=model.name, context_window=model.context_window, chats=model.chats, embeds=model.embeds
-            )
+            HostedModel(public_name=model.name, context_window=model.context_window, uses=sorted(model.uses))
             for model in missing
         ],
         ignore_conflicts=True,

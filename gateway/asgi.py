@@ -34,6 +34,7 @@ from gateway.organization import OrganizationApi
 from gateway.relay import relay
 from gateway.wire import ClientGoneError, Exchange, WhileClientListens
 from inference.endpoints import ENDPOINTS, Endpoint
+from inference.shapes import ShapeOfErrors, openai_error
 from usage.calls import MeteredCalls
 from usage.organization.routes import ROUTES, View
 from usage.policies import Caller, Policies
@@ -117,14 +118,15 @@ class Gateway:
 
 
 class Answering:
-    """An ASGI application that runs a handler, and turns what it raises into OpenAI's error."""
+    """An ASGI application that runs a handler, and turns what it raises into the error of an API."""
 
-    def __init__(self, method: str, handler: Handler) -> None:
+    def __init__(self, method: str, handler: Handler, shape_of_errors: ShapeOfErrors = openai_error) -> None:
         self._method = method
         self._handler = handler
+        self._shape_of_errors = shape_of_errors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, shape_of_errors=self._shape_of_errors)
         current_request_id.set(exchange.id)
         current_origin.set(exchange.origin)
         try:
@@ -132,6 +134,10 @@ class Answering:
                 raise MethodNotAllowedError(exchange.method, exchange.path, self._method)
             await self._handler(exchange)
         except ApiError as error:
+            if exchange.has_begun:
+                # Bytes that are no events hold no error: the server, which misses their end, cuts the connection.
+                log.warning("answer_broke_off", path=exchange.path, code=error.code)
+                return
             await exchange.send_error(error)
         except (ClientGoneError, asyncio.CancelledError):
             # Whatever ran was closed and settled on the way here. Nobody listens, so nothing is said.
@@ -156,7 +162,10 @@ async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
 
 gateway = Gateway()
 routes = [
-    *(Route(f"/v1/{path}", Answering("POST", gateway.relayed(entry))) for path, entry in ENDPOINTS.items()),
+    *(
+        Route(f"/v1/{path}", Answering("POST", gateway.relayed(entry), entry.error))
+        for path, entry in ENDPOINTS.items()
+    ),
     Route("/v1/models", Answering("GET", gateway.models)),
     Route("/v1/models/{name:path}", Answering("GET", gateway.model)),
     *(Route(f"/v1/organization/{path}", Answering("GET", gateway.managed(view))) for path, view in ROUTES.items()),

@@ -16,7 +16,8 @@ from common.context import Origin
 from common.errors import ApiError, BadJsonError, BodyTooLargeError, InvalidValueError
 from common.ids import request_id
 from common.origins import MOST_AGENT_CHARACTERS, client_address
-from inference.endpoints import Body
+from inference.checks import Body
+from inference.shapes import ShapeOfErrors
 
 RawHeaders = list[tuple[bytes, bytes]]
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
@@ -43,7 +44,7 @@ class ClientGoneError(Exception):
 class Exchange:
     """A request and the way to answer it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, *, shape_of_errors: ShapeOfErrors) -> None:
         self.started = time.perf_counter()
         self.method: str = scope["method"]
         self.path: str = scope["path"]
@@ -58,6 +59,7 @@ class Exchange:
         self.has_begun = False
         self._query: bytes = scope["query_string"]
         self._send = send
+        self._shape_of_errors = shape_of_errors
 
     def query(self) -> list[tuple[str, str]]:
         """The names and values of the query string, in order."""
@@ -112,15 +114,20 @@ class Exchange:
 
     async def send_error(self, error: ApiError) -> None:
         """Answer with an error, which says no key again: clients write errors into their logs."""
-        body = without_keys(orjson.dumps(error.body()).decode()).encode()
+        body = without_keys(orjson.dumps(self._shape_of_errors(error)).decode()).encode()
         await self.send_json(error.status, body, headers=error.headers)
 
     async def begin_events(self, *, headers: Mapping[str, str], upstream: float) -> None:
         """Begin a stream of server-sent events."""
         await self._begin(200, [*EVENTS, *self._headers(headers, upstream)])
 
+    async def begin_bytes(self, content_type: str, *, headers: Mapping[str, str], upstream: float) -> None:
+        """Begin an answer that is no JSON, sent as it is made."""
+        kind = (b"content-type", content_type.encode("latin-1"))
+        await self._begin(200, [kind, NO_SNIFFING, *self._headers(headers, upstream)])
+
     async def send_frames(self, frames: bytes) -> None:
-        """Send some of the stream.
+        """Send some of what has begun.
 
         Raises ClientGoneError when the client has taken nothing for a minute.
         """
@@ -130,8 +137,8 @@ class Exchange:
         except TimeoutError:
             raise ClientGoneError from None
 
-    async def end_events(self) -> None:
-        """End the stream."""
+    async def end(self) -> None:
+        """End what has begun."""
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _begin(self, status: int, headers: RawHeaders) -> None:

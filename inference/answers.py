@@ -5,6 +5,7 @@ for the bulk is the results between, and inside a text no quote is bare: a field
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import orjson
 
 from common.errors import UpstreamError
 from inference.counting import TokenCount, as_usage, estimated_output, likely_tokens, reported
+from inference.endpoints import Endpoint
 from inference.failures import AttemptFailedError, from_object
 
 LARGEST_PARSED_BYTES = 1024 * 1024
@@ -31,14 +33,16 @@ class WholeAnswer:
     is_estimated: bool
 
 
-def whole_answer(received: bytearray, *, model: str, results: str, choices: int, likely_prompt: int) -> WholeAnswer:
+def whole_answer(
+    received: bytearray, *, endpoint: Endpoint, model: str, choices: int, likely_prompt: int
+) -> WholeAnswer:
     """What a server's answer is to the client: under the name `model`, with a count. Bytes change only if they must.
 
-    Those of a large answer change in `received` itself. `results` is the field with the list of results, `choices` how
-    many were asked for. Raises AttemptFailedError when it is no such answer.
+    Those of a large answer change in `received` itself. `choices` is how many were asked for. Raises AttemptFailedError
+    when it is no such answer.
     """
     if len(received) > LARGEST_PARSED_BYTES:
-        return _scanned(received, model=model, results=results, choices=choices, likely_prompt=likely_prompt)
+        return _scanned(received, endpoint=endpoint, model=model, choices=choices, likely_prompt=likely_prompt)
     try:
         answer = orjson.loads(received)
     except orjson.JSONDecodeError:
@@ -49,18 +53,19 @@ def whole_answer(received: bytearray, *, model: str, results: str, choices: int,
     if error:
         described = error if isinstance(error, dict) else {}
         raise AttemptFailedError(from_object(described, status=502), is_servers=True)
-    if not isinstance(answer.get(results), list):
+    if not isinstance(answer.get(endpoint.results), list):
         raise _nonsense()
     count = reported(answer.get("usage"))
-    is_changed = is_estimated = count is None
+    is_estimated = count is None
     if count is None:
         count = TokenCount(likely_prompt, sum(estimated_output(len(text), 1) for text in _texts(answer)))
     elif (written := _written(answer, count)) is not None:
         count = TokenCount(count.prompt_tokens, written, count.cached_tokens)
-        is_changed = is_estimated = True
-    if is_estimated:
+        is_estimated = True
+    is_changed = is_estimated and endpoint.fills_in
+    if is_changed:
         answer["usage"] = as_usage(count)
-    if answer.get("model") != model:
+    if answer.get("model") != model and (endpoint.fills_in or "model" in answer):
         answer["model"] = model
         is_changed = True
     return WholeAnswer(orjson.dumps(answer) if is_changed else received, count, is_estimated)
@@ -71,14 +76,25 @@ def _nonsense() -> AttemptFailedError:
 
 
 def _texts(answer: dict[str, Any]) -> list[str]:
-    """The texts of an answer, each choice's own."""
+    """The texts of an answer, each choice's, item's or part's own."""
     texts = []
-    for choice in answer.get("choices") or []:
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if isinstance(message, dict):
-            found = (message.get(name) for name in ("content", "reasoning_content"))
-            texts += [text for text in found if isinstance(text, str) and text]
+    for written in (answer.get(name) for name in ("choices", "output", "content")):
+        for entry in written if isinstance(written, list) else ():
+            texts += [text for text in _texts_in(entry) if isinstance(text, str) and text]
     return texts
+
+
+def _texts_in(entry: Any) -> Iterator[Any]:
+    if not isinstance(entry, dict):
+        return
+    for name in ("text", "content", "reasoning_content", "thinking", "arguments"):
+        value = entry.get(name)
+        if isinstance(value, list):
+            for part in value:
+                yield from _texts_in(part)
+        else:
+            yield value
+    yield from _texts_in(entry.get("message"))
 
 
 def _written(answer: dict[str, Any], count: TokenCount) -> int | None:
@@ -91,18 +107,19 @@ def _written(answer: dict[str, Any], count: TokenCount) -> int | None:
     return sum(map(likely_tokens, texts))
 
 
-def _scanned(received: bytearray, *, model: str, results: str, choices: int, likely_prompt: int) -> WholeAnswer:
+def _scanned(received: bytearray, *, endpoint: Endpoint, model: str, choices: int, likely_prompt: int) -> WholeAnswer:
     edges = (received[:EDGE_BYTES], received[-EDGE_BYTES:])
     is_whole = edges[0].lstrip()[:1] == b"{" and edges[1].rstrip()[-1:] == b"}"
-    listed = re.compile(rb'(?<!\\)"' + results.encode() + rb'"\s*:\s*\[')
+    listed = re.compile(rb'(?<!\\)"' + endpoint.results.encode() + rb'"\s*:\s*\[')
     if not is_whole or not any(listed.search(edge) for edge in edges):
         raise _nonsense()
     count = next((count for edge in reversed(edges) if (count := _usage_in(edge)) is not None), None)
     is_estimated = count is None
     if count is None:
-        count = TokenCount(likely_prompt, received.count(TOKEN_MARK) if results == "choices" else 0)
-        end = received.rindex(b"}")
-        received[end:] = b',"usage":' + orjson.dumps(as_usage(count)) + b"}"
+        count = TokenCount(likely_prompt, received.count(TOKEN_MARK) if endpoint.results == "choices" else 0)
+        if endpoint.fills_in:
+            end = received.rindex(b"}")
+            received[end:] = b',"usage":' + orjson.dumps(as_usage(count)) + b"}"
     elif choices > 1 and (written := received.count(TOKEN_MARK)) > count.completion_tokens:
         count = TokenCount(count.prompt_tokens, written, count.cached_tokens)
         is_estimated = True

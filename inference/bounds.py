@@ -50,7 +50,7 @@ def check_bounds(body: dict[str, Any]) -> None:
         raise InvalidValueError("dry_sequence_breakers", f"texts of at most {LONGEST_BREAKER} characters")
     for name in SCHEMA_FIELDS:
         if body.get(name):
-            _check_schema(body[name], name)
+            check_schema(body[name], name)
     for name in PATTERN_FIELDS.intersection(body):
         _check_pattern(body[name], name)
 
@@ -93,7 +93,8 @@ def _check_length(body: dict[str, Any], name: str, *, most: int) -> None:
         raise InvalidValueError(name, f"at most {most} entries")
 
 
-def _check_schema(schema: Any, name: str) -> None:
+def check_schema(schema: Any, name: str) -> None:
+    """Raise InvalidValueError or UnsupportedParameterError for a schema that a server's parser should not see."""
     try:
         # Some servers take a schema as text, and read it themselves.
         parsed = orjson.loads(schema) if isinstance(schema, str) else schema
@@ -108,7 +109,7 @@ def _check_schema(schema: Any, name: str) -> None:
             if field in PATTERN_FIELDS:
                 _check_pattern(value, name)
             elif field == "json" and isinstance(value, str):
-                _check_schema(value, name)
+                check_schema(value, name)
     # A property may have any name: only what stands at the top, or is its type, chooses how the server reads it.
     if isinstance(parsed, dict):
         denied = DENIED_IN_SCHEMAS.intersection(parsed)

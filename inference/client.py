@@ -40,6 +40,11 @@ class Reply:
     def is_event_stream(self) -> bool:
         return self._response.content_type == "text/event-stream"
 
+    @property
+    def content_type(self) -> str:
+        """As the server calls it, in lower case and without parameters."""
+        return self._response.content_type
+
     async def read(self) -> bytearray:
         """The whole body.
 
@@ -140,9 +145,10 @@ class InferenceClient:
             await self._session.close()
             self._session = None
 
-    async def post(self, url: str, *, credential: str, payload: bytes) -> Reply:
+    async def post(self, url: str, *, credential: str, payload: bytes, may_lack: str = "") -> Reply:
         """Send `payload`, JSON, and return once the server has begun a good answer.
 
+        `may_lack` is the path below `/v1` when good servers may be without it; empty when they all have it.
         Raises AttemptFailedError for anything else. A redirect is not followed: it could lead anywhere.
         """
         session = self._open_session()
@@ -173,7 +179,7 @@ class InferenceClient:
         except (aiohttp.ClientError, OSError) as error:
             raise AttemptFailedError(UpstreamError(), is_servers=True) from error
         if response.status != 200:
-            raise await self._failure(response)
+            raise await self._failure(response, may_lack)
         return Reply(response, timeouts=self._timeouts, started=started)
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -181,7 +187,7 @@ class InferenceClient:
             raise RuntimeError("The client is not open: enter it with `async with` first.")
         return self._session
 
-    async def _failure(self, response: aiohttp.ClientResponse) -> AttemptFailedError:
+    async def _failure(self, response: aiohttp.ClientResponse, may_lack: str) -> AttemptFailedError:
         try:
             async with asyncio.timeout(self._timeouts.idle):
                 body = await response.content.read(LARGEST_ERROR_BYTES)
@@ -189,7 +195,8 @@ class InferenceClient:
             body = b""
         finally:
             response.close()
-        return from_status(response.status, body, retry_after=response.headers.get("Retry-After"))
+        retry_after = response.headers.get("Retry-After")
+        return from_status(response.status, body, retry_after=retry_after, may_lack=may_lack)
 
 
 def _headers(credential: str) -> Mapping[str, str]:

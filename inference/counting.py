@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from inference.endpoints import Body
+from inference.checks import Body
 
 # What a chat template puts around a message, as it usually is; the overhead further down is what it may be.
 MESSAGE_LIKELY_TOKENS = 4
@@ -14,6 +14,10 @@ ANSWER_LIKELY_TOKENS = 3
 DEFAULT_SYSTEM_LIKELY_TOKENS = 20
 # Fields that a template writes into the prompt beside the messages.
 PROMPT_FIELDS = ("tools", "functions", "response_format")
+# Fields with a text, or several, that the model reads as it stands.
+TEXT_FIELDS = ("input", "prompt", "instructions", "system", "query", "documents")
+ITEM_FIELDS = ("text", "arguments", "output")
+TEXT_LISTS = ("input", "prompt", "documents")
 IMAGE_TOKENS = 1_000
 MESSAGE_OVERHEAD_TOKENS = 16
 # Longer than any token of the tokenizers in use, spaces apart: they have tokens for a hundred of those and more.
@@ -44,18 +48,33 @@ class PromptSize:
 
 
 def reported(usage: Any) -> TokenCount | None:
-    """The count in a `usage` object; None when it holds none. A reported zero is a zero, not a missing count."""
+    """The count in a `usage` object, under OpenAI's older or newer names or under Anthropic's; None when it holds none.
+
+    A reported zero is a zero, not a missing count.
+    """
     if not isinstance(usage, dict):
         return None
-    prompt = _whole(usage.get("prompt_tokens"))
+    total = _whole(usage.get("total_tokens"))
+    prompt = _first(usage, "prompt_tokens", "input_tokens")
+    if prompt is None:
+        # Rerankers count what they read, all in all.
+        prompt = total
     if prompt is None:
         return None
-    completion = _whole(usage.get("completion_tokens"))
+    completion = _first(usage, "completion_tokens", "output_tokens")
     if completion is None:
-        completion = max(0, (_whole(usage.get("total_tokens")) or 0) - prompt)
-    details = usage.get("prompt_tokens_details")
+        completion = max(0, (total or 0) - prompt)
+    details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
     cached = _whole(details.get("cached_tokens")) if isinstance(details, dict) else None
+    if cached is None and "cache_read_input_tokens" in usage:
+        # Anthropic does not count what it had read before, or keeps for the next time, among the input.
+        cached = _whole(usage["cache_read_input_tokens"]) or 0
+        prompt += cached + (_whole(usage.get("cache_creation_input_tokens")) or 0)
     return TokenCount(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=min(cached or 0, prompt))
+
+
+def _first(usage: dict[str, Any], *names: str) -> int | None:
+    return next((number for name in names if (number := _whole(usage.get(name))) is not None), None)
 
 
 def from_timings(timings: Any) -> TokenCount | None:
@@ -83,18 +102,17 @@ def prompt_size(body: Body, *, payload_bytes: int, context_window: int | None) -
 
     A byte-level tokenizer never makes more tokens than there are bytes; what a template adds is counted per message.
     """
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        messages = []
+    messages = _messages(body)
     images = _images(messages)
     most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + 1) + IMAGE_TOKENS * images
     if context_window is not None:
-        # Texts to embed are read one by one: the window bounds each of them, not all together.
-        inputs = body.get("input")
-        most = min(most, context_window * (len(inputs) if isinstance(inputs, list) else 1))
-    likely = IMAGE_TOKENS * images + sum(map(_likely_message, messages)) + _likely_input(body.get("input"))
+        # Texts to embed, or to go on with, are read one by one: the window bounds each of them, not all together.
+        texts = max((len(body[name]) for name in TEXT_LISTS if isinstance(body.get(name), list)), default=1)
+        most = min(most, context_window * texts)
+    likely = IMAGE_TOKENS * images + sum(map(_likely_message, messages))
+    likely += sum(_likely_text(body[name]) for name in TEXT_FIELDS if name in body)
     if messages:
-        likely += ANSWER_LIKELY_TOKENS + (0 if _has_system(messages) else DEFAULT_SYSTEM_LIKELY_TOKENS)
+        likely += ANSWER_LIKELY_TOKENS + (0 if _has_system(body, messages) else DEFAULT_SYSTEM_LIKELY_TOKENS)
     likely += sum(_likely_json(body[name]) for name in PROMPT_FIELDS if body.get(name))
     return PromptSize(likely_tokens=min(max(likely, 1), most), most_tokens=most)
 
@@ -139,20 +157,35 @@ def _likely_message(message: Any) -> int:
     return tokens
 
 
-def _has_system(messages: list[Any]) -> bool:
+def _messages(body: Body) -> list[Any]:
+    """What is said, by whom: in `messages`, or among the items of `input`."""
+    messages = body.get("messages")
+    if isinstance(messages, list):
+        return messages
+    given = body.get("input")
+    if not isinstance(given, list):
+        return []
+    return [item for item in given if isinstance(item, dict) and "role" in item]
+
+
+def _has_system(body: Body, messages: list[Any]) -> bool:
     first = messages[0]
-    return isinstance(first, dict) and first.get("role") in ("system", "developer")
+    spoken = isinstance(first, dict) and first.get("role") in ("system", "developer")
+    return spoken or bool(body.get("system") or body.get("instructions"))
 
 
-def _likely_input(value: Any) -> int:
-    """Tokens in what is to be embedded: a text or its tokens, or a list of either."""
-    if isinstance(value, str):
-        return likely_tokens(value)
-    if not isinstance(value, list):
-        return 0
-    return sum(
-        likely_tokens(item) if isinstance(item, str) else len(item) if isinstance(item, list) else 1 for item in value
-    )
+def _likely_text(value: Any) -> int:
+    """Tokens in a text, in its tokens, or in a list of either. What somebody said is counted apart, as a message."""
+    match value:
+        case str():
+            return likely_tokens(value)
+        case [int(), *_]:
+            return len(value)
+        case list():
+            return sum(map(_likely_text, value))
+        case dict() if "role" not in value:
+            return sum(_likely_text(value[name]) for name in ITEM_FIELDS if name in value)
+    return 0
 
 
 def _likely_json(value: Any) -> int:
@@ -168,7 +201,8 @@ def _images(messages: list[Any]) -> int:
         for part in content:
             for value in part.values() if isinstance(part, dict) else ():
                 url = value.get("url") if isinstance(value, dict) else value
-                if isinstance(url, str) and url[:5].lower() == "data:":
+                is_inline = isinstance(value, dict) and value.get("type") == "base64"
+                if is_inline or (isinstance(url, str) and url[:5].lower() == "data:"):
                     number += 1
     return number
 

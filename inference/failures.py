@@ -20,6 +20,7 @@ FIELDS = (
 )
 FIELDS += "|temperature|top_p|top_k|min_p|logprobs|top_logprobs|logit_bias|max_tokens|max_completion_tokens|modalities"
 FIELDS += "|frequency_penalty|presence_penalty|repetition_penalty|parallel_tool_calls|reasoning_effort|input|dimensions"
+FIELDS += "|prompt|suffix|echo|instructions|max_output_tokens|system|stop_sequences|query|documents|top_n|voice|size"
 FIELDS += (
     "|encoding_format|guided_json|guided_regex|guided_choice|structured_outputs|chat_template_kwargs|reasoning_format"
 )
@@ -43,6 +44,7 @@ class AttemptFailedError(Exception):
         the server could not be reached          elsewhere
         it is busy or starting (429, 503)        elsewhere
         it does not serve us (3xx, 401–404)      elsewhere
+        it lacks the endpoint                    elsewhere, and it is not at fault
         what it answered is no answer            elsewhere
         a kept connection was closed, unanswered  the same server again: it may have been closing it just then
         a new connection was closed, unanswered  not at all: the call may have ended the server
@@ -51,7 +53,12 @@ class AttemptFailedError(Exception):
     """
 
     def __init__(
-        self, answer: ApiError, *, elsewhere: bool = False, again: bool = False, is_servers: bool = False
+        self,
+        answer: ApiError,
+        *,
+        elsewhere: bool = False,
+        again: bool = False,
+        is_servers: bool | None = None,
     ) -> None:
         super().__init__(answer.message)
         self.answer = answer
@@ -59,7 +66,7 @@ class AttemptFailedError(Exception):
         """Whether another server may be tried."""
         self.again = again
         """Whether the same server may be tried once more."""
-        self.is_servers = elsewhere or is_servers
+        self.is_servers = elsewhere if is_servers is None else is_servers
         """Whether other servers are to be preferred for a moment."""
 
 
@@ -72,8 +79,16 @@ CLIENT_FAULTS = (
 )
 
 
-def from_status(status: int, body: bytes, *, retry_after: str | None) -> AttemptFailedError:
-    """The failure of a server that answered with an error status."""
+NO_SUCH_PATH = frozenset({404, 405, 501})
+
+
+def from_status(status: int, body: bytes, *, retry_after: str | None, may_lack: str = "") -> AttemptFailedError:
+    """The failure of a server that answered with an error status. `may_lack` is a path that not every server has."""
+    if may_lack and status in NO_SUCH_PATH:
+        lacks = InvalidRequestError(
+            f"The server of this model does not offer /v1/{may_lack}.", code="unsupported_model", param="model"
+        )
+        return AttemptFailedError(lacks, elsewhere=True, is_servers=False)
     if status in (400, 413, 422):
         return AttemptFailedError(from_object(_error_object(body), status=status))
     if status == 500:

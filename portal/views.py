@@ -13,7 +13,7 @@ from psycopg_pool import PoolTimeout
 
 from accounts.access import AuthedRequest, current_project
 from apikeys.models import ApiKey
-from catalog.models import BEST_FIRST, HostedModel
+from catalog.models import HostedModel
 from common.redirects import next_address
 from playground.models import Run
 from portal.context import THEMES
@@ -26,7 +26,7 @@ YEAR_SECONDS = 365 * 24 * 3600
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """What this portal is, for a visitor and for someone signed in alike."""
-    models = list(HostedModel.objects.for_models_page().best_first().order_by("-chats", *BEST_FIRST)[:6])
+    models = list(HostedModel.objects.for_models_page().chat_first()[:6])
     return render(request, "portal/home.html", {"models": models, "portal_url": settings.PUBLIC_URL})
 
 

@@ -10,9 +10,12 @@ from common.errors import ApiError, UpstreamError, UpstreamTimeoutError
 from inference.answers import WholeAnswer, whole_answer
 from inference.client import Reply
 from inference.failures import AttemptFailedError
-from inference.streams import ChatStream, EventSplitter, error_frame
+from inference.streams import AnswerStream, EventSplitter
 from usage.call import Call, CallUsage, recorded
 from usage.events import CLIENT_CLOSED
+
+# What is neither of these is a page of some server in between.
+BYTES_TYPES = ("audio/", "application/octet-stream")
 
 Settle = Callable[[int, str], None]
 """Ends a streamed call with a status and the code of an error."""
@@ -22,14 +25,23 @@ class Answer:
     """An answer that has begun well. `body` is there when it is not streamed, and it is then already settled.
 
     A streamed one is read through `frames`; leaving that early closes the server's connection and settles. `usage` is
-    known once the answer is finished, either way.
+    known once the answer is finished, either way. `content_type` is empty but for an answer that is no JSON: its frames
+    are its bytes.
     """
 
-    def __init__(self, call: Call, *, body: bytes | bytearray | None = None, source: "Frames | None" = None) -> None:
+    def __init__(
+        self,
+        call: Call,
+        *,
+        body: bytes | bytearray | None = None,
+        source: "Frames | Bytes | None" = None,
+        content_type: str = "",
+    ) -> None:
         self._call = call
         self._source = source
         self.status = 200
         self.body = body
+        self.content_type = content_type
         self.headers = call.admission.headers if call.admission is not None else {}
 
     @property
@@ -41,7 +53,7 @@ class Answer:
         """How long the inference server took until the answer began, or was whole when it is not streamed."""
         return self._call.upstream_seconds
 
-    def frames(self) -> "Frames":
+    def frames(self) -> "Frames | Bytes":
         """The stream's server-sent events, as the client may see them. A failure on the way is the last of them."""
         if self._source is None:
             raise RuntimeError("This answer is not streamed: read its body.")
@@ -56,7 +68,7 @@ class Answer:
 class Frames(AsyncIterator[bytes]):
     """The frames of one streamed answer."""
 
-    def __init__(self, call: Call, stream: ChatStream, opening: "Opening", settle: "Settle") -> None:
+    def __init__(self, call: Call, stream: AnswerStream, opening: "Opening", settle: "Settle") -> None:
         self._call = call
         self._stream = stream
         self._settle = settle
@@ -133,13 +145,85 @@ class Frames(AsyncIterator[bytes]):
         self._reply.close()
         self._settle(error.status, error.code or error.kind)
         waiting, self._ready = self._ready, []
-        return b"".join([*waiting, error_frame(error.body())])
+        return b"".join([*waiting, self._stream.failure(error)])
 
     def _leave(self) -> None:
         if not self._is_over:
             self._is_over = True
             self._reply.close()
             self._settle(CLIENT_CLOSED, "client_closed")
+
+
+class Bytes(AsyncIterator[bytes]):
+    """An answer that is no JSON, as it is made. One that breaks off raises: only a cut connection tells the client."""
+
+    def __init__(self, call: Call, reply: Reply, first: "FirstBytes", settle: "Settle") -> None:
+        self._call = call
+        self._reply = reply
+        self._first: bytes | None = first.piece
+        self._pieces = first.pieces
+        self._settle = settle
+        self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first is not None:
+            piece, self._first = self._first, None
+            return piece
+        if self._is_over:
+            raise StopAsyncIteration
+        try:
+            return await anext(self._pieces)
+        except StopAsyncIteration:
+            self._end(200, "")
+            await recorded(self._call)
+            self._reply.release()
+            raise
+        except ApiError as error:
+            told = self._call.ended_by or error
+            self._reply.close()
+            self._end(told.status, told.code or told.kind)
+            raise told from error
+
+    async def aclose(self) -> None:
+        """Hang up, unless it is over: the server notices by its closed connection."""
+        if not self._is_over:
+            self._reply.close()
+            self._end(CLIENT_CLOSED, "client_closed")
+        await recorded(self._call)
+
+    def _end(self, status: int, error_code: str) -> None:
+        self._is_over = True
+        self._settle(status, error_code)
+
+
+@dataclass(slots=True)
+class FirstBytes:
+    """The first of an answer's bytes, and how to read on."""
+
+    piece: bytes
+    pieces: AsyncIterator[bytes]
+
+
+async def begin_bytes(reply: Reply) -> FirstBytes:
+    """Read an answer that is no JSON up to its first bytes: until then a failure is an ordinary error."""
+    has_begun = False
+    try:
+        if not reply.content_type.startswith(BYTES_TYPES):
+            raise AttemptFailedError(UpstreamError("The model's server did not answer with audio."), elsewhere=True)
+        pieces = reply.pieces()
+        first = FirstBytes(await anext(pieces), pieces)
+        has_begun = True
+        return first
+    except StopAsyncIteration:
+        raise AttemptFailedError(UpstreamError("The model's server sent an empty answer."), is_servers=True) from None
+    except ApiError as error:
+        raise AttemptFailedError(error, is_servers=not isinstance(error, UpstreamTimeoutError)) from error
+    finally:
+        if not has_begun:
+            reply.close()
 
 
 @dataclass(slots=True)
@@ -153,7 +237,7 @@ class Opening:
     failure: ApiError | None = None
 
 
-async def begin(reply: Reply, stream: ChatStream) -> Opening:
+async def begin(reply: Reply, stream: AnswerStream) -> Opening:
     """Read a stream up to its first frame: until then a failure is an ordinary error, and may be mended elsewhere."""
     opening = Opening(reply, EventSplitter(), reply.pieces(), [])
     has_begun = False
@@ -194,8 +278,8 @@ async def read_whole(reply: Reply, call: Call) -> WholeAnswer:
             reply.close()
     return whole_answer(
         received,
+        endpoint=call.endpoint,
         model=call.model.name,
-        results=call.endpoint.results,
         choices=call.choices,
         likely_prompt=call.prompt.likely_tokens,
     )

@@ -13,10 +13,11 @@ from common.context import current_origin
 from common.errors import ApiError
 from common.ids import uuid7
 from common.money import token_cost
+from inference.checks import Body
 from inference.client import Reply
 from inference.counting import PromptSize, TokenCount, prompt_size
-from inference.endpoints import Body, Endpoint, choices
-from inference.streams import ChatStream
+from inference.endpoints import Endpoint, choices
+from inference.streams import AnswerStream
 from usage.admission import Admission, Demand
 from usage.events import Event
 from usage.link import LinkDownError
@@ -49,14 +50,14 @@ class Call:
         self.model = model
         self.request_id = request_id
         self.origin = current_origin.get()
-        self.is_streamed = endpoint.streams and body.get("stream") is True
+        self.is_streamed = endpoint.is_streamed(body)
         self.choices = choices(body)
         self.asked_output = endpoint.asked_output_tokens(body)
         self.prompt: PromptSize = prompt_size(body, payload_bytes=len(payload), context_window=model.context_window)
         options = body.get("stream_options")
         self.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         self.wants_timings = body.get("timings_per_token") is True
-        self.stream: ChatStream | None = None
+        self.stream: AnswerStream | None = None
         self.started = time.perf_counter()
         self.first_token_at: float | None = None
         self.backend = ""
@@ -69,9 +70,9 @@ class Call:
         self.settled: asyncio.Future[Any] | None = None
         self.usage: CallUsage | None = None
 
-    def open_stream(self) -> ChatStream:
+    def open_stream(self, kind: type[AnswerStream]) -> AnswerStream:
         """The stream of a new attempt; nothing of an earlier one was delivered."""
-        self.stream = ChatStream(model=self.model.name, wants_usage=self.wants_usage, wants_timings=self.wants_timings)
+        self.stream = kind(model=self.model.name, wants_usage=self.wants_usage, wants_timings=self.wants_timings)
         return self.stream
 
     @property

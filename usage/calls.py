@@ -36,14 +36,15 @@ from common.errors import (
     UpstreamTimeoutError,
 )
 from common.upkeep import keep_running, stop
+from inference.checks import Body
 from inference.client import InferenceClient, Timeouts
 from inference.counting import TokenCount, fewest_tokens
-from inference.endpoints import ENDPOINTS, Body, Endpoint, model_name
+from inference.endpoints import ENDPOINTS, Endpoint, model_name
 from inference.failures import AttemptFailedError
 from inference.fields import LLAMA_CPP_FIELDS
-from inference.streams import ChatStream
+from inference.streams import AnswerStream
 from usage.admission import Admissions, settle_now
-from usage.answers import Answer, Frames, begin, read_whole
+from usage.answers import Answer, Bytes, Frames, begin, begin_bytes, read_whole
 from usage.call import Call, CallUsage, recorded
 from usage.events import CLIENT_CLOSED, STREAM
 from usage.link import RedisLink
@@ -157,7 +158,7 @@ class MeteredCalls:
     ) -> tuple[Call, list[Route], bytes]:
         """The call, where it may go, and what to send there first."""
         entry.check(body)
-        if not getattr(model, entry.needs):
+        if entry.needs not in model.uses:
             raise InvalidRequestError(
                 f"The model `{model.name}` does not serve {entry.path}.", code="unsupported_model", param="model"
             )
@@ -192,23 +193,23 @@ class MeteredCalls:
         call.usage = CallUsage(event.prompt_tokens, event.completion_tokens, event.cost_nano, is_estimated)
         call.settled = self._admissions.settle(call.admission, event)
 
-    def _end_stream(self, call: Call, stream: ChatStream, route: Route, status: int, error_code: str) -> None:
+    def _end_stream(self, call: Call, stream: AnswerStream | None, route: Route, status: int, error_code: str) -> None:
         self.routes.leave(route)
         self.finish(
             call,
             status=status,
             error_code=error_code,
             count=call.count_so_far(),
-            is_estimated=not stream.has_final_count,
+            is_estimated=stream is None or not stream.has_final_count,
         )
 
     def _payload(self, body: Body, route: Route, entry: Endpoint, *, bound: int | None) -> bytes:
         if route.kind == "llama.cpp":
             body = {name: value for name, value in body.items() if name in LLAMA_CPP_FIELDS}
-        sent = {**body, "model": route.backend_name}
+        sent = {**body, **entry.sets, "model": route.backend_name}
         if bound is not None and entry.asked_output_tokens(body) is None:
-            sent["max_tokens"] = bound
-        if entry.streams and body.get("stream") is True:
+            sent[entry.output_limits[-1]] = bound
+        if entry.stream is not None and entry.stream.is_told_to_count and entry.is_streamed(body):
             options = dict(body.get("stream_options") or {})
             options["include_usage"] = True
             if route.kind in KINDS_WITH_CONTINUOUS_USAGE:
@@ -243,21 +244,31 @@ class MeteredCalls:
     async def _attempt(self, call: Call, route: Route, payload: bytes) -> Answer:
         call.backend = route.backend
         self.routes.take(route)
+        endpoint = call.endpoint
         is_streaming = False
         asked_at = time.perf_counter()
         try:
             reply = await self._client.post(
-                f"{route.base_url}/{call.endpoint.path}", credential=route.credential, payload=payload
+                f"{route.base_url}/{endpoint.path}",
+                credential=route.credential,
+                payload=payload,
+                may_lack=endpoint.path if endpoint.is_optional else "",
             )
             call.reply = reply
-            if call.is_streamed:
-                stream = call.open_stream()
+            if call.is_streamed and endpoint.stream is not None:
+                stream = call.open_stream(endpoint.stream)
                 opening = await begin(reply, stream)
                 is_streaming = True
                 if stream.has_content:
                     call.first_token_at = time.perf_counter()
                 settle = partial(self._end_stream, call, stream, route)
                 return Answer(call, source=Frames(call, stream, opening, settle))
+            if not endpoint.results:
+                first = await begin_bytes(reply)
+                is_streaming = True
+                call.first_token_at = time.perf_counter()
+                settle = partial(self._end_stream, call, None, route)
+                return Answer(call, source=Bytes(call, reply, first, settle), content_type=reply.content_type)
             answer = await read_whole(reply, call)
         except AttemptFailedError as failure:
             call.was_at_work = isinstance(failure.answer, UpstreamTimeoutError) and not failure.elsewhere

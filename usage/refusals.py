@@ -9,7 +9,8 @@ from catalog.routing import RoutedModel
 from common.context import current_origin
 from common.errors import ApiError
 from common.ids import uuid7
-from inference.endpoints import Body, Endpoint
+from inference.checks import Body
+from inference.endpoints import Endpoint
 from usage.events import Event
 from usage.policies import Caller
 
@@ -62,7 +63,7 @@ def refused(
             endpoint=endpoint.path,
             status=error.status,
             error_code=error.ledger_code[:60],
-            is_streamed=endpoint.streams and body.get("stream") is True,
+            is_streamed=endpoint.is_streamed(body),
             is_estimated=False,
             prompt_tokens=0,
             cached_tokens=0,

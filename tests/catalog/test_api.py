@@ -14,8 +14,7 @@ def test_it_works(client: Client, hosted_model: HostedModel) -> None:
         "max_output_tokens": None,
         "input_price_nano": 50_000_000,
         "output_price_nano": 200_000_000,
-        "chats": True,
-        "embeds": False,
+        "uses": ["chat"],
         "availability": "working",
         "is_demonstration": False,
     }

@@ -96,8 +96,7 @@ def test_what_staff_wrote_about_a_model_stays(serve: Serve) -> None:
         output_price_nano=2,
         context_window=2000,
         max_output_tokens=None,
-        chats=True,
-        embeds=False,
+        uses=["chat"],
         is_visible=False,
     )
     rediscover_backend(backend=backend)

@@ -6,7 +6,10 @@ import pytest
 from catalog.discovery import LOCAL_PLACES, DiscoveryError, FoundModel, FoundServer, find_local, inspect
 from catalog.models import BackendKind, Fault
 from common.http import run
+from inference.uses import Use
 from tests.catalog.servers import VECTORS, Answer, Server, listing, llama_cpp, ollama, openai, sglang, tgi, vllm
+
+CHAT = frozenset({Use.CHAT})
 
 Serve = Callable[..., Server]
 
@@ -26,8 +29,8 @@ def test_it_works(serve: Serve) -> None:
     found = discover(server.base_url, credential="sk-1")
     assert (found.base_url, found.kind) == (server.base_url, BackendKind.VLLM)
     assert found.models == (
-        FoundModel("Qwen/Qwen3-8B", 32768, chats=True, embeds=False),
-        FoundModel("Qwen/Qwen3-8B-lora", 32768, chats=True, embeds=False),
+        FoundModel("Qwen/Qwen3-8B", 32768, uses=CHAT),
+        FoundModel("Qwen/Qwen3-8B-lora", 32768, uses=CHAT),
     )
     assert {asked.credential for asked in server.asked} == {"sk-1"}
 
@@ -46,7 +49,7 @@ def test_it_works(serve: Serve) -> None:
 def test_each_kind(serve: Serve, answers: dict[str, Answer], kind: BackendKind, context_window: int | None) -> None:
     found = discover(serve(answers).base_url)
     assert found.kind == kind
-    assert found.models == (FoundModel("a", context_window, chats=True, embeds=False),)
+    assert found.models == (FoundModel("a", context_window, uses=CHAT),)
 
 
 @pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
@@ -81,17 +84,17 @@ def test_what_ollama_loads_counts_before_what_a_model_was_trained_for(serve: Ser
 def test_ollama_says_what_a_model_can(serve: Serve) -> None:
     answers = ollama("nomic")
     answers["/api/show"] = (200, {"model_info": {"bert.context_length": 2048}, "capabilities": ["embedding"]})
-    assert discover(serve(answers).base_url).models == (FoundModel("nomic", 2048, chats=False, embeds=True),)
+    assert discover(serve(answers).base_url).models == (FoundModel("nomic", 2048, uses=frozenset({Use.EMBEDDINGS})),)
 
 
 def test_a_server_of_one_task_that_gives_embeddings_answers_no_chats(serve: Serve) -> None:
     [model] = discover(serve(vllm("intfloat/multilingual", embeds=True)).base_url).models
-    assert (model.chats, model.embeds) == (False, True)
+    assert model.uses == {"embeddings"}
 
 
 def test_llama_cpp_may_do_both(serve: Serve) -> None:
     [model] = discover(serve(llama_cpp("smollm2", embeds=True)).base_url).models
-    assert (model.chats, model.embeds) == (True, True)
+    assert model.uses == {"chat", "embeddings"}
 
 
 @pytest.mark.parametrize(
@@ -107,18 +110,18 @@ def test_llama_cpp_may_do_both(serve: Serve) -> None:
 )
 def test_embeddings_by_name(serve: Serve, name: str) -> None:
     [model] = discover(serve(openai(name)).base_url).models
-    assert (model.chats, model.embeds) == (False, True)
+    assert model.uses == {"embeddings"}
 
 
 def test_no_probe_where_it_would_load_or_cost(serve: Serve) -> None:
     server = serve({**openai("a"), "/v1/embeddings": VECTORS})
-    assert not discover(server.base_url).models[0].embeds
+    assert discover(server.base_url).models[0].uses == {"chat"}
     assert "/v1/embeddings" not in {asked.path for asked in server.asked}
 
 
 def test_a_reranker_answers_no_chats(serve: Serve) -> None:
     [model] = discover(serve(openai("BAAI/bge-reranker-v2-m3")).base_url).models
-    assert not model.chats
+    assert model.uses == {"reranking"}
 
 
 def test_a_bare_list_of_models(serve: Serve) -> None:

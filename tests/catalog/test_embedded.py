@@ -17,7 +17,7 @@ def start(settings: LazySettings, url: str = "http://127.0.0.1:18181/v1", key: s
 def test_it_works(settings: LazySettings) -> None:
     start(settings)
     model = HostedModel.objects.offered().get()
-    assert (model.public_name, model.chats, model.embeds, model.is_demonstration) == (EMBEDDED_MODEL, True, True, True)
+    assert (model.public_name, model.uses, model.is_demonstration) == (EMBEDDED_MODEL, ["chat", "embeddings"], True)
     assert "demonstration" in model.about
     [route] = load().models[EMBEDDED_MODEL].routes
     assert (route.base_url, route.credential) == ("http://127.0.0.1:18181/v1", "key-1")

@@ -227,7 +227,13 @@ def test_the_demonstration_backend_is_not_edited(sam_client: Client, hosted_mode
     assert sam_client.post("/backends/gpu-1/remove/").status_code == 404
 
 
-MODEL = {"description": "Ours.", "input_price": "0.05", "output_price": "0.2", "context_window": "8192", "chats": "on"}
+MODEL = {
+    "description": "Ours.",
+    "input_price": "0.05",
+    "output_price": "0.2",
+    "context_window": "8192",
+    "uses": ["chat"],
+}
 
 
 def test_editing_a_model(sam_client: Client, hosted_model: HostedModel) -> None:
@@ -236,7 +242,7 @@ def test_editing_a_model(sam_client: Client, hosted_model: HostedModel) -> None:
     assert sam_client.post(page, MODEL | {"input_price": "0.123456789", "is_visible": "on"}).status_code == 302
     model = HostedModel.objects.get()
     assert (model.description, model.input_price_nano, model.output_price_nano) == ("Ours.", 123_456_789, 200_000_000)
-    assert (model.context_window, model.max_output_tokens, model.chats, model.embeds) == (8192, None, True, False)
+    assert (model.context_window, model.max_output_tokens, model.uses) == (8192, None, ["chat"])
     assert model.is_visible
 
 

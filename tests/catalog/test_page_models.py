@@ -76,7 +76,7 @@ def test_a_model(client: Client, hosted_model: HostedModel) -> None:
 
 
 def test_a_model_for_embeddings(client: Client, hosted_model: HostedModel) -> None:
-    HostedModel.objects.update(chats=False, embeds=True)
+    HostedModel.objects.update(uses=["embeddings"])
     text = client.get("/models/Qwen/Qwen3-8B/").content.decode()
     assert "v1/embeddings" in text
     assert "chat/completions" not in text

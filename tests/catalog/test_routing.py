@@ -9,7 +9,7 @@ from catalog.routing import Route, load
 def test_it_works(hosted_model: HostedModel) -> None:
     model = load().models["Qwen/Qwen3-8B"]
     assert (model.input_price_nano, model.output_price_nano, model.context_window) == (50_000_000, 200_000_000, 32768)
-    assert (model.chats, model.embeds) == (True, False)
+    assert model.uses == {"chat"}
     assert model.created == int(hosted_model.created_at.timestamp())
     assert model.routes == (
         Route(

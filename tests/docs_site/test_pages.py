@@ -18,7 +18,9 @@ def model(db: None) -> HostedModel:
     backend = Backend.objects.create(name="gpu1", base_url="http://127.0.0.1:9/v1")
     names = {"aaa-demo": True, "qwen3-8b": False}
     for name, is_demonstration in names.items():
-        hosted = HostedModel.objects.create(public_name=name, embeds=True, is_demonstration=is_demonstration)
+        hosted = HostedModel.objects.create(
+            public_name=name, uses=["chat", "embeddings"], is_demonstration=is_demonstration
+        )
         Deployment.objects.create(hosted_model=hosted, backend=backend, backend_name=name)
     return HostedModel.objects.get(public_name="qwen3-8b")
 
@@ -39,7 +41,9 @@ def test_samples_name_a_model_that_answers(client: Client, model: HostedModel) -
     Backend.objects.update(is_healthy=False)
     other = Backend.objects.create(name="gpu2", base_url="http://127.0.0.1:9/v1")
     Deployment.objects.create(
-        hosted_model=HostedModel.objects.create(public_name="zzz-up", embeds=True), backend=other, backend_name="z"
+        hosted_model=HostedModel.objects.create(public_name="zzz-up", uses=["chat", "embeddings"]),
+        backend=other,
+        backend_name="z",
     )
     for path in ("/docs/quickstart/", "/docs/embeddings/", "/"):
         page = client.get(path).content.decode()

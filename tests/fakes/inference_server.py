@@ -7,8 +7,8 @@ A request says how it is to be served in a field `fake` of its body (the gateway
     status, body, retry_after   answer with this status, and this body
     slow_headers          seconds before anything is sent
     slow_events           seconds between the headers of a stream and its first event
-    die_after             cut the connection after so many tokens
-    stall_after           send so many tokens, then nothing more
+    die_after             cut the connection after so many tokens, or bytes of speech
+    stall_after           send so many tokens, or bytes of speech, then nothing more
     error_after           send so many tokens, then an error as vLLM does; `error_line`: as llama.cpp does
     no_usage, no_done     leave out the count; leave out the end of the stream
     usage_at_finish       report the count on the last chunk with a choice, as Ollama does
@@ -31,6 +31,8 @@ from typing import Any, Self, cast
 
 import httptools
 import orjson
+
+from tests.fakes import apis
 
 MODELS = ("fake-chat", "fake-embed")
 WORD = "word "
@@ -122,7 +124,8 @@ class Connection(asyncio.Protocol):
             self._send(200, orjson.dumps({name: totals[name] for name in ("requests", "prompt_tokens", "sent_tokens")}))
             return
         body = orjson.loads(self._body)
-        if ("embed" in body["model"]) is not self._path.endswith("/embeddings"):
+        is_embedding, is_chat = self._path.endswith("/embeddings"), self._path.endswith("/chat/completions")
+        if (is_embedding or is_chat) and ("embed" in body["model"]) is not is_embedding:
             self._send(400, orjson.dumps({"error": {"message": "This model does not do that.", "code": 400}}))
             return
         fake: dict[str, Any] = body.get("fake") or {}
@@ -140,11 +143,16 @@ class Connection(asyncio.Protocol):
         if fake.get("slow_headers"):
             await asyncio.sleep(fake["slow_headers"])
         if entry.body.get("stream") and not ({"status", "wrong_type"} & fake.keys()):
-            await self._stream(entry, fake)
+            await (self._typed_stream if entry.path.endswith(apis.TYPED) else self._stream)(entry, fake)
         else:
             self._answer(entry, fake)
 
     def _answer(self, entry: Entry, fake: dict[str, Any]) -> None:
+        if entry.path.endswith("/audio/speech") and {"die_after", "stall_after"} & fake.keys():
+            self._send(200, apis.AUDIO, content_type="audio/mpeg", only=fake.get("die_after", fake.get("stall_after")))
+            if "die_after" in fake:
+                self._die(entry)
+            return
         if "die_after" in fake:
             self._die(entry)
         elif "status" in fake:
@@ -155,6 +163,8 @@ class Connection(asyncio.Protocol):
             self._send(200, b"<html><body>Welcome to nginx!</body></html>", content_type="text/html")
         elif fake.get("bad_json"):
             self._send(200, b'{"id": "chatcmpl-1", "choices": [')
+        elif entry.path.endswith("/audio/speech"):
+            self._send(200, apis.AUDIO, content_type="audio/mpeg")
         else:
             self._send(200, orjson.dumps(_whole(entry, fake)))
         self._ledger.close(entry, "done")
@@ -194,6 +204,28 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"0\r\n\r\n")
         self._ledger.close(entry, "done")
 
+    async def _typed_stream(self, entry: Entry, fake: dict[str, Any]) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        self._transport.write(head)
+        model, total = fake.get("name", entry.body["model"]), _tokens(entry.body, fake)
+        told = apis.events(entry.path, model=model, prompt_tokens=entry.prompt_tokens, tokens=total)
+        for number, (content, is_token) in enumerate(told):
+            if is_token and entry.sent_tokens == fake.get("die_after"):
+                self._die(entry)
+                return
+            if is_token and entry.sent_tokens == fake.get("error_after"):
+                error = {"type": "error", "error": {"type": "x", "message": "CUDA error at http://10.0.0.7:8000"}}
+                await self._write(fake, b"event: error\ndata: " + orjson.dumps(error) + b"\n\n")
+                break
+            if is_token and fake.get("rate"):
+                await asyncio.sleep(1 / fake["rate"])
+            entry.sent_tokens += is_token
+            numbered = content | ({"sequence_number": number} if entry.path.endswith("/responses") else {})
+            frame = f"event: {content['type']}\n".encode() + b"data: " + orjson.dumps(numbered) + b"\n\n"
+            await self._write(fake, frame)
+        self._transport.write(b"0\r\n\r\n")
+        self._ledger.close(entry, "done")
+
     async def _break(self, fake: dict[str, Any]) -> None:
         error = {"message": "CUDA error at http://10.0.0.7:8000, 0x7f00", "type": "InternalServerError", "code": 500}
         if fake.get("error_line"):
@@ -216,11 +248,17 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(0.0005)
 
     def _send(
-        self, status: int, body: bytes, *, content_type: str = "application/json", retry_after: str | None = None
+        self,
+        status: int,
+        body: bytes,
+        *,
+        content_type: str = "application/json",
+        retry_after: str | None = None,
+        only: int | None = None,
     ) -> None:
         extra = f"retry-after: {retry_after}\r\n" if retry_after else ""
         head = f"HTTP/1.1 {status} X\r\ncontent-type: {content_type}\r\n{extra}content-length: {len(body)}\r\n\r\n"
-        self._transport.write(head.encode() + body)
+        self._transport.write(head.encode() + body[:only])
 
     def _die(self, entry: Entry) -> None:
         self._ledger.close(entry, "died")
@@ -229,14 +267,14 @@ class Connection(asyncio.Protocol):
 
 
 def _tokens(body: dict[str, Any], fake: dict[str, Any]) -> int:
-    asked = body.get("max_completion_tokens") or body.get("max_tokens")
+    asked = body.get("max_completion_tokens") or body.get("max_output_tokens") or body.get("max_tokens")
     return int(fake.get("tokens", min(asked or 8, 8)))
 
 
 def _prompt_tokens(body: dict[str, Any]) -> int:
     texts: list[Any] = [message.get("content") for message in body.get("messages") or []]
-    given = body.get("input")
-    texts += given if isinstance(given, list) else [given]
+    for given in (body.get(name) for name in ("input", "prompt", "query", "documents")):
+        texts += given if isinstance(given, list) else [given]
     return sum(len(text.split()) for text in texts if isinstance(text, str))
 
 
@@ -252,10 +290,12 @@ def _usage(entry: Entry) -> dict[str, Any]:
 def _chunk(
     entry: Entry, fake: dict[str, Any], delta: dict[str, Any] | None, finish: str | None, with_usage: Any
 ) -> bytes:
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+    is_chat = entry.path.endswith("/chat/completions")
+    said = {"delta": delta} if is_chat else {"text": (delta or {}).get("content", "")}
+    choices = [] if delta is None else [{"index": 0, **said, "logprobs": None, "finish_reason": finish}]
     chunk = {
         "id": "chatcmpl-fake",
-        "object": "chat.completion.chunk",
+        "object": "chat.completion.chunk" if is_chat else "text_completion",
         "created": 1,
         "model": fake.get("name", entry.body["model"]),
         "choices": choices,
@@ -267,6 +307,12 @@ def _chunk(
 
 def _whole(entry: Entry, fake: dict[str, Any]) -> dict[str, Any]:
     model = fake.get("name", entry.body["model"])
+    tokens = _tokens(entry.body, fake)
+    other = apis.whole(entry.path, entry.body, model=model, prompt_tokens=entry.prompt_tokens, tokens=tokens)
+    if other is not None:
+        entry.sent_tokens = tokens if entry.path.endswith(("/completions", *apis.TYPED)) else 0
+        usage = _usage(entry) if entry.path.endswith("/completions") and not fake.get("no_usage") else None
+        return {**other, "usage": usage} if usage else other
     if entry.path.endswith("/embeddings"):
         given = entry.body["input"]
         texts = given if isinstance(given, list) else [given]
@@ -275,7 +321,7 @@ def _whole(entry: Entry, fake: dict[str, Any]) -> dict[str, Any]:
         answer = {"object": "list", "model": model, "data": data}
         usage = {"prompt_tokens": entry.prompt_tokens, "total_tokens": entry.prompt_tokens}
     else:
-        entry.sent_tokens = _tokens(entry.body, fake)
+        entry.sent_tokens = tokens
         message = {"role": "assistant", "content": WORD * entry.sent_tokens, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         answer = {"id": "chatcmpl-fake", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}

@@ -23,6 +23,7 @@ from accounts.services import open_workspace
 from apikeys.services import mint_key
 from apikeys.terms import Terms
 from catalog.models import Backend, Deployment, HostedModel
+from inference.uses import Use
 from tests.fakes.inference_server import FakeInferenceServer
 from usage.ingest import drain
 from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
@@ -73,7 +74,9 @@ def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: D
         _host("lab/slashed", living, backend_name="slashed")
         _host("renamed", living, backend_name="/srv/models/secret-path")
         _host("paid-chat", living, input_price_nano=1 * MILLION, output_price_nano=10 * MILLION)
-        _host("fake-embed", living, chats=False, embeds=True)
+        _host("fake-embed", living, uses=["embeddings"])
+        _host("fake-all", living, uses=list(Use), backend_name="inside/all")
+        _host("paid-all", living, uses=list(Use), input_price_nano=MILLION, output_price_nano=10 * MILLION)
         twin = _host("twin", dead)
         Deployment.objects.create(hosted_model=twin, backend=living, backend_name="twin")
         pair = _host("pair", living)

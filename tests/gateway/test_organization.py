@@ -23,6 +23,7 @@ from apikeys.verification import new_secret
 from common.errors import InvalidRequestError
 from gateway import organization
 from gateway.wire import Exchange
+from inference.shapes import openai_error
 from tests.gateway.conftest import Reply, Stage, ask, chat
 from usage.models import UsageEvent
 from usage.organization.asked import Asked
@@ -288,7 +289,7 @@ def test_what_takes_too_long_to_add_up_is_ended_and_holds_up_nothing_else(
         return {}
 
     async def ask_twice() -> bytes:
-        api, exchange = organization.OrganizationApi(), Exchange(scope, _silent, _silent)
+        api, exchange = organization.OrganizationApi(), Exchange(scope, _silent, _silent, shape_of_errors=openai_error)
         with pytest.raises(InvalidRequestError, match="too long to add up"):
             await api.answer(endless, exchange)
         return await api.answer(lambda asked: {"user": asked.user.name}, exchange)

@@ -8,6 +8,7 @@ import pytest
 
 from inference.answers import WholeAnswer, whole_answer
 from inference.counting import TokenCount
+from inference.endpoints import ENDPOINTS
 from inference.failures import AttemptFailedError
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 1}}
@@ -28,8 +29,8 @@ def answer(*choices: dict[str, Any], **fields: Any) -> bytearray:
     )
 
 
-def read(received: bytearray, *, choices: int = 1, results: str = "choices") -> WholeAnswer:
-    return whole_answer(received, model="m", results=results, choices=choices, likely_prompt=9)
+def read(received: bytearray, *, choices: int = 1, path: str = "chat/completions") -> WholeAnswer:
+    return whole_answer(received, endpoint=ENDPOINTS[path], model="m", choices=choices, likely_prompt=9)
 
 
 def test_it_works() -> None:
@@ -68,7 +69,7 @@ def test_large_nonsense() -> None:
         with pytest.raises(AttemptFailedError):
             read(wrong)
     with pytest.raises(AttemptFailedError):
-        read(whole, results="data")
+        read(whole, path="embeddings")
 
 
 def test_twenty_megabytes_keep_nobody_waiting() -> None:

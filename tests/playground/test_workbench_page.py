@@ -83,7 +83,7 @@ def test_the_demonstration_model_is_called_one(ada_client: Client, backend: Back
 
 
 def test_models_that_do_not_chat_are_not_offered(ada_client: Client, backend: Backend, model: HostedModel) -> None:
-    hosted("embedder", backend=backend, chats=False, embeds=True)
+    hosted("embedder", backend=backend, uses=["embeddings"])
 
     assert "embedder" not in ada_client.get(INDEX).content.decode()
     assert "is not offered here" in ada_client.post(INDEX, form(model="embedder")).content.decode()

@@ -91,8 +91,7 @@ class Stage:
             "output_price_nano": 0,
             "context_window": None,
             "max_output_tokens": None,
-            "chats": True,
-            "embeds": False,
+            "uses": ["chat"],
             "is_visible": True,
         }
         catalog.edit_model(hosted_model=self.model(), by=self.sam, **same | changes)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from django.utils import timezone
 from apikeys.models import ApiKey
 from common.errors import InvalidValueError
 from inference.endpoints import ENDPOINTS
+from inference.uses import Use
 from usage.organization.asked import Asked, Parameters
 from usage.organization.buckets import DAY, HOUR, MINUTE, Scale, Used, usage_in_buckets
 from usage.sight import seen_of, sights
@@ -118,8 +119,8 @@ def _narrowed(asked: Asked) -> Q:
     return condition & Q(pk__in=[]) if given.flag("batch") else condition
 
 
-def _that_need(ability: str) -> Q:
-    return Q(endpoint__in=[path for path, endpoint in ENDPOINTS.items() if endpoint.needs == ability])
+def _that_need(use: Use) -> Q:
+    return Q(endpoint__in=[path for path, endpoint in ENDPOINTS.items() if endpoint.needs == use])
 
 
 def _completions(used: Used, wanted: Collection[str]) -> dict[str, Any]:
@@ -152,7 +153,7 @@ DIMENSIONS = {name: name for name in ("project_id", "user_id", "api_key_id", "mo
 
 COMPLETIONS = Report(
     name="organization.usage.completions.result",
-    of=_that_need("chats"),
+    of=_that_need(Use.CHAT),
     figures=_completions,
     groups=DIMENSIONS,
     filters=(*FILTERS, "batch"),
@@ -160,7 +161,7 @@ COMPLETIONS = Report(
 )
 EMBEDDINGS = Report(
     name="organization.usage.embeddings.result",
-    of=_that_need("embeds"),
+    of=_that_need(Use.EMBEDDINGS),
     figures=_embeddings,
     groups=DIMENSIONS,
     filters=FILTERS,

@@ -14,6 +14,7 @@ from catalog.discovery import DiscoveryError, FoundModel, normalize
 from catalog.models import Backend, BackendKind
 from catalog.services import ReservedNameError, connect_backend
 from common.http import validate_base_url
+from inference.uses import Use
 
 
 class Command(BaseCommand):
@@ -72,7 +73,7 @@ def _credential(variable: str | None) -> str | None:
 def _described(model: FoundModel, *, is_new: bool) -> str:
     facts = [
         f"{model.context_window} tokens of context" if model.context_window else "",
-        "embeddings" if model.embeds else "",
+        ", ".join(sorted(model.uses - {Use.CHAT})),
         "" if is_new else "known already",
     ]
     said = ", ".join(fact for fact in facts if fact)

@@ -30,7 +30,7 @@ ROWS = [
             {"backend_name": "qwen3-8b", "enabled": "no"}),
     Address("catalog:remove", BACKEND + "/remove/", {"POST": staff("302")}),
     Address("catalog:edit_model", "/backends/models/{model}/", {"GET": staff(), "POST": staff("302")},
-            {"description": "Another one.", "input_price": "1", "output_price": "2", "chats": "on"}),
+            {"description": "Another one.", "input_price": "1", "output_price": "2", "uses": ["chat"]}),
     Address("usage:overview", "/usage/?group=key", {"GET": signed_in()}),
     Address("usage:overview", "/usage/?group=key&scope=organization", {"GET": signed_in()}),
     Address("usage:live", "/usage/live/?group=key", {"GET": signed_in()}),

@@ -1,0 +1,103 @@
+"""What an inference server answers at the endpoints beside chats and embeddings, as each API has it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+WORD = "word "
+PICTURE = "iVBORw0KGgo="
+AUDIO = b"ID3" + bytes(range(256)) * 40
+
+TYPED = ("/responses", "/messages")
+"""Paths whose streams are of events that each say their type."""
+
+
+def whole(path: str, body: dict[str, Any], *, model: str, prompt_tokens: int, tokens: int) -> dict[str, Any] | None:
+    """The answer at a path, with its count where the API has one; None for a path that is not among these."""
+    text = WORD * tokens
+    match path.removeprefix("/v1"):
+        case "/completions":
+            prompts = body["prompt"] if isinstance(body["prompt"], list) else [body["prompt"]]
+            choices = [
+                {"index": index, "text": text, "logprobs": None, "finish_reason": "stop"}
+                for index in range(len(prompts))
+            ]
+            return {"id": "cmpl-fake", "object": "text_completion", "created": 1, "model": model, "choices": choices}
+        case "/responses":
+            return response(model, status="completed", text=text) | {"usage": response_usage(prompt_tokens, tokens)}
+        case "/messages":
+            usage = {"input_tokens": prompt_tokens, "output_tokens": tokens, "cache_read_input_tokens": 2}
+            return message(model, [{"type": "text", "text": text}]) | {"stop_reason": "end_turn", "usage": usage}
+        case "/moderations":
+            return {"id": "modr-fake", "model": model, "results": [{"flagged": False, "categories": {}}]}
+        case "/rerank":
+            results = [{"index": index, "relevance_score": 0.5} for index in range(len(body["documents"]))]
+            return {"id": "rerank-fake", "model": model, "results": results, "usage": {"total_tokens": prompt_tokens}}
+        case "/images/generations":
+            return {"created": 1, "data": [{"b64_json": PICTURE}] * body.get("n", 1)}
+    return None
+
+
+def events(path: str, *, model: str, prompt_tokens: int, tokens: int) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The events of a stream, and whether each is a token of the answer."""
+    if path.endswith("/responses"):
+        yield {"type": "response.created", "response": response(model, status="in_progress")}, False
+        for _token in range(tokens):
+            yield {"type": "response.output_text.delta", "item_id": "msg_fake", "output_index": 0, "delta": WORD}, True
+        done = response(model, status="completed", text=WORD * tokens)
+        yield {"type": "response.completed", "response": done | {"usage": response_usage(prompt_tokens, tokens)}}, False
+        return
+    opened = message(model, []) | {"usage": {"input_tokens": prompt_tokens, "output_tokens": 1}}
+    yield {"type": "message_start", "message": opened}, False
+    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}, False
+    yield {"type": "ping"}, False
+    for _token in range(tokens):
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": WORD}}, True
+    yield {"type": "content_block_stop", "index": 0}, False
+    end = {"stop_reason": "end_turn", "stop_sequence": None}
+    yield {"type": "message_delta", "delta": end, "usage": {"output_tokens": tokens}}, False
+    yield {"type": "message_stop"}, False
+
+
+def response(model: str, *, status: str, text: str = "") -> dict[str, Any]:
+    part = {"type": "output_text", "text": text, "annotations": []}
+    item = {"id": "msg_fake", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+    return {
+        "id": "resp_fake",
+        "object": "response",
+        "created_at": 1,
+        "status": status,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "model": model,
+        "output": [item] if text else [],
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+        "metadata": {},
+        "usage": None,
+    }
+
+
+def response_usage(prompt_tokens: int, tokens: int) -> dict[str, Any]:
+    return {
+        "input_tokens": prompt_tokens,
+        "input_tokens_details": {"cached_tokens": 1},
+        "output_tokens": tokens,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": prompt_tokens + tokens,
+    }
+
+
+def message(model: str, content: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": "msg_fake",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": content,
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
