@@ -16,15 +16,21 @@ A request says how it is to be served in a field `fake` of its body (the gateway
     name                  call the model so
     padding               make an answer that is not streamed longer by so many characters
     cut, crlf             write in pieces of so many bytes; end lines as Windows does
+    tool_call             call this tool with these arguments, `[name, arguments]`, when it is offered and was not yet
+    structured            answer with this JSON when a JSON schema is asked for
+
+Clients that cannot send such a field name a model that the server was given a script for.
 
 As a process: `python -m tests.fakes.inference_server --port 9000`; `GET /ledger` gives the totals.
 """
 
 import argparse
 import asyncio
+import re
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
@@ -36,6 +42,8 @@ from tests.fakes import apis
 
 MODELS = ("fake-chat", "fake-embed")
 WORD = "word "
+# By the name of a model: what its requests say in `fake` where they do not say it themselves.
+Scripts = Mapping[str, dict[str, Any]]
 
 
 @dataclass
@@ -77,8 +85,9 @@ class Ledger:
 class Connection(asyncio.Protocol):
     """One client's connection. What needs no waiting is answered without a task."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, scripts: Scripts) -> None:
         self._ledger = ledger
+        self._scripts = scripts
         self._task: asyncio.Task[None] | None = None
         self._entry: Entry | None = None
 
@@ -128,7 +137,7 @@ class Connection(asyncio.Protocol):
         if (is_embedding or is_chat) and ("embed" in body["model"]) is not is_embedding:
             self._send(400, orjson.dumps({"error": {"message": "This model does not do that.", "code": 400}}))
             return
-        fake: dict[str, Any] = body.get("fake") or {}
+        fake: dict[str, Any] = {**self._scripts.get(body["model"], {}), **(body.get("fake") or {})}
         entry = Entry(
             self._path, body, self._authorization, prompt_tokens=fake.get("prompt_tokens", _prompt_tokens(body))
         )
@@ -174,13 +183,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(head)
         if fake.get("slow_events"):
             await asyncio.sleep(fake["slow_events"])
-        total = _tokens(entry.body, fake)
+        deltas, finish = _deltas(entry.body, fake)
         options = entry.body.get("stream_options") or {}
         continuous = options.get("continuous_usage_stats") and not fake.get("no_usage")
         counted = options.get("include_usage") and not fake.get("no_usage")
         pause = 1 / fake["rate"] if fake.get("rate") else 0
         await self._event(fake, _chunk(entry, fake, {"role": "assistant", "content": ""}, None, continuous))
-        for number in range(total):
+        for number, delta in enumerate(deltas):
             if number == fake.get("die_after"):
                 self._die(entry)
                 return
@@ -192,10 +201,10 @@ class Connection(asyncio.Protocol):
             if pause:
                 await asyncio.sleep(pause)
             entry.sent_tokens += 1
-            await self._event(fake, _chunk(entry, fake, {"content": WORD}, None, continuous))
+            await self._event(fake, _chunk(entry, fake, delta, None, continuous))
         else:
             at_finish = counted and fake.get("usage_at_finish")
-            await self._event(fake, _chunk(entry, fake, {}, "stop", continuous or at_finish))
+            await self._event(fake, _chunk(entry, fake, {}, finish, continuous or at_finish))
             if counted and not at_finish:
                 last = _chunk(entry, fake, None, None, counted)
                 await self._event(fake, last)
@@ -271,6 +280,31 @@ def _tokens(body: dict[str, Any], fake: dict[str, Any]) -> int:
     return int(fake.get("tokens", min(asked or 8, 8)))
 
 
+def _tool_call(body: dict[str, Any], fake: dict[str, Any]) -> tuple[str, str] | None:
+    """The tool to call and its arguments; None when it is not offered, or its result is there."""
+    name, arguments = fake.get("tool_call", ("", ""))
+    offered = {tool["function"]["name"] for tool in body.get("tools") or []}
+    return (name, arguments) if name in offered and body["messages"][-1]["role"] != "tool" else None
+
+
+def _text(body: dict[str, Any], fake: dict[str, Any]) -> list[str]:
+    """The pieces of the answer in words."""
+    if "structured" in fake and (body.get("response_format") or {}).get("type") == "json_schema":
+        return re.findall(r".{1,5}", fake["structured"])
+    return [WORD] * _tokens(body, fake)
+
+
+def _deltas(body: dict[str, Any], fake: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """The pieces of a streamed answer, and why it ended."""
+    call = _tool_call(body, fake)
+    if call is None:
+        return [{"content": piece} for piece in _text(body, fake)], "stop"
+    name, arguments = call
+    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}
+    rest = [{"index": 0, "function": {"arguments": piece}} for piece in re.findall(r".{1,5}", arguments)]
+    return [{"tool_calls": [piece]} for piece in (first, *rest)], "tool_calls"
+
+
 def _prompt_tokens(body: dict[str, Any]) -> int:
     texts: list[Any] = [message.get("content") for message in body.get("messages") or []]
     for given in (body.get(name) for name in ("input", "prompt", "query", "documents")):
@@ -321,9 +355,14 @@ def _whole(entry: Entry, fake: dict[str, Any]) -> dict[str, Any]:
         answer = {"object": "list", "model": model, "data": data}
         usage = {"prompt_tokens": entry.prompt_tokens, "total_tokens": entry.prompt_tokens}
     else:
-        entry.sent_tokens = tokens
-        message = {"role": "assistant", "content": WORD * entry.sent_tokens, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        call, pieces = _tool_call(entry.body, fake), _text(entry.body, fake)
+        entry.sent_tokens = len(pieces)
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(pieces), "refusal": None}
+        if call is not None:
+            made = {"id": "call_1", "type": "function", "function": {"name": call[0], "arguments": call[1]}}
+            message |= {"content": None, "tool_calls": [made]}
+        finish = "stop" if call is None else "tool_calls"
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
         answer = {"id": "chatcmpl-fake", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
         if fake.get("padding"):
             choice["padding"] = "x" * fake["padding"]
@@ -336,6 +375,7 @@ class FakeInferenceServer:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
+        self.scripts: dict[str, dict[str, Any]] = {}
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -383,14 +423,14 @@ class FakeInferenceServer:
         await asyncio.sleep(0)
 
     def _connect(self) -> "Connection":
-        connection = _Tracked(self.ledger, self._connections)
+        connection = _Tracked(self.ledger, self.scripts, self._connections)
         self._connections.add(connection)
         return connection
 
 
 class _Tracked(Connection):
-    def __init__(self, ledger: Ledger, known: set[Connection]) -> None:
-        super().__init__(ledger)
+    def __init__(self, ledger: Ledger, scripts: Scripts, known: set[Connection]) -> None:
+        super().__init__(ledger, scripts)
         self._known = known
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -401,7 +441,8 @@ class _Tracked(Connection):
 async def serve(port: int) -> None:
     """Serve until killed, keeping totals only."""
     ledger = Ledger(keeps_entries=False)
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(ledger), "127.0.0.1", port, backlog=4096)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(ledger, {}), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
