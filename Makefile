@@ -1,7 +1,7 @@
 # Each target is one line over lyceum.py, which also runs without make.
 PYTHON ?= python3
 
-.PHONY: run test check mutants bench lock
+.PHONY: run test check contract mutants bench lock
 
 run:
 	@$(PYTHON) lyceum.py run
@@ -11,6 +11,9 @@ test:
 
 check:
 	@$(PYTHON) lyceum.py check
+
+contract:
+	@$(PYTHON) lyceum.py contract $(ARGS)
 
 mutants:
 	@$(PYTHON) lyceum.py mutants $(ARGS)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Set-up and the commands: `python3 lyceum.py run|test|check|mutants|bench|lock`. Needs Python 3.11 and nothing else.
+"""Set-up and the commands: `python3 lyceum.py run|test|check|contract|mutants|bench|lock`.
 
-What is already set up is not done again: each step leaves a stamp, the hash of what it was made from. Whatever is
-missing on the machine is told in one line that says what to do.
+Needs Python 3.11 and nothing else. What is already set up is not done again: each step leaves a stamp, the hash of what
+it was made from. Whatever is missing on the machine is told in one line that says what to do.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ NODE = VENV / "node"
 FRONTEND = ROOT / "frontend"
 BUNDLE = ROOT / "static" / "dist"
 STAMPS = VENV / "stamps.json"
+CLIENTS = ROOT / "tests" / "contract"
 OLDEST, NEWEST = (3, 11), (3, 14)
 OLDEST_NODE = 22
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -71,7 +72,15 @@ class Stop(Exception):  # noqa: N818 - not a fault of this program but what it s
 
 def main(arguments: list[str]) -> int:
     """Run the named command; its exit status."""
-    commands = {"run": run, "test": test, "check": check, "mutants": mutants, "bench": bench, "lock": lock}
+    commands = {
+        "run": run,
+        "test": test,
+        "check": check,
+        "contract": contract,
+        "mutants": mutants,
+        "bench": bench,
+        "lock": lock,
+    }
     if not arguments or arguments[0] not in commands:
         print(f"usage: python3 lyceum.py {'|'.join(commands)}", file=sys.stderr)
         return 2
@@ -142,6 +151,13 @@ def check(arguments: list[str]) -> int:
             print(done.stdout, flush=True)
             failed = True
     return int(failed)
+
+
+def contract(arguments: list[str]) -> int:
+    """Set up, then drive a gateway with the real clients and write what came of it into docs/compatibility.md."""
+    require_redis()
+    set_up(TEST_FILES)
+    become("-m", "tests.services", "tests/contract", "--write-table", *arguments)
 
 
 def mutants(arguments: list[str]) -> int:
@@ -252,10 +268,42 @@ def build_frontend() -> None:
     """Install the front end's packages and build its bundle."""
     tell("building the front end")
     npm, programs = find_npm()
-    # Nothing of these packages runs at install time.
-    install = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error"]
-    step("installing the front end's packages", npm + install, cwd=FRONTEND, path=programs)
+    npm_install("installing the front end's packages", FRONTEND)
     step("building the front end", [*npm, "run", "build"], cwd=FRONTEND, path=programs)
+
+
+def npm_install(title: str, folder: Path) -> None:
+    """Install what the folder's lock file pins."""
+    npm, programs = find_npm()
+    # Nothing of these packages runs at install time.
+    command = [*npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error"]
+    step(title, command, cwd=folder, path=programs)
+
+
+def set_up_clients() -> None:
+    """Install the clients that tests/contract/ drives: those of Python in environments of their own in .venv."""
+    with setup_lock():
+        make_venv()
+        install_installer()
+        stamps = Stamps()
+        for pins in sorted(ROOT.glob("requirements-contract*.txt")):
+            made_from, python = digest([pins]), client_python(pins)
+            if stamps.get(pins.name) != made_from or not python.exists():
+                tell(f"installing the clients of {pins.name}")
+                place = str(python.parents[1])
+                command = [*("-m", "uv", "venv", "--quiet", "--clear", "--python"), str(PYTHON), place]
+                step("making an environment for clients", [str(PYTHON), *command])
+                uv_install("installing clients", "--python", str(python), pins.name)
+                stamps.update({pins.name: made_from})
+        made_from = digest([CLIENTS / "node" / name for name in ("package.json", "package-lock.json")])
+        if stamps.get("node-clients") != made_from or not (CLIENTS / "node" / "node_modules").exists():
+            npm_install("installing the clients for Node.js", CLIENTS / "node")
+            stamps.update({"node-clients": made_from})
+
+
+def client_python(pins: Path) -> Path:
+    """The Python that sees what a requirements file of clients pins."""
+    return VENV / pins.stem.removeprefix("requirements-") / "bin" / "python"
 
 
 def find_npm() -> tuple[list[str], Path]:

@@ -95,7 +95,7 @@ def start(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str
 def test_an_unknown_command_shows_the_known_ones() -> None:
     done = start("serve")
     assert done.returncode == 2
-    assert "run|test|check|mutants|bench|lock" in done.stderr
+    assert "run|test|check|contract|mutants|bench|lock" in done.stderr
 
 
 def test_a_taken_port_is_told_before_any_set_up(tmp_path: Path) -> None:

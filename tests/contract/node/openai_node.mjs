@@ -1,0 +1,151 @@
+// OpenAI's SDK for Node.js.
+
+import assert from "node:assert/strict"
+import OpenAI from "openai"
+
+import {
+  ANSWER,
+  ANSWER_TOKENS,
+  BASE_URL,
+  KEY,
+  LIMITED_KEY,
+  MODELS,
+  POOR_KEY,
+  PROMPT_TOKENS,
+  QUESTION,
+  VECTOR,
+  WEATHER,
+  WEATHER_SCHEMA,
+  WRONG_KEY,
+  run,
+  thrown,
+  tries,
+} from "./cells.mjs"
+
+const client = new OpenAI({ baseURL: BASE_URL, apiKey: KEY })
+const hasty = { maxRetries: 0 }
+const messages = [{ role: "user", content: QUESTION }]
+const tools = [{ type: "function", function: { name: "weather", parameters: { type: "object" } } }]
+
+const complete = (model, fields = {}, options = hasty, key = KEY) =>
+  client.withOptions({ apiKey: key }).chat.completions.create({ model, messages, ...fields }, options)
+
+const chunks = async (model, fields = {}) => {
+  const read = []
+  for await (const chunk of await complete(model, { stream: true, ...fields })) read.push(chunk)
+  return read
+}
+
+const words = (read) => read.map((chunk) => chunk.choices[0]?.delta.content ?? "").join("")
+
+const said = ({ status, code, param }) => ({ status, code, param })
+
+await run("OpenAI Node.js", "openai", {
+  async chat() {
+    const answer = await complete("fake-chat")
+    assert.equal(answer.choices[0].message.content, ANSWER)
+    assert.equal(answer.usage.prompt_tokens, PROMPT_TOKENS)
+  },
+  async stream() {
+    const read = await chunks("fake-chat")
+    assert.equal(words(read), ANSWER)
+    assert.equal(read.at(-1).choices[0].finish_reason, "stop")
+    assert.ok(!("usage" in read[0]))
+  },
+  async stream_usage() {
+    const read = await chunks("fake-chat", { stream_options: { include_usage: true } })
+    const { prompt_tokens, completion_tokens } = read.pop().usage
+    assert.deepEqual([prompt_tokens, completion_tokens], [PROMPT_TOKENS, ANSWER_TOKENS])
+    assert.ok(read.every((chunk) => chunk.usage === null))
+  },
+  async tools() {
+    const { message } = (await complete("tool-chat", { tools })).choices[0]
+    const [call] = message.tool_calls
+    assert.equal(JSON.parse(call.function.arguments).city, WEATHER.city)
+    const turn = [message, { role: "tool", tool_call_id: call.id, content: "21" }]
+    const final = await complete("tool-chat", { tools, messages: [...messages, ...turn] })
+    assert.equal(final.choices[0].message.content, ANSWER)
+  },
+  async tools_stream() {
+    const read = client.chat.completions.stream({ model: "tool-chat", messages, tools })
+    const { message } = (await read.finalChatCompletion()).choices[0]
+    assert.equal(JSON.parse(message.tool_calls[0].function.arguments).city, WEATHER.city)
+  },
+  async structured() {
+    const response_format = { type: "json_schema", json_schema: { name: "weather", schema: WEATHER_SCHEMA } }
+    const answer = await complete("json-chat", { response_format })
+    assert.deepEqual(JSON.parse(answer.choices[0].message.content), WEATHER)
+  },
+  async embeddings() {
+    const answer = await client.embeddings.create({ model: "fake-embed", input: QUESTION, encoding_format: "float" })
+    assert.deepEqual(answer.data[0].embedding, VECTOR)
+  },
+  async embeddings_base64() {
+    // What this SDK asks for when it is told nothing.
+    const answer = await client.embeddings.create({ model: "fake-embed", input: [QUESTION] })
+    assert.deepEqual(answer.data[0].embedding, VECTOR)
+  },
+  async models() {
+    const names = []
+    for await (const model of client.models.list()) names.push(model.id)
+    assert.ok(MODELS.every((name) => names.includes(name)))
+  },
+  async slashed_model() {
+    assert.equal((await complete("lab/slashed")).model, "lab/slashed")
+    assert.equal((await client.models.retrieve("lab/slashed")).id, "lab/slashed")
+  },
+  async request_id() {
+    assert.match((await complete("fake-chat"))._request_id, /^req_/)
+    assert.match((await thrown(complete("nobody"))).requestID, /^req_/)
+  },
+  async wrong_key() {
+    const error = await thrown(complete("fake-chat", {}, hasty, WRONG_KEY))
+    assert.deepEqual(said(error), { status: 401, code: "invalid_api_key", param: null })
+    return error.constructor.name
+  },
+  async unknown_model() {
+    const error = await thrown(complete("nobody"))
+    assert.deepEqual(said(error), { status: 404, code: "model_not_found", param: null })
+    return error.constructor.name
+  },
+  async bad_request() {
+    const error = await thrown(complete("fake-chat", { prompt_embeds: "x" }))
+    assert.deepEqual(said(error), { status: 400, code: "unsupported_parameter", param: "prompt_embeds" })
+    return error.constructor.name
+  },
+  async rate_limit() {
+    await complete("fake-chat", {}, hasty, LIMITED_KEY)
+    const error = await thrown(complete("fake-chat", {}, hasty, LIMITED_KEY))
+    assert.deepEqual(said(error), { status: 429, code: "rate_limit_exceeded", param: null })
+    return error.constructor.name
+  },
+  async overloaded() {
+    const error = await thrown(complete("full-chat"))
+    assert.deepEqual(said(error), { status: 503, code: "service_unavailable", param: null })
+    return error.constructor.name
+  },
+  async retries_rate_limit() {
+    await thrown(complete("busy-chat", {}, {}))
+    return tries("busy-chat", { waits: 1 })
+  },
+  async retries_overloaded() {
+    await thrown(complete("overloaded-chat", {}, {}))
+    return tries("overloaded-chat", { waits: 1 })
+  },
+  async retries_long_wait() {
+    await thrown(complete("patient-chat", {}, {}))
+    return tries("patient-chat")
+  },
+  async spent_budget() {
+    const error = await thrown(complete("paid-chat", {}, {}, POOR_KEY))
+    assert.equal(error.code, "insufficient_quota")
+    return tries("paid-chat", { key: POOR_KEY })
+  },
+  async broken_stream() {
+    const breaks = await thrown(chunks("breaks-chat"))
+    const dies = await thrown(chunks("dies-chat"))
+    assert.ok(breaks instanceof OpenAI.APIError)
+    assert.equal(breaks.constructor, dies.constructor)
+    return breaks.constructor.name
+  },
+})
