@@ -33,6 +33,7 @@
     ├── UpstreamError                502   the inference server failed
     │   └── UpstreamTimeoutError     504
     └── OverloadedError              503   try again in a moment: carries Retry-After
+        └── RestartingError                this process was told to stop
 
 No text here ever holds an address or a host of ours, or an unmasked key: texts from inference servers are rebuilt, not
 forwarded.
@@ -332,6 +333,13 @@ class OverloadedError(ApiError):
 
     def __init__(self, message: str, *, wait_seconds: float = 1.0) -> None:
         super().__init__(message, headers=retry_headers(wait_seconds))
+
+
+class RestartingError(OverloadedError):
+    default_code = "server_restarting"
+
+    def __init__(self) -> None:
+        super().__init__("The portal is being restarted, and this answer was not finished. Send the request again.")
 
 
 def retry_headers(wait_seconds: float | None) -> dict[str, str]:

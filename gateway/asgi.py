@@ -9,6 +9,7 @@ import django
 import orjson
 import structlog
 from django.apps import apps
+from django.conf import settings
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -24,9 +25,11 @@ from common.errors import (
     InternalError,
     MethodNotAllowedError,
     ModelNotAllowedError,
+    RestartingError,
     RevokedKeyError,
     UnknownRouteError,
 )
+from common.stopping import stopping
 from common.upkeep import keep_running, stop
 from gateway.authentication import authenticate
 from gateway.models import described, listing
@@ -64,7 +67,8 @@ class Gateway:
         self.organization = OrganizationApi()
         watch = keep_running(self._end_calls_of_revoked_keys, name="revocations")
         try:
-            yield
+            with stopping.on_signals(), stopping.telling(self._end_calls_in_time):
+                yield
         finally:
             await stop(watch)
             await self.policies.close()
@@ -75,7 +79,11 @@ class Gateway:
             await asyncio.sleep(REVOCATION_SECONDS)
             for digest in self.calls.secrets_in_use():
                 if not await self.policies.is_usable(digest):
-                    self.calls.end_calls_of(digest, RevokedKeyError())
+                    self.calls.end_calls(RevokedKeyError(), of=digest)
+
+    def _end_calls_in_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(settings.DRAIN_NOTICE_SECONDS + settings.DRAIN_SECONDS, self.calls.end_calls, RestartingError())
 
     async def _caller(self, exchange: Exchange) -> Caller:
         return await authenticate(exchange.headers, self.policies, address=exchange.origin.address)

@@ -16,6 +16,7 @@ from common.context import Origin
 from common.errors import ApiError, BadJsonError, BodyTooLargeError, InvalidValueError
 from common.ids import request_id
 from common.origins import MOST_AGENT_CHARACTERS, client_address
+from common.stopping import CLOSE, stopping
 from inference.checks import Body
 from inference.shapes import ShapeOfErrors
 
@@ -153,6 +154,8 @@ class Exchange:
         raw.append((b"openai-processing-ms", str(int(total * 1000)).encode()))
         raw.append((b"server-timing", timing.encode()))
         raw.append(API_VERSION)
+        if stopping.is_on:
+            raw.append(CLOSE)
         return raw
 
 

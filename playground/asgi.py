@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from common.stopping import stopping
 from playground import tickets
 from playground.following import BEGINNING, Hub, position
 from playground.models import Run
@@ -71,7 +72,8 @@ async def _frames(hub: Hub, ticket: Ticket, after: str) -> AsyncIterator[bytes]:
         async for entries in batches:
             if entries:
                 yield b"".join(frame(entry.event, entry.data, identifier=entry.id) for entry in entries)
-                if entries[-1].event == "end":
+                # Another process has the rest, for a browser that comes back with the id of its last event.
+                if entries[-1].event == "end" or stopping.is_on:
                     return
                 continue
             # Silence: the run waits or thinks, or it is over and its stream gone. The row knows.
@@ -79,7 +81,7 @@ async def _frames(hub: Hub, ticket: Ticket, after: str) -> AsyncIterator[bytes]:
             if stored is not None:
                 yield stored
                 return
-            if time.monotonic() > until:
+            if time.monotonic() > until or stopping.is_on:
                 return
             yield b": ping\n\n"
 

@@ -19,6 +19,7 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 
 from common.context import current_request_id
 from common.ids import request_id
+from common.stopping import CLOSE, stopping
 from gateway.asgi import application as gateway
 from playground.asgi import application as streams
 from portal.checks import refuse_wrong_configuration
@@ -50,7 +51,8 @@ async def page(scope: Scope, receive: Receive, send: Send) -> None:
 
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), (b"x-request-id", identifier.encode())]
+            ending = [CLOSE] if stopping.is_on else []
+            message["headers"] = [*message.get("headers", []), (b"x-request-id", identifier.encode()), *ending]
         await send(message)
 
     await pages(dict(scope), receive, send_with_id)  # type: ignore[arg-type]  # Django types ASGI more narrowly

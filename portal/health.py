@@ -22,6 +22,7 @@ from starlette.routing import Route
 from catalog.models import Backend
 from catalog.services import check_backends
 from common.redis import async_durable, async_volatile, durable
+from common.stopping import stopping
 from portal.celery import QUEUES
 
 LOOK_SECONDS = 1.5
@@ -165,7 +166,7 @@ async def livez(request: Request) -> PlainTextResponse:
 async def readyz(request: Request) -> JSONResponse:
     """200 when every part works, else 503; either way with each part by name."""
     looks: Looks = request.app.state.looks
-    found = await looks.found()
+    found = {"web": "this process was told to stop"} if stopping.is_on else await looks.found()
     ready = not any(found.values())
     parts = {name: {"ok": not wrong, "detail": wrong} for name, wrong in found.items()}
     return JSONResponse(

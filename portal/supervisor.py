@@ -328,12 +328,15 @@ def portal_programs(*, var: Path, port: int) -> Sequence[Program]:
     schedule = var / "beat" / "schedule"
     celery = ("celery", "-A", "portal", "--quiet")
 
-    def program(name: str, *arguments: str, seconds: float) -> Program:
+    # Whoever stops it here waits for it, and no other process takes the calls meanwhile.
+    notice, drain = env.integer("DRAIN_NOTICE_SECONDS", 0), env.integer("DRAIN_SECONDS", 3)
+
+    def program(name: str, *arguments: str, seconds: float, **variables: str) -> Program:
         return Program(
             name=name,
             command=[sys.executable, "-m", *arguments],
             cwd=env.BASE_DIR,
-            environment=environment,
+            environment=environment | variables,
             stop_seconds=seconds,
         )
 
@@ -349,9 +352,11 @@ def portal_programs(*, var: Path, port: int) -> Sequence[Program]:
             *("uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", str(port)),
             *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--backlog", "2048"),
             # What a proxy may claim, TRUSTED_PROXY_COUNT says; uvicorn would believe anybody on this machine.
-            *("--timeout-graceful-shutdown", "4", "--no-proxy-headers"),
+            *("--timeout-graceful-shutdown", f"{drain + 1}", "--no-proxy-headers"),
             *("--no-access-log", "--no-server-header", "--log-level", "warning"),
-            seconds=6,
+            seconds=notice + drain + 3,
+            DRAIN_NOTICE_SECONDS=f"{notice}",
+            DRAIN_SECONDS=f"{drain}",
         ),
         # Webhooks wait for servers of strangers: here are threads enough, and they take few of them.
         worker("inference", "-Q", "inference,webhooks", "-P", "threads", "-c", "64"),

@@ -178,10 +178,10 @@ class MeteredCalls:
         """The digests of the keys whose calls are running."""
         return {call.caller.digest for call in self._running.values() if call.caller.digest}
 
-    def end_calls_of(self, digest: str, error: ApiError) -> None:
-        """End the running calls of a secret: their servers stop, their clients read `error`."""
+    def end_calls(self, error: ApiError, *, of: str | None = None) -> None:
+        """End the running calls, or those of a secret by its digest: their servers stop, their clients read `error`."""
         for call in list(self._running.values()):
-            if call.caller.digest == digest and call.reply is not None:
+            if of in (None, call.caller.digest) and call.reply is not None:
                 call.ended_by = error
                 call.reply.close()
 

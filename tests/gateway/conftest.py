@@ -2,19 +2,24 @@
 
 import http.client
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import openai
 import pytest
 import uvicorn
+from django.conf import settings
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -175,6 +180,35 @@ def event_of() -> Callable[[str], UsageEvent]:
             time.sleep(0.02)
 
     return wait
+
+
+@contextmanager
+def web_process(
+    var: Path,
+    *,
+    application: str = "gateway.asgi:application",
+    port: int = 0,
+    arguments: Sequence[str] = (),
+    **changed: str,
+) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    """The base URL and the process of a web process of its own. `changed` are variables of its environment."""
+    database, port = connection.settings_dict, port or unused_port()
+    place = f"{database['HOST']}:{database['PORT'] or 5432}/{database['NAME']}"
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "portal.settings",
+        "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@{place}",
+        "REDIS_URL": settings.REDIS_URL,
+        "LYCEUM_VAR": str(var),
+        **changed,
+    }
+    command = [sys.executable, "-m", "uvicorn", application, "--port", str(port), "--no-access-log", *arguments]
+    process = subprocess.Popen([*command, "--log-level", "warning"], cwd=settings.BASE_DIR, env=environment)
+    try:
+        yield f"http://127.0.0.1:{port}/v1", process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float = 5.0) -> float:

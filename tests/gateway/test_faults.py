@@ -1,10 +1,8 @@
 """Redis or PostgreSQL gone or frozen, as a gateway in a process of its own feels it, and the gateway killed itself."""
 
 import asyncio
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +25,7 @@ from common import redis as servers
 from tests import services
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.fakes.tcp_proxy import TcpProxy
-from tests.gateway.conftest import Reply, Stage, ask, chat, unused_port, wait_for
+from tests.gateway.conftest import Reply, Stage, ask, chat, wait_for, web_process
 from usage.admission import reap, settle_now
 from usage.calls import MeteredCalls
 from usage.events import STREAM
@@ -38,7 +36,6 @@ from usage.policies import CHANNEL, Policies, load, redis_key
 from usage.spool import folder, replay
 
 Mint = Callable[..., str]
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -60,23 +57,17 @@ def own(stage: Stage, tmp_path: Path) -> Iterator[OwnProcess]:
         TcpProxy(redis_parts.hostname, redis_parts.port or 6379) as redis,
         TcpProxy(database["HOST"], int(database["PORT"] or 5432)) as postgres,
     ):
-        port = unused_port()
-        environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "portal.settings",
-            "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@127.0.0.1:{postgres.port}/{database['NAME']}",
-            "REDIS_URL": redis.before(settings.REDIS_URL),
-            "LYCEUM_VAR": str(tmp_path),
-            "GATEWAY_FIRST_BYTE_TIMEOUT_SECONDS": "1",
-            "GATEWAY_IDLE_TIMEOUT_SECONDS": "1",
-        }
-        command = [sys.executable, "-m", "uvicorn", "gateway.asgi:application", "--port", str(port), "--no-access-log"]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment)
-        url = f"http://127.0.0.1:{port}/v1"
-        wait_for(lambda: answers(url), seconds=20)
-        yield OwnProcess(url, redis, postgres, process)
-        process.kill()
-        process.wait()
+        place = f"127.0.0.1:{postgres.port}/{database['NAME']}"
+        changed = web_process(
+            tmp_path,
+            DATABASE_URL=f"postgres://{database['USER']}:{database['PASSWORD']}@{place}",
+            REDIS_URL=redis.before(settings.REDIS_URL),
+            GATEWAY_FIRST_BYTE_TIMEOUT_SECONDS="1",
+            GATEWAY_IDLE_TIMEOUT_SECONDS="1",
+        )
+        with changed as (url, process):
+            wait_for(lambda: answers(url), seconds=20)
+            yield OwnProcess(url, redis, postgres, process)
 
 
 def answers(url: str) -> bool:

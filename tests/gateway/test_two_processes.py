@@ -1,49 +1,22 @@
 """Two gateways in processes of their own over one store: what ends on one ends on both."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.db import connection
 
 from apikeys.models import ApiKey
 from apikeys.services import revoke_key
-from tests.gateway.conftest import Stage, ask, unused_port, wait_for
-
-ROOT = Path(__file__).parents[2]
-
-
-@contextmanager
-def process(var: Path) -> Iterator[str]:
-    database, port = connection.settings_dict, unused_port()
-    place = f"{database['HOST']}:{database['PORT'] or 5432}/{database['NAME']}"
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "portal.settings",
-        "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@{place}",
-        "REDIS_URL": settings.REDIS_URL,
-        "LYCEUM_VAR": str(var),
-    }
-    command = [sys.executable, "-m", "uvicorn", "gateway.asgi:application", "--port", str(port), "--no-access-log"]
-    running = subprocess.Popen([*command, "--log-level", "warning"], cwd=ROOT, env=environment)
-    try:
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        running.kill()
-        running.wait()
+from tests.gateway.conftest import Stage, ask, wait_for, web_process
 
 
 @pytest.fixture
 def urls(stage: Stage, tmp_path: Path) -> Iterator[list[str]]:
     with ExitStack() as both:
-        yield [both.enter_context(process(tmp_path)) for _number in range(2)]
+        yield [both.enter_context(web_process(tmp_path))[0] for _number in range(2)]
 
 
 def status(url: str, secret: str) -> int:

@@ -1,0 +1,136 @@
+"""A web process that is told to stop, while others go on."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.conftest import Reply, Stage, ask, chat, unused_port, wait_for, web_process
+from usage.models import UsageEvent
+
+PATIENCE = ["--timeout-graceful-shutdown", "20"]
+
+
+class Web:
+    """A whole web process, started again at the same port."""
+
+    def __init__(self, var: Path) -> None:
+        self._var, self._port = var, unused_port()
+        self.start()
+
+    def start(self, *, notice: int = 1, drain: int = 10) -> None:
+        self._running: AbstractContextManager[tuple[str, subprocess.Popen[bytes]]] = web_process(
+            self._var,
+            application="portal.asgi:application",
+            port=self._port,
+            arguments=PATIENCE,
+            DRAIN_NOTICE_SECONDS=str(notice),
+            DRAIN_SECONDS=str(drain),
+        )
+        self.url, self.process = self._running.__enter__()
+        wait_for(self.is_up, seconds=30)
+
+    def is_up(self) -> bool:
+        """What a load balancer would ask: whether the process says that it is stopping, or nothing."""
+        try:
+            return b"told to stop" not in ask(self.url.removesuffix("/v1"), "/readyz", method="GET").body
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        self._running.__exit__(None, None, None)
+
+
+@pytest.fixture
+def webs(stage: Stage, tmp_path: Path) -> Iterator[Callable[[], Web]]:
+    with ExitStack() as parts:
+
+        def start() -> Web:
+            web = Web(tmp_path)
+            parts.callback(web.end)
+            return web
+
+        yield start
+
+
+def stream(web: Web, secret: str, **told: float) -> Reply:
+    body = {"model": "fake-chat", "messages": chat(), "stream": True, "fake": told}
+    return ask(web.url, "/chat/completions", secret=secret, body=body)
+
+
+def test_it_works(webs: Callable[[], Web], secret: str) -> None:
+    web = webs()
+    with ThreadPoolExecutor(20) as pool:
+        streams = [pool.submit(stream, web, secret, tokens=30, rate=15) for _number in range(20)]
+        time.sleep(0.5)
+        web.stop()
+        assert wait_for(lambda: not web.is_up()) < 1
+        # What comes during the notice is answered, and its connection ended.
+        late = ask(web.url, "/models", method="GET", secret=secret)
+        assert (late.status, late.headers["connection"]) == (200, "close")
+        replies = [one.result() for one in streams]
+    assert all(reply.body.endswith(b"data: [DONE]\n\n") for reply in replies)
+    assert web.process.wait(5) is not None
+
+
+def test_what_does_not_end_in_time_is_told_to_come_again(
+    webs: Callable[[], Web], secret: str, event_of: Callable[[str], UsageEvent]
+) -> None:
+    web = webs()
+    web.end()
+    web.start(notice=0, drain=1)
+    with ThreadPoolExecutor() as pool:
+        streamed = pool.submit(stream, web, secret, tokens=1000, rate=10)
+        body = {"model": "fake-chat", "messages": chat(), "fake": {"slow_headers": 0, "tokens": 3}}
+        assert ask(web.url, "/chat/completions", secret=secret, body=body).status == 200
+        time.sleep(0.5)
+        web.stop()
+        reply = streamed.result()
+    assert b'"code":"server_restarting"' in reply.body.split(b"\n\n")[-2]
+    event = event_of(reply.headers["x-request-id"])
+    assert (event.status, event.error_code, event.is_estimated) == (503, "server_restarting", True)
+    assert event.completion_tokens >= 4
+    assert web.process.wait(5) is not None
+
+
+def test_one_after_the_other_under_load_drops_nothing(webs: Callable[[], Web], secret: str) -> None:
+    pair = [webs(), webs()]
+    ready = dict.fromkeys(pair, True)
+    answers: list[int] = []
+    is_over = threading.Event()
+
+    def balance() -> None:
+        while not is_over.wait(0.1):
+            for web in pair:
+                ready[web] = web.is_up()
+
+    def call(number: int) -> None:
+        while not is_over.is_set():
+            up = [web for web in pair if ready[web]]
+            web = up[number % len(up)]
+            body = {"model": "fake-chat", "messages": chat(), "fake": {"tokens": 3}}
+            answers.append(ask(web.url, "/chat/completions", secret=secret, body=body).status)
+            number += 1
+
+    with ThreadPoolExecutor(5) as pool:
+        callers = [pool.submit(balance), *(pool.submit(call, number) for number in range(4))]
+        for web in pair:
+            web.stop()
+            web.process.wait(15)
+            web.end()
+            web.start()
+            wait_for(lambda web=web: ready[web])  # type: ignore[misc]  # it is called before the next round
+        is_over.set()
+        for caller in callers:
+            caller.result()
+    assert len(answers) > 20
+    assert set(answers) == {200}
