@@ -14,6 +14,7 @@ A request says how it is to be served in a field `fake` of its body (the gateway
     usage_at_finish       report the count on the last chunk with a choice, as Ollama does
     bad_json, wrong_type  nonsense instead of JSON; HTML instead of what was asked for
     name                  call the model so
+    chunks                stream these, as they are, and the end
     padding               make an answer that is not streamed longer by so many characters
     cut, crlf             write in pieces of so many bytes; end lines as Windows does
     tool_call             call this tool with these arguments, `[name, arguments]`, when it is offered and was not yet
@@ -183,6 +184,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(head)
         if fake.get("slow_events"):
             await asyncio.sleep(fake["slow_events"])
+        if "chunks" in fake:
+            for chunk in fake["chunks"]:
+                await self._event(fake, orjson.dumps(chunk))
+            await self._event(fake, b"[DONE]")
+            self._transport.write(b"0\r\n\r\n")
+            self._ledger.close(entry, "done")
+            return
         deltas, finish = _deltas(entry.body, fake)
         options = entry.body.get("stream_options") or {}
         continuous = options.get("continuous_usage_stats") and not fake.get("no_usage")

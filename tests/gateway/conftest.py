@@ -126,6 +126,8 @@ def serving(application: Any) -> Iterator[str]:
     deadline = time.monotonic() + 10
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
+    # Its listener is open already: what asks a server that did not start would wait for ever.
+    assert server.started
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     finally:
@@ -209,6 +211,14 @@ def web_process(
     finally:
         process.kill()
         process.wait()
+
+
+def is_there(url: str) -> bool:
+    """Whether a gateway answers, if only that it wants a key."""
+    try:
+        return ask(url, "/models", method="GET").status == 401
+    except OSError:
+        return False
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float = 5.0) -> float:

@@ -25,7 +25,7 @@ from common import redis as servers
 from tests import services
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.fakes.tcp_proxy import TcpProxy
-from tests.gateway.conftest import Reply, Stage, ask, chat, wait_for, web_process
+from tests.gateway.conftest import Reply, Stage, ask, chat, is_there, wait_for, web_process
 from usage.admission import reap, settle_now
 from usage.calls import MeteredCalls
 from usage.events import STREAM
@@ -66,15 +66,8 @@ def own(stage: Stage, tmp_path: Path) -> Iterator[OwnProcess]:
             GATEWAY_IDLE_TIMEOUT_SECONDS="1",
         )
         with changed as (url, process):
-            wait_for(lambda: answers(url), seconds=20)
+            wait_for(lambda: is_there(url), seconds=20)
             yield OwnProcess(url, redis, postgres, process)
-
-
-def answers(url: str) -> bool:
-    try:
-        return ask(url, "/models", method="GET").status == 401
-    except OSError:
-        return False
 
 
 def complete(url: str, secret: str, **body: Any) -> Reply:
