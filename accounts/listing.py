@@ -7,6 +7,7 @@ from typing import TypeVar
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from common.paging import Page, keyset_page
 
@@ -21,6 +22,11 @@ class Order:
     label: str | Promise
     by: str
     ascending: bool = False
+
+
+NEWEST = Order(_("Newest first"), "created_at")
+OLDEST = Order(_("Oldest first"), "created_at", ascending=True)
+BY_NAME = Order(_("Name"), "sort_name", ascending=True)
 
 
 @dataclass(frozen=True)

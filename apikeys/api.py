@@ -286,7 +286,7 @@ class KeysView(generics.GenericAPIView[ApiKey]):
         keys = ApiKey.objects.for_keys_page(project, user, rights_in(user, project)).select_related(
             "project", "service_account"
         )
-        return KeyFilters.read({**self.request.query_params.dict(), "sort": "newest"}).apply(keys, user)
+        return KeyFilters.read(self.request.query_params.dict()).apply(keys, user)
 
     @extend_schema(
         operation_id="keys_list",

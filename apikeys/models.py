@@ -1,13 +1,14 @@
 """API keys. A secret is shown once; what is kept of it is a keyed hash, its beginning and its last four characters."""
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -51,6 +52,7 @@ class KeyState(models.TextChoices):
 
 
 A_DAY = Value(timedelta(days=1))
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -92,6 +94,15 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def of_person(self, user: User) -> Self:
         """A person's management keys."""
         return self.filter(owner=user).with_leaks()
+
+    def matching(self, text: str) -> Self:
+        """Those whose name or description holds `text`, or that have this id or look like this, as in `hint`."""
+        words = Q(name__icontains=text) | Q(description__icontains=text) | Q(public_id=text)
+        return self.filter(words | Q(last4=text[-4:], prefix=text.partition("…")[0]))
+
+    def with_use(self) -> Self:
+        """With `used_at`: when a key was last used, and long ago if never, since no page can begin at a NULL."""
+        return self.annotate(used_at=Coalesce("last_used_at", NEVER))
 
     def with_leaks(self) -> Self:
         """With `is_leaked`: whether a secret of the key that somebody found could still open something."""

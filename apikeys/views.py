@@ -12,6 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import AuthedRequest, current_project, organization_for, rights_in, rights_in_organization
+from accounts.listing import Listing
 from accounts.models import Project
 from accounts.projects.services import open_service_account
 from accounts.roles import NONE, Right
@@ -20,7 +21,7 @@ from apikeys.forms import KeyForm, ManagementKeyForm, PolicyForm, RotateForm
 from apikeys.health import Finding, Fix, counts, fix_key, with_finding
 from apikeys.history import history_of
 from apikeys.leaks import found
-from apikeys.listing import KINDS, OWNERS, SORTS, KeyFilters
+from apikeys.listing import KINDS, ORDERS, OWNERS, KeyFilters
 from apikeys.models import ApiKey, KeyPolicy, KeyState
 from apikeys.services import (
     MintedAlreadyError,
@@ -51,12 +52,13 @@ def index(request: AuthedRequest) -> HttpResponse:
     rights = rights_in(request.user, project)
     filters = KeyFilters.read(request.GET.dict())
     keys = filters.apply(ApiKey.objects.for_keys_page(project, request.user, rights), request.user)
-    page = filters.page(keys, request.GET.get("cursor"))
+    listing = Listing.of(request, ORDERS)
+    page = listing.page(keys.with_use())
     context = {
         "project": project,
         "page": page,
+        "listing": listing,
         "filters": filters,
-        "sorts": SORTS.items(),
         "kinds": [(kind.value, kind.label) for kind in KINDS],
         "states": KeyState.choices,
         "owners": OWNERS.items(),
@@ -111,10 +113,11 @@ def _mint(request: AuthedRequest, project: Project, form: KeyForm) -> tuple[ApiK
 @require_safe
 def management(request: AuthedRequest) -> HttpResponse:
     """The reader's own keys to the REST API."""
-    filters = KeyFilters.words_and_order(request.GET.dict())
-    keys = filters.apply(ApiKey.objects.of_person(request.user), request.user)
-    page = filters.page(keys, request.GET.get("cursor"))
-    return render(request, "apikeys/management.html", {"page": page, "filters": filters, "sorts": SORTS.items()})
+    listing = Listing.of(request, ORDERS)
+    keys = ApiKey.objects.of_person(request.user).with_use()
+    if listing.query:
+        keys = keys.matching(listing.query)
+    return render(request, "apikeys/management.html", {"listing": listing, "page": listing.page(keys)})
 
 
 @never_cache
@@ -275,15 +278,18 @@ def health(request: AuthedRequest) -> HttpResponse:
     finding = (
         Finding(asked) if asked in Finding.values else next((one for one in counted if counted[one]), Finding.LEAKED)
     )
-    filters = KeyFilters.words_and_order(request.GET.dict())
-    page = filters.page(filters.apply(with_finding(keys, finding), request.user), request.GET.get("cursor"))
+    listing = Listing.of(request, ORDERS)
+    found_keys = with_finding(keys, finding).with_use()
+    if listing.query:
+        found_keys = found_keys.matching(listing.query)
+    page = listing.page(found_keys)
     context = {
         "project": project,
         "page": page,
         "finding": finding,
         "findings": [(one, counted[one]) for one in Finding],
-        "filters": filters,
-        "sorts": SORTS.items(),
+        "listing": listing,
+        "kept": {"finding": finding.value},
         "is_healthy": not any(counted.values()),
         "changeable": {key.pk for key in page.items if may_change(request.user, key, rights)},
     }

@@ -11,15 +11,15 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.access import AuthedRequest, staff_required
-from accounts.listing import Listing, Order
+from accounts.listing import BY_NAME, NEWEST, Listing, Order
 from catalog import services
 from catalog.discovery import DiscoveryError, FoundServer
 from catalog.forms import AddressForm, ConnectForm, EditBackendForm, ModelForm
 from catalog.models import Backend, Deployment, HostedModel
 
 ORDERS = {
-    "name": Order(gettext_lazy("Name"), "sort_name", ascending=True),
-    "newest": Order(gettext_lazy("Newest first"), "created_at"),
+    "name": BY_NAME,
+    "newest": NEWEST,
     "price": Order(gettext_lazy("Lowest price first"), "output_price_nano", ascending=True),
 }
 

@@ -8,13 +8,12 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import AuthedRequest, organization_for
 from accounts.errors import RefusedError
-from accounts.listing import Listing, Order
+from accounts.listing import NEWEST, OLDEST, Listing
 from accounts.roles import Right
 from webhooks import services
 from webhooks.access import delivery_for, endpoint_for
@@ -23,10 +22,7 @@ from webhooks.models import Delivery, DeliveryState, Endpoint
 from webhooks.registry import event_types
 from webhooks.wording import failure_in_words
 
-LOG_ORDERS = {
-    "newest": Order(gettext_lazy("Newest first"), "created_at"),
-    "oldest": Order(gettext_lazy("Oldest first"), "created_at", ascending=True),
-}
+LOG_ORDERS = {"newest": NEWEST, "oldest": OLDEST}
 
 
 @never_cache

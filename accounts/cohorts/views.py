@@ -10,7 +10,6 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -19,19 +18,19 @@ from accounts.cohorts import services
 from accounts.cohorts.forms import CohortForm
 from accounts.errors import RefusedError
 from accounts.invitations.links import switch_join_link
-from accounts.listing import Listing, Order
+from accounts.listing import BY_NAME, NEWEST, Listing
 from accounts.models import Cohort, ProjectMembership
 from accounts.roles import Right
 from common.money import display_dollars
 from common.spreadsheets import safe_cells
 
 ORDERS = {
-    "newest": Order(gettext_lazy("Newest first"), "created_at"),
-    "name": Order(gettext_lazy("Name"), "sort_name", ascending=True),
+    "newest": NEWEST,
+    "name": BY_NAME,
 }
 ROSTER_ORDERS = {
-    "name": Order(gettext_lazy("Name"), "sort_name", ascending=True),
-    "joined": Order(gettext_lazy("Newest first"), "created_at"),
+    "name": BY_NAME,
+    "joined": NEWEST,
 }
 
 

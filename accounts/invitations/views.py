@@ -25,14 +25,13 @@ from accounts.access import (
 from accounts.errors import RefusedError
 from accounts.invitations import links, services
 from accounts.invitations.forms import InvitationForm, JoinLinkForm
-from accounts.listing import Listing, Order
+from accounts.listing import BY_NAME, NEWEST, Listing, Order
 from accounts.models import Invitation, JoinLink, JoinState, Membership, Organization, Project, User
 from accounts.organizations.forms import roles_to_give
 from accounts.roles import Right
 
-NEWEST = Order(gettext_lazy("Newest first"), "created_at")
 INVITATION_ORDERS = {"newest": NEWEST, "address": Order(gettext_lazy("E-mail address"), "email", ascending=True)}
-LINK_ORDERS = {"newest": NEWEST, "name": Order(gettext_lazy("Name"), "sort_name", ascending=True)}
+LINK_ORDERS = {"newest": NEWEST, "name": BY_NAME}
 
 
 @login_required

@@ -17,20 +17,20 @@ from accounts.access import (
     rights_in_organization,
 )
 from accounts.errors import RefusedError
-from accounts.listing import Listing, Order
+from accounts.listing import BY_NAME, NEWEST, Listing, Order
 from accounts.models import Membership, Organization, ProjectMembership
 from accounts.organizations import services
 from accounts.organizations.forms import OrganizationForm, RoleForm, roles_to_give
 from accounts.roles import Right, Rights, Role
 
 ORDERS = {
-    "name": Order(gettext_lazy("Name"), "sort_name", ascending=True),
-    "newest": Order(gettext_lazy("Newest first"), "created_at"),
+    "name": BY_NAME,
+    "newest": NEWEST,
 }
 MEMBER_ORDERS = {
-    "name": Order(gettext_lazy("Name"), "sort_name", ascending=True),
+    "name": BY_NAME,
     "role": Order(gettext_lazy("Role"), "rank", ascending=True),
-    "joined": Order(gettext_lazy("Newest first"), "created_at"),
+    "joined": NEWEST,
 }
 
 

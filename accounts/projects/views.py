@@ -21,14 +21,12 @@ from accounts.access import (
     service_account_for,
 )
 from accounts.errors import RefusedError
-from accounts.listing import Listing, Order
+from accounts.listing import BY_NAME, NEWEST, Listing, Order
 from accounts.models import Membership, Project, ProjectMembership, ServiceAccount
 from accounts.projects import services
 from accounts.projects.forms import MEANINGS, PlaceForm, ProjectForm, ServiceAccountForm, project_role_choices
 from accounts.roles import ProjectRole, Right
 
-BY_NAME = Order(gettext_lazy("Name"), "sort_name", ascending=True)
-NEWEST = Order(gettext_lazy("Newest first"), "created_at")
 ORDERS = {"name": BY_NAME, "newest": NEWEST}
 PLACE_ORDERS = {"name": BY_NAME, "role": Order(gettext_lazy("Role"), "role", ascending=True), "newest": NEWEST}
 

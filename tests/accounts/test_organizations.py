@@ -29,7 +29,7 @@ def test_it_works(ada: User, ada_client: Client) -> None:
 
 
 def test_they_are_searched_and_sorted(ada: User, ada_client: Client, cyd: User) -> None:
-    for name in ("beta", "Alpha"):
+    for name in ("Alpha", "beta"):
         create_organization(name=name, by=ada)
     create_organization(name="Alpha of another", by=cyd)
 
@@ -38,7 +38,7 @@ def test_they_are_searched_and_sorted(ada: User, ada_client: Client, cyd: User) 
         return [membership.organization.name for membership in rows]
 
     assert shown() == ["Alpha", "beta", "Personal"]
-    assert shown(sort="newest") == ["Alpha", "beta", "Personal"]
+    assert shown(sort="newest") == ["beta", "Alpha", "Personal"]
     assert shown(q="ALPHA") == ["Alpha"]
     assert "No organization found" in ada_client.get("/organizations/", {"q": "gamma"}).content.decode()
 

@@ -82,7 +82,7 @@ def test_it_is_sorted_as_asked_across_pages(ada: User, project: Project, ada_cli
             cursor = page.older
         assert seen == expected
         before = ada_client.get(URL, {"sort": sort, "cursor": page.newer}).context["page"]
-        assert [key.name for key in before.items] == expected[25:50]
+        assert [key.name for key in before.items] == expected[:50]
 
 
 def test_a_stranger_sees_none_of_them(ada: User, project: Project, cyd_client: Client) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Project, User
 from apikeys.models import ApiKey
@@ -27,6 +28,8 @@ def keys(ada: User, cyd: User, project: Project) -> dict[str, ApiKey]:
 def test_it_works(address: str, keys: dict[str, ApiKey], ada_client: Client) -> None:
     assert shown(ada_client, address) == ["gamma", "alpha", "beta"]
     assert shown(ada_client, address, sort="name") == ["alpha", "beta", "gamma"]
+    ApiKey.objects.filter(name="beta").update(last_used_at=timezone.now())
+    assert shown(ada_client, address, sort="used") == ["beta", "gamma", "alpha"]
     assert shown(ada_client, address, q="ALPH") == ["alpha"]
     assert "No such key" in ada_client.get(address, {"q": "delta"}).content.decode()
 

@@ -34,15 +34,16 @@ def test_the_demonstration_model_says_so_and_comes_last(client: Client, hosted_m
 
 
 def test_they_are_searched_and_sorted(client: Client, hosted_model: HostedModel) -> None:
-    cheap = HostedModel.objects.create(public_name="a-small-one", description="Free for all.")
-    Deployment.objects.create(hosted_model=cheap, backend=Backend.objects.get(), backend_name="small")
+    for name, price in (("a-large-one", 10**12), ("m-free-one", 0)):
+        model = HostedModel.objects.create(public_name=name, output_price_nano=price)
+        Deployment.objects.create(hosted_model=model, backend=Backend.objects.get(), backend_name=name)
 
     def shown(**query: str) -> list[str]:
         return [model.public_name for model in client.get("/models/", query).context["page"].items]
 
-    assert shown() == shown(sort="price") == shown(sort="newest") == ["a-small-one", "Qwen/Qwen3-8B"]
-    HostedModel.objects.filter(pk=cheap.pk).update(output_price_nano=10**12)
-    assert shown(sort="price") == ["Qwen/Qwen3-8B", "a-small-one"]
+    assert shown() == ["a-large-one", "m-free-one", "Qwen/Qwen3-8B"]
+    assert shown(sort="newest") == ["m-free-one", "a-large-one", "Qwen/Qwen3-8B"]
+    assert shown(sort="price") == ["m-free-one", "Qwen/Qwen3-8B", "a-large-one"]
     assert shown(q="QWEN3") == shown(q="good at many") == ["Qwen/Qwen3-8B"]
     assert "No model found" in client.get("/models/", {"q": "nothing like it"}).content.decode()
 
