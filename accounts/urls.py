@@ -12,8 +12,9 @@ urlpatterns = [
     path("settings/", views.settings_page, name="settings"),
     path("setup/<str:token>/", views.setup, name="setup"),
     path("projects/<str:project_id>/choose/", views.choose, name="choose_project"),
-    # In the place of allauth's own: it stands before it in the portal's addresses.
+    # In the place of allauth's own: they stand before them in the portal's addresses.
     path("accounts/email/", login_required(views.EmailAddressesView.as_view()), name="addresses"),
+    path("accounts/sessions/", login_required(views.SessionsView.as_view()), name="sessions"),
     path("settings/sessions/<str:handle>/end/", views.end_session, name="end_session"),
     path("settings/data/", views.data, name="data"),
     path("settings/data/export/", views.export, name="start_export"),

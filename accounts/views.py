@@ -5,6 +5,7 @@ from allauth.account.models import EmailAddress
 from allauth.account.views import EmailView
 from allauth.usersessions.internal.flows.sessions import end_sessions
 from allauth.usersessions.models import UserSession
+from allauth.usersessions.views import ListUserSessionsView
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
@@ -13,7 +14,7 @@ from django.db.models import Count
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -23,6 +24,7 @@ from accounts.access import AuthedRequest, choose_project, organization_for, pro
 from accounts.erasure import NotYetError, check_may_go, request_erasure
 from accounts.exports import start_export
 from accounts.forms import EraseForm, OperatorForm, ProfileForm, SecondFactorPolicyForm, TermsForm
+from accounts.listing import NEWEST, Listing, Order
 from accounts.models import AccountErasure, AccountExport, KeptMail, TermsVersion, User
 from accounts.proof import proof_required
 from accounts.roles import Right
@@ -42,10 +44,12 @@ from accounts.services import (
     operator_invitation_exists,
     publish_terms,
 )
-from accounts.sessions import session_for
+from accounts.sessions import matching, session_for
 from accounts.signals import operator_arrived
 from common import markdown
 from common.redirects import next_address
+
+SESSION_ORDERS = {"seen": Order(gettext_lazy("Last seen first"), "last_seen_at"), "newest": NEWEST}
 
 DAYS_TO_ACCEPT = 7
 
@@ -106,6 +110,16 @@ def _setup_over(request: HttpRequest) -> HttpResponse:
     if not User.objects.filter(is_staff=True).exists():
         raise Http404
     return render(request, "accounts/setup_used.html", status=410)
+
+
+class SessionsView(ListUserSessionsView):  # type: ignore[misc]  # allauth has no types
+    """allauth's page of sessions, searched and sorted as other lists are."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        listing = Listing.of(self.request, SESSION_ORDERS)
+        found = [session.pk for session in matching(context["sessions"], listing.query)]
+        return context | {"listing": listing, "page": listing.page(UserSession.objects.filter(pk__in=found))}
 
 
 class EmailAddressesView(EmailView):  # type: ignore[misc]  # allauth has no types

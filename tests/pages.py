@@ -64,6 +64,7 @@ PAGES = [
     Page("socialaccount_login_cancelled", "/accounts/3rdparty/login/cancelled/"),
     Page("socialaccount_connections", "/accounts/3rdparty/", Who.MEMBER),
     Page("accounts:addresses", "/accounts/email/", Who.MEMBER),
+    Page("accounts:sessions", "/accounts/sessions/", Who.MEMBER),
     Page("accounts:settings", "/settings/", Who.MEMBER),
     Page("accounts:setup", "/setup/{setup_token}/"),
     Page("accounts:data", "/settings/data/", Who.MEMBER),

@@ -3,6 +3,7 @@
 from typing import Self
 
 from django.db import models
+from django.db.models.functions import Cast
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -24,6 +25,15 @@ def delivery_id() -> str:
 
 
 class EndpointQuerySet(models.QuerySet["Endpoint"]):
+    def matching(self, text: str) -> Self:
+        """Those whose address, description or chosen events hold `text`."""
+        # As text a list of names is still only names and marks between them.
+        return self.annotate(events_text=Cast("event_types", models.TextField())).filter(
+            models.Q(url__icontains=text)
+            | models.Q(description__icontains=text)
+            | models.Q(events_text__icontains=text)
+        )
+
     def listening_to(self, organization: Organization, event_type: str) -> Self:
         """Endpoints that are told of an event of this type. No types chosen means all."""
         wanted = models.Q(event_types=[]) | models.Q(event_types__contains=[event_type])

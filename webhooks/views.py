@@ -8,12 +8,13 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import AuthedRequest, organization_for
 from accounts.errors import RefusedError
-from accounts.listing import NEWEST, OLDEST, Listing
+from accounts.listing import NEWEST, OLDEST, Listing, Order
 from accounts.roles import Right
 from webhooks import services
 from webhooks.access import delivery_for, endpoint_for
@@ -22,6 +23,7 @@ from webhooks.models import Delivery, DeliveryState, Endpoint
 from webhooks.registry import event_types
 from webhooks.wording import failure_in_words
 
+ENDPOINT_ORDERS = {"newest": NEWEST, "address": Order(gettext_lazy("Address"), "url", ascending=True)}
 LOG_ORDERS = {"newest": NEWEST, "oldest": OLDEST}
 
 
@@ -31,12 +33,17 @@ LOG_ORDERS = {"newest": NEWEST, "oldest": OLDEST}
 def index(request: AuthedRequest, organization_id: str) -> HttpResponse:
     """The organization's endpoints, and what can be told."""
     organization = organization_for(request.user, organization_id, to=Right.MANAGE_ORGANIZATION)
-    endpoints = organization.webhook_endpoints.order_by("-created_at")
-    return render(
-        request,
-        "webhooks/list.html",
-        {"organization": organization, "endpoints": endpoints, "event_types": event_types()},
-    )
+    listing = Listing.of(request, ENDPOINT_ORDERS)
+    endpoints = Endpoint.objects.filter(organization=organization)
+    if listing.query:
+        endpoints = endpoints.matching(listing.query)
+    context = {
+        "organization": organization,
+        "listing": listing,
+        "page": listing.page(endpoints),
+        "event_types": event_types(),
+    }
+    return render(request, "webhooks/list.html", context)
 
 
 @never_cache

@@ -5,6 +5,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -12,9 +13,14 @@ from accounts.access import AuthedRequest, organization_for, staff_required
 from accounts.auditing.files import file_response
 from accounts.auditing.forms import FilterForm
 from accounts.auditing.reading import entries, events
+from accounts.listing import Listing, Order
 from accounts.models import Organization
 from accounts.roles import Right
-from common.paging import keyset_page
+
+ORDERS = {
+    "newest": Order(gettext_lazy("Newest first"), "at"),
+    "oldest": Order(gettext_lazy("Oldest first"), "at", ascending=True),
+}
 
 
 @never_cache
@@ -49,9 +55,11 @@ def whole_file(request: AuthedRequest, kind: str) -> HttpResponseBase:
 def _page(request: AuthedRequest, organization: Organization | None) -> HttpResponse:
     form = FilterForm(request.GET)
     found = events(organization=organization, asked=form.asked())
-    page = keyset_page(found, by="at", cursor=request.GET.get("cursor"), size=50)
+    listing = Listing.of(request, ORDERS)
+    page = listing.page(found)
     query = request.GET.copy()
-    query.pop("cursor", None)
+    for of_the_page in ("cursor", "sort"):
+        query.pop(of_the_page, None)
     if organization:
         address = reverse("audit:organization", args=[organization.public_id])
     else:
@@ -60,6 +68,7 @@ def _page(request: AuthedRequest, organization: Organization | None) -> HttpResp
         "organization": organization,
         "form": form,
         "is_filtered": any(form.cleaned_data.values()),
+        "listing": listing,
         "page": page,
         "entries": entries(page.items),
         "address": address,

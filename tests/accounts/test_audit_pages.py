@@ -152,6 +152,26 @@ def test_any_day_may_be_asked_for(
     assert bool(answer.json()["data"]) == is_there
 
 
+def test_it_is_read_from_either_end(ada: User, ada_client: Client, project: Project) -> None:
+    organization = project.organization
+    for number in range(60):
+        record("project.renamed", by=ada, target=project, organization=organization, label=f"{number:02}")
+    address = f"/organizations/{organization.public_id}/audit/"
+
+    def read(**query: str) -> list[str]:
+        first = ada_client.get(address, query).context["page"]
+        second = ada_client.get(address, {**query, "cursor": first.older}).context["page"]
+        assert (len(first.items), second.older) == (50, None)
+        assert ada_client.get(address, {**query, "cursor": second.newer}).context["page"].items == first.items
+        return [event.target_label for event in (*first.items, *second.items)]
+
+    labels = [f"{number:02}" for number in range(60)]
+    assert read(sort="oldest", by="ada") == labels
+    assert read() == labels[::-1]
+    # A file has one order.
+    assert f'{address}log.csv?by=ada"' in page(ada_client, organization, sort="oldest", by="ada")
+
+
 def test_by_a_token(ada: User, ben: User, ada_client: Client, organization: Organization, renamed: AuditEvent) -> None:
     record("project.renamed", by=ben, target=ben, organization=organization)
     body = page(ada_client, organization, by=person_token(ben))

@@ -6,6 +6,7 @@ import pytest
 from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import AuditEvent, User
 from accounts.sessions import SEEN, SEEN_SECONDS, handle_of
@@ -42,6 +43,31 @@ def test_one_browser_is_signed_out(ada: User) -> None:
     assert is_signed_in(laptop)
     assert not is_signed_in(phone)
     assert AuditEvent.objects.filter(action="session.ended").count() == 1
+
+
+def test_they_are_searched_and_sorted(ada: User) -> None:
+    clients = {
+        "laptop": sign_in(ada, agent="Mozilla/5.0 (Macintosh; Intel Mac OS X 15_0) Version/18.0 Safari/605.1.15"),
+        "phone": sign_in(ada, address="198.51.100.1", agent="Safari/604.1 (iPhone)"),
+        "desktop": sign_in(ada),
+    }
+    names = {client.session.session_key: name for name, client in clients.items()}
+    seen = UserSession.objects.get(session_key=clients["phone"].session.session_key)
+    UserSession.objects.filter(pk=seen.pk).update(last_seen_at=timezone.now())
+
+    def shown(**query: str) -> list[str]:
+        rows = clients["laptop"].get(URL, query).context["page"].items
+        return [names[session.session_key] for session in rows]
+
+    assert shown() == ["phone", "desktop", "laptop"]
+    assert shown(sort="newest") == ["desktop", "phone", "laptop"]
+    # By the words that are shown, which the browser itself does not say.
+    assert shown(q="MACOS") == ["laptop"]
+    assert shown(q="198.51") == ["phone"]
+    nothing = clients["laptop"].get(URL, {"q": "Windows"}).content.decode()
+    assert "No session found" in nothing
+    # What is not shown is signed out all the same.
+    assert "Sign out everywhere else" in nothing
 
 
 def test_everywhere_else_is_signed_out(ada: User) -> None:

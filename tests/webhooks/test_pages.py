@@ -43,6 +43,26 @@ def test_it_works(base: str, ada_client: Client, organization: Organization) -> 
     assert "whsec_" not in str(list(AuditEvent.objects.values()))
 
 
+def test_endpoints_are_searched_and_sorted(base: str, ada_client: Client, organization: Organization) -> None:
+    for url, description, types in (
+        ("https://b.example/hook", "The pager", ["key.created"]),
+        ("https://a.example/hook", "", ["member.joined"]),
+        ("https://c.example/hook", "", []),
+    ):
+        Endpoint.objects.create(
+            organization=organization, url=url, description=description, event_types=types, secret="whsec_"
+        )
+
+    def shown(**query: str) -> list[str]:
+        return [endpoint.url[8] for endpoint in ada_client.get(base, query).context["page"].items]
+
+    assert shown() == ["c", "a", "b"]
+    assert shown(sort="address") == ["a", "b", "c"]
+    assert shown(q="A.EXAMPLE") == shown(q="member.joi") == ["a"]
+    assert shown(q="PAGER") == ["b"]
+    assert "No endpoint found" in ada_client.get(base, {"q": "nothing like it"}).content.decode()
+
+
 def test_deliveries_are_searched_and_sorted_and_stay_of_their_state(
     base: str, ada_client: Client, endpoint: Endpoint
 ) -> None:

@@ -9,6 +9,9 @@ ROWS = [
     Address("accounts:addresses", "/accounts/email/",
             {"GET": signed_in(), "POST": "200= 302 302 302 302 302 302 in 302"},
             {"email": "second@example.com", "action_add": ""}),
+    # Ends all other sessions of one's own: the owner has one.
+    Address("accounts:sessions", "/accounts/sessions/",
+            {"GET": signed_in(), "POST": "302 302= 302= 302= 302= 302= 302= in 302="}),
     Address("accounts:end_session", "/settings/sessions/{session}/end/", {"POST": whose_it_is("302")}),
     Address("accounts:data", "/settings/data/", {"GET": signed_in()}),
     Address("accounts:start_export", "/settings/data/export/", {"POST": signed_in("302")}),

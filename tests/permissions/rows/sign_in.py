@@ -51,7 +51,7 @@ ROWS = [
             {"password1": OTHER_PASSWORD, "password2": OTHER_PASSWORD}),
     Address("account_reset_password_from_key_done", "/accounts/password/reset/key/done/",
             {"GET": everybody(), "POST": everybody("405")}),
-    # Ends all other sessions of one's own: the owner has one.
+    # The portal's own page stands before it at the same address: accounts:sessions.
     Address("usersessions_list", "/accounts/sessions/",
             {"GET": signed_in(), "POST": "302 302= 302= 302= 302= 302= 302= in 302="}),
     Address("socialaccount_signup", "/accounts/3rdparty/signup/", {"GET": everybody("in"), "POST": everybody("in")},
