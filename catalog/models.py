@@ -70,6 +70,11 @@ class BackendQuerySet(models.QuerySet["Backend"]):
         deployments = Deployment.objects.select_related("hosted_model").order_by("hosted_model__public_name")
         return self.prefetch_related(Prefetch("deployments", queryset=deployments)).order_by("name")
 
+    def matching(self, text: str) -> Self:
+        """Those whose name or address holds `text`, or that serve a model whose name does."""
+        serves = Deployment.objects.filter(backend=models.OuterRef("pk"), hosted_model__public_name__icontains=text)
+        return self.filter(models.Q(name__icontains=text) | models.Q(base_url__icontains=text) | models.Exists(serves))
+
 
 _BackendManager = models.Manager.from_queryset(BackendQuerySet)
 

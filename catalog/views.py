@@ -22,6 +22,7 @@ ORDERS = {
     "newest": NEWEST,
     "price": Order(gettext_lazy("Lowest price first"), "output_price_nano", ascending=True),
 }
+BACKEND_ORDERS = {"name": Order(gettext_lazy("Name"), "name", ascending=True), "newest": NEWEST}
 
 
 @require_safe
@@ -45,7 +46,11 @@ def model_page(request: HttpRequest, name: str) -> HttpResponse:
 @require_safe
 def backends_page(request: AuthedRequest) -> HttpResponse:
     """The inference servers behind the portal, and those on this machine that could be."""
-    context = {"backends": Backend.objects.for_backends_page(), "found": services.find_local_servers()}
+    listing = Listing.of(request, BACKEND_ORDERS)
+    backends = Backend.objects.for_backends_page()
+    if listing.query:
+        backends = backends.matching(listing.query)
+    context = {"listing": listing, "page": listing.page(backends), "found": services.find_local_servers()}
     return render(request, "catalog/backends.html", context)
 
 

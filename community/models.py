@@ -252,6 +252,15 @@ class ModerationActQuerySet(models.QuerySet["ModerationAct"]):
             "by", "person", "post__author", "post__parent__parent", "reverses", "reversed_by__by"
         )
 
+    def matching(self, text: str) -> Self:
+        """Those by or about somebody whose name holds `text`, or with a reason that does."""
+        return self.filter(
+            Q(by__name__icontains=text)
+            | Q(person__name__icontains=text)
+            | Q(post__author__name__icontains=text)
+            | Q(reason__icontains=text)
+        )
+
 
 class ModerationAct(models.Model):
     """What a moderator did, why, and whether it was undone. Rows are only ever added."""

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access import AuthedRequest, staff_required
+from accounts.listing import NEWEST, OLDEST, Listing
 from accounts.models import User
 from common.paging import keyset_page
 from common.redirects import next_address
@@ -107,10 +108,14 @@ def case(request: AuthedRequest, post_id: str) -> HttpResponse:
 @require_safe
 @staff_required
 def log(request: AuthedRequest) -> HttpResponse:
-    page = keyset_page(ModerationAct.objects.for_log(), by="created_at", cursor=request.GET.get("cursor"), size=50)
+    listing = Listing.of(request, {"newest": NEWEST, "oldest": OLDEST})
+    acts = ModerationAct.objects.for_log()
+    if listing.query:
+        acts = acts.matching(listing.query)
+    page = listing.page(acts)
     places = places_of({act.post.pk: act.post for act in page.items if act.post}.values())
     rows = [{"act": act, "place": places.get(act.post_id or 0)} for act in page.items]
-    return render(request, "community/log.html", {"page": page, "rows": rows})
+    return render(request, "community/log.html", {"listing": listing, "page": page, "rows": rows})
 
 
 @require_POST

@@ -35,6 +35,10 @@ class RunQuerySet(models.QuerySet["Run"]):
         """What a list shows, without the texts, which can be long."""
         return self.of(user).defer("messages", "parameters", "output", "reasoning")
 
+    def matching(self, text: str) -> Self:
+        """Those whose title, the beginning of their prompt, or whose model holds `text`."""
+        return self.filter(models.Q(title__icontains=text) | models.Q(model_name__icontains=text))
+
     def unfinished(self) -> Self:
         return self.filter(status__in=[RunStatus.PENDING, RunStatus.RUNNING])
 

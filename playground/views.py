@@ -16,10 +16,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.access import AuthedRequest, current_project, rights_in
+from accounts.listing import NEWEST, OLDEST, Listing
 from accounts.models import User
 from accounts.roles import Right
 from catalog.models import HostedModel
-from common.paging import keyset_page
 from playground import services, tickets
 from playground.explanations import explanation_of
 from playground.forms import RunForm, initial_of
@@ -121,8 +121,11 @@ def delete(request: AuthedRequest, run_id: str) -> HttpResponse:
 @login_required
 @require_GET
 def history(request: AuthedRequest) -> HttpResponse:
-    page = keyset_page(Run.objects.for_history(request.user), by="created_at", cursor=request.GET.get("cursor"))
-    return render(request, "playground/history.html", {"page": page})
+    listing = Listing.of(request, {"newest": NEWEST, "oldest": OLDEST})
+    runs = Run.objects.for_history(request.user)
+    if listing.query:
+        runs = runs.matching(listing.query)
+    return render(request, "playground/history.html", {"listing": listing, "page": listing.page(runs)})
 
 
 @login_required

@@ -56,6 +56,22 @@ def test_acts_are_posted(sam_client: Client, hosted_model: HostedModel, act: str
     assert sam_client.get(f"/backends/{act}/").status_code == 405
 
 
+def test_they_are_searched_and_sorted(sam_client: Client, hosted_model: HostedModel) -> None:
+    for name in ("rack-2", "attic"):
+        Backend.objects.create(name=name, base_url=f"http://{name}.internal:8000/v1")
+
+    def shown(**query: str) -> list[str]:
+        return [backend.name for backend in sam_client.get("/backends/", query).context["page"].items]
+
+    assert shown() == ["attic", "gpu-1", "rack-2"]
+    assert shown(sort="newest") == ["attic", "rack-2", "gpu-1"]
+    assert shown(q="RACK") == shown(q="rack-2.internal") == ["rack-2"]
+    assert shown(q="qwen3") == ["gpu-1"]
+    nothing = sam_client.get("/backends/", {"q": "nothing like it"}).content.decode()
+    assert "No backend found" in nothing
+    assert "Check now" in nothing
+
+
 def test_no_backend_yet_teaches(sam_client: Client) -> None:
     assert "No backend yet" in sam_client.get("/backends/").content.decode()
 

@@ -212,6 +212,21 @@ def test_a_hidden_question_is_nowhere_for_strangers(
     assert "A moderator hid this post" in page
 
 
+def test_the_log_is_searched_and_sorted(ada: User, ben: User, sam: User, sam_client: Client) -> None:
+    acts = [
+        moderation.suspend(person=person, reason=reason, by=sam) for person, reason in ((ada, "Spam"), (ben, "Rude"))
+    ]
+
+    def shown(**query: str) -> list[ModerationAct]:
+        return list(sam_client.get("/moderation/log/", query).context["page"].items)
+
+    assert shown() == acts[::-1]
+    assert shown(sort="oldest") == acts
+    assert shown(q="SPAM") == shown(q="ada") == [acts[0]]
+    assert len(shown(q="sam")) == 2
+    assert "No act found" in sam_client.get("/moderation/log/", {"q": "nothing like it"}).content.decode()
+
+
 def test_the_log_shows_who_did_what(sam: User, sam_client: Client, answer: Answer) -> None:
     act = moderation.hide_post(post=answer.post, by=sam, reason="<b>Spam</b>")
     page = sam_client.get("/moderation/log/").content.decode()

@@ -260,14 +260,29 @@ def test_the_history_lists_ones_own_runs_page_by_page(
     ada_client: Client, ada: User, cyd: User, run_of: MakeRun
 ) -> None:
     run_of(cyd, title="Not yours")
-    for number in range(30):
+    for number in range(60):
         run_of(ada, title=f"Prompt {number:02}")
 
     first = ada_client.get("/playground/runs/")
     second = ada_client.get("/playground/runs/", {"cursor": first.context["page"].older})
 
-    assert [run.title for run in first.context["page"].items] == [f"Prompt {number:02}" for number in range(29, 4, -1)]
-    assert [run.title for run in second.context["page"].items] == [f"Prompt {number:02}" for number in range(4, -1, -1)]
+    assert [run.title for run in first.context["page"].items] == [f"Prompt {number:02}" for number in range(59, 9, -1)]
+    assert [run.title for run in second.context["page"].items] == [f"Prompt {number:02}" for number in range(9, -1, -1)]
+
+
+def test_the_history_is_searched_and_sorted(ada_client: Client, ada: User, cyd: User, run_of: MakeRun) -> None:
+    run_of(cyd, title="Why is water wet")
+    for title, model_name in (("Why is the sky blue", "small"), ("A haiku", "Qwen/Qwen3-8B"), ("Sums", "small")):
+        Run.objects.filter(pk=run_of(ada, title=title).pk).update(model_name=model_name)
+
+    def shown(**query: str) -> list[str]:
+        return [run.title for run in ada_client.get("/playground/runs/", query).context["page"].items]
+
+    assert shown() == ["Sums", "A haiku", "Why is the sky blue"]
+    assert shown(sort="oldest") == ["Why is the sky blue", "A haiku", "Sums"]
+    assert shown(q="WHY") == ["Why is the sky blue"]
+    assert shown(q="qwen3") == ["A haiku"]
+    assert "No run found" in ada_client.get("/playground/runs/", {"q": "nothing like it"}).content.decode()
 
 
 def test_the_code_is_of_the_request_the_form_would_make(ada_client: Client, model: HostedModel) -> None:
