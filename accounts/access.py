@@ -6,7 +6,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, OuterRef, Subquery
+from django.db.models import Model, OuterRef, Q, Subquery
+from django.db.models.lookups import In
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django_htmx.middleware import HtmxDetails
@@ -108,6 +109,23 @@ def _rights(project: Project, role: str, project_role: str | None) -> Rights:
     if project.is_open:
         rights |= IN_OPEN_PROJECTS.get(Role(role), NONE)
     return rights | IN_PROJECT[ProjectRole(project_role)] if project_role else rights
+
+
+def has_right(right: Right, *, user: str, project: str) -> Q:
+    """The condition that a row's `user` has the right in its `project`, which are names of fields; as `rights_in`."""
+    memberships = Membership.objects.filter(user=OuterRef(user), organization=OuterRef(f"{project}__organization"))
+    places = ProjectMembership.objects.filter(membership__user=OuterRef(user), project=OuterRef(project))
+    everywhere, in_open, in_project = (
+        [role for role, rights in table.items() if right in rights]
+        for table in (IN_EVERY_PROJECT, IN_OPEN_PROJECTS, IN_PROJECT)
+    )
+    # Roles, and not whether one exists: of that PostgreSQL would read the members of the whole portal at once.
+    role, role_in_project = Subquery(memberships.values("role")[:1]), Subquery(places.values("role")[:1])
+    return (
+        Q(In(role, everywhere))
+        | Q(In(role, in_open), **{f"{project}__is_open": True})
+        | Q(In(role_in_project, in_project))
+    )
 
 
 def own_role(project: Project) -> Subquery:

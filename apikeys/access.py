@@ -26,24 +26,13 @@ def may_see(user: User, key: ApiKey, rights: Rights) -> bool:
     return Right.SEE_KEYS in rights or (Right.SEE in rights and key.created_by_id == user.pk)
 
 
-def may_go_on(key: ApiKey, rights: Rights) -> bool:
-    """Whether calls with a key of a project may go on.
-
-    It stops with the service account that it is of, or else with its maker's account and their right to make keys:
-    `rights` are those of its maker in its project.
-    """
-    if account := key.service_account:
-        return account.removed_at is None
-    return key.created_by is not None and key.created_by.is_active and Right.MAKE_KEYS in rights
-
-
 def key_for(user: User, public_id: str, *, to_change: bool = False) -> ApiKey:
     """A key that the user may see: their own, or any of a project whose keys they see.
 
     Raises Http404 for anybody else, and PermissionDenied when it is to be changed by someone who only sees it.
     """
     related = ("project__organization__key_policy", "created_by", "revoked_by", "owner", "service_account")
-    key = ApiKey.objects.with_leaks().select_related(*related).filter(public_id=public_id).first()
+    key = ApiKey.objects.with_leaks().with_standing().select_related(*related).filter(public_id=public_id).first()
     if key is None:
         raise Http404
     rights = rights_in(user, key.project) if key.project else NONE

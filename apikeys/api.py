@@ -157,7 +157,10 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
 
     id = serializers.CharField(source="public_id")
     hint = serializers.CharField(help_text="The beginning and the last four characters of the newest secret.")
-    state = serializers.ChoiceField(KeyState.choices)
+    state = serializers.ChoiceField(
+        KeyState.choices,
+        help_text="`stopped`: its owner has left, or may make no keys in the project any more. Calls are refused.",
+    )
     project = serializers.CharField(source="project.public_id", default=None, allow_null=True)
     service_account = serializers.CharField(source="service_account.name", default=None, allow_null=True)
 
@@ -458,7 +461,7 @@ class SecretRetireView(APIView):
 
 
 class KeyHealthView(generics.GenericAPIView[ApiKey]):
-    """Keys of a project that work and have a finding, newest first."""
+    """Keys of a project that have a finding, newest first: they work, or with `owner_left` have stopped."""
 
     pagination_class = KeysetPagination
     serializer_class = KeySerializer

@@ -1,4 +1,4 @@
-"""What is wrong with keys that work: for the page that mends it, and for the REST API."""
+"""What is wrong with keys: for the page that mends it, and for the REST API."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ class Finding(models.TextChoices):
     """Something a key would be better without, the most urgent first."""
 
     LEAKED = "leaked", _("Seen leaked")
+    OWNER_LEFT = "owner_left", _("Owner has left")
     OUTLIVES_POLICY = "outlives_policy", _("Lives longer than allowed")
     TOO_WIDE = "too_wide", _("Opens everything")
     NEVER_EXPIRES = "never_expires", _("Never expires")
@@ -40,6 +41,10 @@ REASONS = {
     Finding.LEAKED: _(
         "Somebody found it where it should not be, so others may hold it too. Rotate it so that the old secret ends at "
         "once, or revoke it."
+    ),
+    Finding.OWNER_LEFT: _(
+        "Whose key it is has left, or may make no keys here any more. Calls with it are refused, and would work again "
+        "if they came back. Revoke it."
     ),
     Finding.OUTLIVES_POLICY: _(
         "It is older than the policy of the organization, which sets a shorter life. Bring it in line."
@@ -61,7 +66,12 @@ class Fix(models.TextChoices):
 
 
 def with_finding(keys: ApiKeyQuerySet, finding: Finding) -> ApiKeyQuerySet:
-    """Those of `keys` that work and have the finding; what outlives the policy, also while it is disabled."""
+    """Those of `keys` that work and have the finding; what outlives the policy, also while it is disabled.
+
+    What has stopped with its owner would only not work.
+    """
+    if finding is Finding.OWNER_LEFT:
+        return keys.in_state(KeyState.STOPPED)
     if finding is Finding.OUTLIVES_POLICY:
         return keys.outliving()
     now = timezone.now()

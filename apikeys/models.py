@@ -7,11 +7,13 @@ from typing import Self
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q, Subquery, Value
+from django.db.models import Case, Exists, ExpressionWrapper, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
+from accounts.access import has_right
 from accounts.models import Organization, Project, ServiceAccount, User
 from accounts.roles import Right, Rights
 from apikeys.verification import digests_of
@@ -48,11 +50,22 @@ class KeyState(models.TextChoices):
     ACTIVE = "active", _("Active")
     DISABLED = "disabled", _("Disabled")
     EXPIRED = "expired", _("Expired")
+    STOPPED = "stopped", _("Stopped with its owner")
     REVOKED = "revoked", _("Revoked")
 
 
 A_DAY = Value(timedelta(days=1))
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _goes_on() -> Q:
+    """That what a key rests on is there: its service account, or an account that may make keys where the key is."""
+    return (
+        Q(kind=KeyKind.SERVICE, service_account__removed_at=None)
+        | Q(kind=KeyKind.MANAGEMENT, owner__is_active=True)
+        | Q(kind=KeyKind.PROJECT, created_by__is_active=True)
+        & has_right(Right.MAKE_KEYS, user="created_by", project="project")
+    )
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -70,12 +83,20 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             return keys.exclude(disabled_at=None)
         keys = keys.filter(disabled_at=None)
         expired = Q(expires_at__lte=timezone.now())
-        return keys.filter(expired) if state is KeyState.EXPIRED else keys.exclude(expired)
+        if state is KeyState.EXPIRED:
+            return keys.filter(expired)
+        keys = keys.exclude(expired)
+        # Not by `exclude`: for who has no role at all the condition is neither true nor false.
+        return keys.going_on() if state is KeyState.ACTIVE else keys.with_standing().filter(goes_on=False)
+
+    def going_on(self) -> Self:
+        """Keys that have not stopped with their owner."""
+        return self.filter(_goes_on())
 
     def for_keys_page(self, project: Project, user: User, rights: Rights) -> Self:
         """The project's keys that a user with these rights in it sees: all, or their own."""
         people = ("created_by", "service_account")
-        keys = self.filter(project=project).select_related("project", *people).with_leaks()
+        keys = self.filter(project=project).select_related("project", *people).with_leaks().with_standing()
         return keys if Right.SEE_KEYS in rights else keys.filter(created_by=user)
 
     def made_by(self, user_ids: Collection[str]) -> Self:
@@ -93,7 +114,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def of_person(self, user: User) -> Self:
         """A person's management keys."""
-        return self.filter(owner=user).with_leaks()
+        return self.filter(owner=user).with_leaks().with_standing()
 
     def matching(self, text: str) -> Self:
         """Those whose name or description holds `text`, or that have this id or look like this, as in `hint`."""
@@ -108,15 +129,20 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """With `is_leaked`: whether a secret of the key that somebody found could still open something."""
         return self.annotate(is_leaked=Exists(KeySecret.objects.leaked().filter(key=OuterRef("pk"))))
 
+    def with_standing(self) -> Self:
+        """With `goes_on`, in the same query."""
+        return self.annotate(goes_on=Case(When(_goes_on(), then=True), default=False))
+
     def outliving(self, lifetime: timedelta | None = None) -> Self:
         """Keys of projects that go on for longer than `lifetime` after their newest secret was made.
 
-        None is what the policy of their organization says, if anything. Those that end within the week are no worry.
+        None is what the policy of their organization says, if anything. Those that end within the week are no worry,
+        nor are those that have stopped with their owner.
         """
         days = F("project__organization__key_policy__longest_lifetime_days")
         length = Value(lifetime) if lifetime else ExpressionWrapper(days * A_DAY, models.DurationField())
         newest = KeySecret.objects.filter(key=OuterRef("pk"), valid_until=None).values("created_at")
-        keys = self.unrevoked().exclude(project=None).annotate(must_end=Subquery(newest) + length)
+        keys = self.unrevoked().going_on().exclude(project=None).annotate(must_end=Subquery(newest) + length)
         too_late = Q(expires_at__gt=F("must_end")) & Q(expires_at__gt=timezone.now() + NOTICE)
         # Without a policy there is no moment that they must end.
         return keys.filter(Q(expires_at=None, must_end__isnull=False) | too_late)
@@ -251,7 +277,14 @@ class ApiKey(Limited):
             return KeyState.REVOKED
         if self.is_disabled:
             return KeyState.DISABLED
-        return KeyState.EXPIRED if self.is_expired else KeyState.ACTIVE
+        if self.is_expired:
+            return KeyState.EXPIRED
+        return KeyState.ACTIVE if self.goes_on else KeyState.STOPPED
+
+    @cached_property
+    def goes_on(self) -> bool:
+        """Whether the key has not stopped with its owner; lists get it by `with_standing`."""
+        return ApiKey.objects.going_on().filter(pk=self.pk).exists()
 
     @property
     def budget(self) -> str:

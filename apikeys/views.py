@@ -269,7 +269,7 @@ def revoke(request: AuthedRequest, key_id: str) -> HttpResponse:
 @login_required
 @require_safe
 def health(request: AuthedRequest) -> HttpResponse:
-    """What is wrong with the project's keys that work, one finding at a time."""
+    """What is wrong with the project's keys, one finding at a time."""
     project = current_project(request)
     rights = rights_in(request.user, project)
     keys = ApiKey.objects.for_keys_page(project, request.user, rights)

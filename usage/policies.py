@@ -23,11 +23,9 @@ from django.conf import settings
 from django.db.models import Q
 from redis.exceptions import RedisError
 
-from accounts.access import rights_in
 from accounts.models import Cohort, Organization, Project, User
-from accounts.roles import NONE, Rights, Role
+from accounts.roles import Role
 from accounts.services import has_accepted_terms, owners_have_accepted_terms
-from apikeys.access import may_go_on
 from apikeys.models import ApiKey, KeyKind, KeyPolicy, KeySecret
 from common import redis as servers
 from common.errors import OverloadedError
@@ -184,7 +182,7 @@ def load(digest: str) -> Caller | None:
     One whose time has ended is still a caller: it can be told so.
     """
     secret = KeySecret.objects.for_calls().filter(digest=digest).first()
-    if secret is None or secret.key.project is None or not may_go_on(secret.key, _rights_of_maker(secret.key)):
+    if secret is None or secret.key.project is None or not secret.key.goes_on:
         return None
     key, project = secret.key, secret.key.project
     organization = project.organization
@@ -207,10 +205,6 @@ def load(digest: str) -> Caller | None:
         organization_networks=tuple(_policy_networks(organization)),
         owes_terms=_owes_terms(key),
     )
-
-
-def _rights_of_maker(key: ApiKey) -> Rights:
-    return rights_in(key.created_by, key.project) if key.created_by and key.project else NONE
 
 
 def _policy_networks(organization: Organization) -> list[str]:

@@ -114,6 +114,6 @@ def test_its_queries_do_not_grow_with_the_keys(
 ) -> None:
     for number in range(12):
         mint_key(project=project, name=f"key {number}", by=ada)
-    # session, user, standing, project, role, a count for each of seven findings, keys, notifications, projects
-    with django_assert_num_queries(15):
+    # session, user, standing, project, role, a count for each of eight findings, keys, notifications, projects
+    with django_assert_num_queries(16):
         ada_client.get(URL)

@@ -9,7 +9,6 @@ from django.db.models import Model, Q, QuerySet
 from accounts.access import organizations_where, rights_in, rights_of_each
 from accounts.models import Membership, Project, User
 from accounts.roles import NONE, Right, Rights, Role
-from apikeys.access import may_go_on
 from apikeys.models import ApiKey
 from common.errors import InvalidValueError, NotFoundError
 from usage.organization.asked import Asked, Parameters
@@ -108,16 +107,11 @@ def _described_keys(page: Sequence[ApiKey], project: Project, asked: Asked) -> l
             "redacted_value": key.hint,
             "created_at": _seconds(key.created_at),
             "last_used_at": key.last_used_at and _seconds(key.last_used_at),
-            "owner_project_access": _access(key, rights),
+            "owner_project_access": "active" if key.goes_on else "inactive",
             "owner": _owner(key, rights, sees_addresses=sees_addresses),
         }
         for key in page
     ]
-
-
-def _access(key: ApiKey, rights: Mapping[int, Rights]) -> str:
-    of_maker = rights.get(key.created_by.pk, NONE) if key.created_by else NONE
-    return "active" if may_go_on(key, of_maker) else "inactive"
 
 
 def _owner(key: ApiKey, rights: Mapping[int, Rights], *, sees_addresses: bool) -> dict[str, Any]:
