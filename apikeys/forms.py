@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import ServiceAccount
 from apikeys.history import in_words
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy
 from apikeys.terms import TERMS, PolicyViolationError, Terms
@@ -18,6 +20,8 @@ from common.networks import canonical
 from inference.endpoints import ENDPOINTS
 
 MOST_NETWORKS = 100
+NEW = "new"
+"""The choice of a service account that is yet to be made; the others are ids."""
 LARGEST_COUNT = 2**31 - 1
 OVERLAPS = (
     (0, _("Not at all: it ends at once")),
@@ -97,19 +101,24 @@ class KeyForm(EditForm):
     monthly_budget = DollarsField(
         label=_("Budget per month"), required=False, help_text=_("In US dollars, for a calendar month in UTC.")
     )
-    service_account = forms.CharField(
-        label=_("Service account"),
-        max_length=80,
+    service_account = forms.ChoiceField(
+        label=_("Whose key"),
         required=False,
         help_text=_(
-            "The key then belongs to a program of this name in the project, and goes on when you leave. Empty: it is "
-            "yours, and stops with your place in the project."
+            "A key of a service account belongs to a program in the project, and goes on when you leave. Yours stops "
+            "with your place in the project."
         ),
+    )
+    new_service_account = forms.CharField(
+        label=_("Name of a new service account"),
+        max_length=80,
+        required=False,
+        help_text=_("Only where the key is of a new one."),
     )
     submission = forms.CharField(widget=forms.HiddenInput, max_length=40, required=False)
 
     fields_of = {"monthly_budget_nano": "monthly_budget"}
-    who: tuple[str, ...] = ("service_account",)
+    who: tuple[str, ...] = ("service_account", "new_service_account")
     what: tuple[str, ...] = ("allowed_models", "allowed_endpoints")
     where = ("allowed_networks", "expires_at")
     how_much = ("requests_per_minute", "tokens_per_minute", "concurrent_requests", "monthly_budget")
@@ -121,9 +130,10 @@ class KeyForm(EditForm):
         key: ApiKey | None = None,
         policy: KeyPolicy | None = None,
         address: str = "",
-        for_services: bool = False,
+        accounts: Iterable[ServiceAccount] | None = None,
         service_account: str = "",
     ) -> None:
+        """`accounts` are the service accounts that it may be for; None where it may be for none, not even a new one."""
         self.key, self.policy = key, policy
         super().__init__(data, initial=self._initial())
         self.remember(
@@ -131,12 +141,26 @@ class KeyForm(EditForm):
         )
         if key is None:
             del self.fields["shown"]
-        self.fields["service_account"].initial = service_account
-        if key is not None or not for_services:
-            del self.fields["service_account"]
+        if accounts is None:
+            for name in self.who:
+                del self.fields[name]
+        else:
+            self._offer_accounts(accounts, service_account)
         self._offer_models()
         self.fields["allowed_networks"].help_text = self._about_networks(address)
         self.fields["expires_at"].help_text = self._about_expiry()
+
+    def _offer_accounts(self, accounts: Iterable[ServiceAccount], chosen: str) -> None:
+        # Chosen and not typed: a slip would make a second program of nearly the same name.
+        field = self.fields["service_account"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - says it to the type checker
+        existing = [(account.public_id, account.name) for account in accounts]
+        field.choices = [
+            ("", _("Mine")),
+            *([(_("Of a service account"), existing)] if existing else []),
+            (NEW, _("Of a new service account")),
+        ]
+        field.initial = chosen
 
     def _offer_models(self) -> None:
         offered = list(HostedModel.objects.offered().order_by("public_name").values_list("public_name", flat=True))
@@ -152,7 +176,7 @@ class KeyForm(EditForm):
             budget = self.policy.default_budget_nano if self.policy else None
             return {"submission": new_submission(), "expires_at": _to_the_minute(latest), "monthly_budget": budget}
         key = self.key
-        names = (*self.base_fields.keys() - {"monthly_budget", "service_account", "submission", "shown"},)
+        names = (*self.base_fields.keys() - {"monthly_budget", "submission", "shown", *self.who},)
         return {name: getattr(key, name) for name in names} | {
             "monthly_budget": key.monthly_budget_nano,
             "expires_at": _to_the_minute(key.expires_at),
@@ -176,6 +200,17 @@ class KeyForm(EditForm):
             "days": days
         }
 
+    def clean_new_service_account(self) -> str:
+        name: str = self.cleaned_data["new_service_account"]
+        is_new = self.cleaned_data.get("service_account") == NEW
+        if is_new and not name:
+            raise forms.ValidationError(_("Name the new service account."))
+        if name and not is_new and "service_account" in self.cleaned_data:
+            raise forms.ValidationError(
+                _("The key is not of a new service account. Leave this empty, or choose “Of a new service account”.")
+            )
+        return name
+
     def clean_expires_at(self) -> datetime | None:
         moment: datetime | None = self.cleaned_data["expires_at"]
         kept = parse_datetime(self.was_shown.get("expires_at") or "")
@@ -188,7 +223,7 @@ class KeyForm(EditForm):
     def _values(self) -> dict[str, Any]:
         """What the valid form says, by the names of the terms; those it does not ask for are not there."""
         values = dict(self.cleaned_data)
-        for name in ("name", "submission", "service_account", "shown"):
+        for name in ("name", "submission", "shown", *self.who):
             values.pop(name, None)
         if "monthly_budget" in values:
             values["monthly_budget_nano"] = values.pop("monthly_budget")

@@ -11,13 +11,20 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access import AuthedRequest, current_project, organization_for, rights_in, rights_in_organization
+from accounts.access import (
+    AuthedRequest,
+    current_project,
+    organization_for,
+    rights_in,
+    rights_in_organization,
+    service_account_for,
+)
 from accounts.listing import Listing
-from accounts.models import Project
+from accounts.models import Project, ServiceAccount
 from accounts.projects.services import open_service_account
 from accounts.roles import NONE, Right
 from apikeys.access import key_for, may_change, require_maker, secret_for
-from apikeys.forms import KeyForm, ManagementKeyForm, PolicyForm, RotateForm
+from apikeys.forms import NEW, KeyForm, ManagementKeyForm, PolicyForm, RotateForm
 from apikeys.health import Finding, Fix, counts, fix_key, with_finding
 from apikeys.history import history_of
 from apikeys.leaks import found
@@ -76,11 +83,12 @@ def new(request: AuthedRequest) -> HttpResponse:
     project = current_project(request)
     rights = rights_in(request.user, project)
     policy = require_maker(project, rights)
+    manages = Right.MANAGE_KEYS in rights
     form = KeyForm(
         request.POST or None,
         policy=policy,
         address=current_origin.get().address,
-        for_services=Right.MANAGE_KEYS in rights,
+        accounts=ServiceAccount.objects.for_list(project).order_by("name") if manages else None,
         service_account=request.GET.get("service_account", ""),
     )
     if request.method == "POST" and form.is_valid():
@@ -97,15 +105,21 @@ def new(request: AuthedRequest) -> HttpResponse:
 
 @transaction.atomic
 def _mint(request: AuthedRequest, project: Project, form: KeyForm) -> tuple[ApiKey, str]:
-    name = form.cleaned_data.get("service_account")
     return mint_key(
         project=project,
         name=form.cleaned_data["name"],
         by=request.user,
         submission=form.cleaned_data["submission"],
-        service_account=open_service_account(project=project, name=name, by=request.user) if name else None,
+        service_account=_service_account(request, project, form),
         terms=form.terms(),
     )
+
+
+def _service_account(request: AuthedRequest, project: Project, form: KeyForm) -> ServiceAccount | None:
+    chosen = form.cleaned_data.get("service_account")
+    if chosen == NEW:
+        return open_service_account(project=project, name=form.cleaned_data["new_service_account"], by=request.user)
+    return service_account_for(request.user, chosen) if chosen else None
 
 
 @never_cache

@@ -7,6 +7,8 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import AuditEvent, Project, User
+from accounts.organizations.services import create_organization
+from accounts.projects.services import open_service_account
 from accounts.roles import Role
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy
 from apikeys.verification import find_keys, prefix_of
@@ -99,19 +101,45 @@ def test_what_cannot_be_is_told_beside_its_field(ada_client: Client, field: str,
 
 
 def test_a_service_account_is_made_and_reused(ada_client: Client, project: Project) -> None:
+    new = {"service_account": "new", "new_service_account": "nightly"}
     for name in ("one", "two"):
-        response = ada_client.post(URL, {"name": name, "service_account": "nightly"})
+        response = ada_client.post(URL, {"name": name, **new})
         [secret] = set(find_keys(response.content.decode()))
         assert secret.startswith(f"{prefix_of('service')}_")
-    account = project.service_accounts.get()
+        account = project.service_accounts.get()
+        new = {"service_account": account.public_id}
     assert [key.service_account for key in ApiKey.objects.all()] == [account] * 2
     # It reads in the audit log as one that was made on its own page.
     assert AuditEvent.objects.get(target_id=account.public_id).action == "service_account.created"
 
 
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"service_account": "new"}, "new_service_account"),
+        # Somebody who types a name and chooses nothing would get a key of their own.
+        ({"new_service_account": "nightly"}, "new_service_account"),
+        ({"service_account": "nightyl"}, "service_account"),
+        ({"service_account": "svc_of_another_project"}, "service_account"),
+    ],
+)
+def test_a_slip_makes_no_second_service_account(
+    ada: User, ada_client: Client, project: Project, fields: dict[str, str], wrong: str
+) -> None:
+    open_service_account(project=project, name="nightly", by=ada)
+    elsewhere = create_organization(name="Elsewhere", by=ada)
+    other = open_service_account(project=elsewhere, name="nightly", by=ada)
+    fields = {name: value.replace("svc_of_another_project", other.public_id) for name, value in fields.items()}
+    ada_client.post(f"/projects/{project.public_id}/choose/")
+    answer = ada_client.post(URL, {"name": "key", **fields})
+    assert (answer.status_code, list(answer.context["form"].errors)) == (400, [wrong])
+    assert not ApiKey.objects.exists()
+    assert project.service_accounts.count() == 1
+
+
 def test_only_who_manages_keys_makes_those_of_services(ben: User, ben_client: Client, project: Project) -> None:
     ben_client.post(f"/projects/{project.public_id}/choose/")
-    ben_client.post(URL, {"name": "mine", "service_account": "nightly"})
+    ben_client.post(URL, {"name": "mine", "service_account": "new", "new_service_account": "nightly"})
     assert ApiKey.objects.get().service_account is None
 
 
