@@ -236,7 +236,10 @@ def _permitted(found: M | None, rights: Rights, to: Right) -> M:
 
 
 def current_project(request: AuthedRequest) -> Project:
-    """The project the pages are about: the one chosen in this session, else the first of the personal organization."""
+    """The project the pages are about: the one chosen in this session, else the first of the personal organization.
+
+    A session begins with the one that was chosen last.
+    """
     projects = Project.objects.for_member(request.user)
     chosen = request.session.get(SESSION_KEY)
     project = projects.filter(public_id=chosen).first() if chosen else None
@@ -244,4 +247,12 @@ def current_project(request: AuthedRequest) -> Project:
 
 
 def choose_project(request: AuthedRequest, project: Project) -> None:
+    """Have the pages be about the project, in this session and in those that begin after it."""
     request.session[SESSION_KEY] = project.public_id
+    User.objects.filter(pk=request.user.pk).update(last_project=project)
+
+
+def resume_project(request: HttpRequest, user: User) -> None:
+    """Have a session that begins be about the project that the user chose last."""
+    if user.last_project is not None:
+        request.session[SESSION_KEY] = user.last_project.public_id

@@ -10,10 +10,12 @@ def open_workspace_at_sign_up(sender: object, user: Any, **kwargs: object) -> No
     open_workspace(user=user)
 
 
-def begin_session(sender: object, request: Any, **kwargs: object) -> None:
+def begin_session(sender: object, request: Any, user: Any, **kwargs: object) -> None:
+    from accounts.access import resume_project
     from accounts.sessions import mark_seen
 
     mark_seen(request)
+    resume_project(request, user)
 
 
 class AccountsConfig(AppConfig):

@@ -39,6 +39,7 @@ def export(user: User) -> Iterator[Document]:
         "account/profile.json",
         User.objects.filter(pk=user.pk),
         *("public_id", "email", "name", "language", "date_joined", "last_login", "is_staff", "suspended_at"),
+        "last_project__public_id",
     )
     yield as_table("account/addresses.json", EmailAddress.objects.filter(user=user), "email", "verified", "primary")
     yield as_table(
@@ -140,7 +141,7 @@ def erase(user: User) -> None:
     user.email = f"{user.public_id}@erased.invalid"
     user.name = user.language = ""
     user.is_active = user.is_staff = user.is_superuser = False
-    user.last_login, user.erased_at = None, timezone.now()
+    user.last_login, user.last_project, user.erased_at = None, None, timezone.now()
     user.set_unusable_password()
     user.save()
 

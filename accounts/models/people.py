@@ -51,6 +51,10 @@ class User(AbstractUser):
     language = models.CharField(_("language of mail"), max_length=10, blank=True)
     suspended_at = models.DateTimeField(_("suspended at"), null=True, blank=True, editable=False)
     is_sample = models.BooleanField(_("sample data"), default=False, editable=False)
+    # Where their next session begins.
+    last_project = models.ForeignKey(
+        "accounts.Project", on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
     # What is left of an account then only holds together what others rely on: threads, sums, the log of moderation.
     erased_at = models.DateTimeField(_("erased at"), null=True, blank=True, editable=False)
 

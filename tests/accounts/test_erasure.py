@@ -72,7 +72,10 @@ def zelda(db: None) -> User:
 
 @pytest.fixture
 def zeldas(zelda: User) -> Project:
-    return Project.objects.for_member(zelda)[0]
+    """Her own project, in which she has worked."""
+    project = Project.objects.for_member(zelda)[0]
+    User.objects.filter(pk=zelda.pk).update(last_project=project)
+    return project
 
 
 def browser(user: User) -> Client:

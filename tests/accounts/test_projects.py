@@ -11,13 +11,21 @@ from django.utils import timezone
 from django.utils.translation import override
 
 from accounts.models import AuditEvent, Membership, Organization, Project, ProjectMembership, User
+from accounts.organizations.services import create_organization
 from accounts.projects.services import set_place
 from accounts.roles import ProjectRole, Role
 from accounts.services import open_workspace
 from accounts.signals import project_changed, rights_changed
+from tests.conftest import client_of
 from tests.plans import most_rows_read
 
 pytestmark = pytest.mark.django_db
+
+
+def in_use(client: Client) -> Project:
+    """The project that the pages are about."""
+    current: Project = client.get("/quickstart/").context["switcher"].current
+    return current
 
 
 @pytest.fixture
@@ -56,6 +64,42 @@ def test_a_stranger_gets_404(project: Project, cyd: User, cyd_client: Client) ->
         assert cyd_client.get(f"/projects/{project.public_id}/{page}").status_code == 404
     for act in ("", "archive/", "restore/"):
         assert cyd_client.post(f"/projects/{project.public_id}/{act}").status_code == 404
+
+
+@pytest.fixture
+def second(ben: User) -> Project:
+    """One in which no session of Ben's would begin by itself."""
+    made = create_organization(name="Second", by=ben)
+    assert Project.objects.for_member(ben)[0] != made
+    return made
+
+
+def next_session(user: User) -> Client:
+    # As a sign-in reads it.
+    return client_of(User.objects.get(pk=user.pk))
+
+
+def test_the_next_session_begins_where_the_last_one_was(second: Project, ben: User, ben_client: Client) -> None:
+    first = in_use(ben_client)
+    ben_client.post(f"/projects/{second.public_id}/choose/")
+    other = next_session(ben)
+    assert in_use(other) == second
+    ben_client.post(f"/projects/{first.public_id}/choose/")
+    assert in_use(next_session(ben)) == first
+    # What another browser is in the middle of stays as it is.
+    assert in_use(other) == second
+
+
+@pytest.mark.parametrize("way", ["archived", "left", "deleted"])
+def test_a_session_does_not_begin_in_one_that_is_gone(second: Project, ben: User, ben_client: Client, way: str) -> None:
+    ben_client.post(f"/projects/{second.public_id}/choose/")
+    if way == "archived":
+        Project.objects.filter(pk=second.pk).update(archived_at=timezone.now())
+    elif way == "left":
+        Membership.objects.get(user=ben, organization=second.organization).delete()
+    else:
+        second.delete()
+    assert in_use(next_session(ben)) == Project.objects.for_member(ben)[0]
 
 
 def test_who_left_the_organization_is_back_in_their_own(project: Project, ben: User, ben_client: Client) -> None:
