@@ -140,6 +140,13 @@ class Membership(models.Model):
     def __str__(self) -> str:
         return f"{self.user} · {self.organization}"
 
+    @property
+    def is_only_owner(self) -> bool:
+        """Whether nobody else could act as an owner, so that this one has to stay."""
+        # Whose account is switched off, or is being erased, can hand nothing over.
+        owners = Membership.objects.filter(organization=self.organization_id, role=Role.OWNER, user__is_active=True)
+        return self.role == Role.OWNER and not owners.exclude(pk=self.pk).exists()
+
 
 class Removal(models.Model):
     """Somebody was removed from an organization: no join link lets them back in, an invitation does."""

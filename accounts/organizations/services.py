@@ -122,9 +122,7 @@ def _require(rights: Rights, *, touches_owners: bool) -> None:
 
 
 def _keep_an_owner(owner: Membership) -> None:
-    # Whose account is switched off, or is being erased, can hand nothing over.
-    owners = Membership.objects.filter(organization=owner.organization, role=Role.OWNER, user__is_active=True)
-    if not owners.exclude(pk=owner.pk).exists():
+    if owner.is_only_owner:
         raise RefusedError(
             _("An organization always has an owner, and this is the only one. Make another member an owner first."),
             code="last_owner",

@@ -72,11 +72,13 @@ def organization(request: AuthedRequest, organization_id: str) -> HttpResponse:
         services.rename_organization(organization=found, name=form.cleaned_data["name"], by=request.user)
         messages.success(request, _("The settings are saved."))
         return redirect("accounts:organization", found.public_id)
+    membership = Membership.objects.get(organization=found, user=request.user)
     context = {
         "organization": found,
         "rights": rights,
         "form": form if may_change else None,
-        "membership": Membership.objects.get(organization=found, user=request.user),
+        "membership": membership,
+        "is_only_owner": membership.is_only_owner,
     }
     return render(request, "accounts/organization.html", context, status=400 if form.errors else 200)
 

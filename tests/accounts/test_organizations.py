@@ -90,6 +90,19 @@ def test_the_last_owner_stays(ada: User, ada_client: Client, organization: Organ
     assert organization.memberships.filter(user=ada).exists()
 
 
+def test_the_only_owner_reads_what_to_do_first(
+    ada_client: Client, ben: User, ben_client: Client, organization: Organization
+) -> None:
+    page = f"/organizations/{organization.public_id}/settings/"
+    way_out = f"/organizations/{organization.public_id}/leave/"
+    told = ada_client.get(page).content.decode()
+    assert "Hand the organization over first" in told
+    assert way_out not in told
+    assert way_out in ben_client.get(page).content.decode()
+    Membership.objects.filter(user=ben, organization=organization).update(role=Role.OWNER)
+    assert way_out in ada_client.get(page).content.decode()
+
+
 def test_it_is_handed_over(ada: User, ben: User, ada_client: Client, organization: Organization) -> None:
     address = f"/organizations/{organization.public_id}/members/{ben.public_id}/transfer/"
     ada_client.post(address)
