@@ -1,5 +1,7 @@
 """Organizations: making, naming, leaving, handing over."""
 
+import re
+
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.test import Client
@@ -111,6 +113,14 @@ def test_it_is_handed_over(ada: User, ben: User, ada_client: Client, organizatio
     # A second click comes from somebody who is no owner any more.
     assert ada_client.post(address).status_code == 403
     assert AuditEvent.objects.filter(action="member.role_changed").count() == 2
+
+
+def test_who_of_one_name_gets_it_is_told_by_their_address(
+    ada_client: Client, ben: User, organization: Organization
+) -> None:
+    page = ada_client.get(f"/organizations/{organization.public_id}/members/{ben.public_id}/").content.decode()
+    [dialog] = re.findall(r'<dialog[^>]* id="transfer".*?</dialog>', page, re.DOTALL)
+    assert ben.email in dialog
 
 
 def test_only_an_owner_hands_it_over(ben: User, ada: User, organization: Organization) -> None:
