@@ -184,11 +184,16 @@ def second_factor_policy(request: AuthedRequest, organization_id: str) -> HttpRe
         else:
             messages.success(request, _("Saved. It counts from everybody's next page on."))
             return redirect("accounts:second_factor_policy", organization.public_id)
-    lacking = organization.members.exclude(authenticator__type__in=KINDS).count()
+    lacking = organization.members.exclude(authenticator__type__in=KINDS)
     return render(
         request,
         "accounts/second_factor_policy.html",
-        {"form": form, "organization": organization, "lacking": lacking},
+        {
+            "form": form,
+            "organization": organization,
+            "lacking": lacking.count(),
+            "is_lacking": lacking.filter(pk=request.user.pk).exists(),
+        },
         status=400 if form.errors else 200,
     )
 

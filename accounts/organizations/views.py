@@ -22,6 +22,7 @@ from accounts.models import Membership, Organization, ProjectMembership
 from accounts.organizations import services
 from accounts.organizations.forms import OrganizationForm, RoleForm, roles_to_give
 from accounts.roles import Right, Rights, Role
+from accounts.second_factor import second_factors_of
 
 ORDERS = {
     "name": BY_NAME,
@@ -79,6 +80,7 @@ def organization(request: AuthedRequest, organization_id: str) -> HttpResponse:
         "form": form if may_change else None,
         "membership": membership,
         "is_only_owner": membership.is_only_owner,
+        "has_second_factor": second_factors_of(request.user).exists(),
     }
     return render(request, "accounts/organization.html", context, status=400 if form.errors else 200)
 

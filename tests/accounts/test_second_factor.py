@@ -155,9 +155,25 @@ def test_who_has_none_cannot_ask_it_of_others(ada: User, ada_client: Client, org
     assert not organization.requires_second_factor
 
 
+def test_who_has_none_is_told_where_it_is_asked_of_others(
+    ada: User, ada_client: Client, organization: Organization
+) -> None:
+    places = [f"/organizations/{organization.public_id}/{page}/" for page in ("settings", "second-factor")]
+    for place in places:
+        page = ada_client.get(place).content.decode()
+        assert "You have none" in page
+        assert f'href="{PAGE}"' in page
+    give_factor(ada)
+    for place in places:
+        assert "You have none" not in ada_client.get(place).content.decode()
+    assert "You have one." in ada_client.get(places[0]).content.decode()
+
+
 def test_only_owners_decide(organization: Organization, ben: User, ben_client: Client, cyd_client: Client) -> None:
     url = f"/organizations/{organization.public_id}/second-factor/"
     Membership.objects.filter(user=ben, organization=organization).update(role="admin")
+    # Who may not change it is not led there.
+    assert url not in ben_client.get(f"/organizations/{organization.public_id}/settings/").content.decode()
     assert ben_client.get(url).status_code == 403
     assert cyd_client.get(url).status_code == 404
 
