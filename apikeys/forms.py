@@ -16,7 +16,7 @@ from apikeys.terms import TERMS, PolicyViolationError, Terms
 from catalog.models import HostedModel
 from common.forms import DollarsField, EditForm, new_submission
 from common.moments import check_nearness
-from common.networks import canonical
+from common.networks import canonical, contains
 from inference.endpoints import ENDPOINTS
 
 MOST_NETWORKS = 100
@@ -323,6 +323,7 @@ class PolicyForm(EditForm):
             "also those that exist. Empty: from anywhere."
         ),
     )
+    outside = forms.BooleanField(label=_("Refuse calls from where I am as well"), required=False)
     makers = forms.ChoiceField(
         label=_("Who may make keys"),
         choices=KeyMakers,
@@ -338,8 +339,9 @@ class PolicyForm(EditForm):
 
     fields_of = {"default_budget_nano": "default_budget", "revokes_leaked": "leaked"}
 
-    def __init__(self, data: QueryDict | None = None, *, policy: KeyPolicy) -> None:
-        self.policy = policy
+    def __init__(self, data: QueryDict | None = None, *, policy: KeyPolicy, address: str = "") -> None:
+        """`address` is where whoever fills it in is."""
+        self.policy, self.address = policy, address
         leaked: Literal["revoke", "flag"] = "revoke" if policy.revokes_leaked else "flag"
         initial = {
             "longest_lifetime_days": policy.longest_lifetime_days,
@@ -353,8 +355,22 @@ class PolicyForm(EditForm):
 
     @property
     def asked(self) -> list[forms.BoundField]:
-        """The fields to show: what becomes of older keys is asked when there are any, before the rule is saved."""
-        return [field for field in self if field.name != "older" or field.data or field.errors]
+        """The fields to show: what a rule would do to older keys or to who sets it is asked before it is saved."""
+        return [field for field in self if field.name not in ("older", "outside") or field.data or field.errors]
+
+    def clean_outside(self) -> bool:
+        is_meant: bool = self.cleaned_data["outside"]
+        networks: tuple[str, ...] = self.cleaned_data.get("allowed_networks") or ()
+        is_new = networks and list(networks) != self.was_shown["allowed_networks"]
+        if is_new and self.address and not is_meant and not contains(networks, self.address):
+            raise forms.ValidationError(
+                _(
+                    "Nothing is saved yet: you are at %(address)s, which is in none of these networks. Add it to them, "
+                    "or say that this is meant."
+                ),
+                params={"address": self.address},
+            )
+        return is_meant
 
     def clean(self) -> dict[str, Any]:
         values = self.cleaned_data

@@ -338,7 +338,8 @@ def policy(request: AuthedRequest) -> HttpResponse:
     may_manage = Right.MANAGE_ORGANIZATION in rights_in_organization(request.user, organization)
     if request.method == "POST":
         organization_for(request.user, organization.public_id, to=Right.MANAGE_ORGANIZATION)
-    form = PolicyForm(request.POST or None, policy=KeyPolicy.objects.of(organization))
+    address = current_origin.get().address
+    form = PolicyForm(request.POST or None, policy=KeyPolicy.objects.of(organization), address=address)
     if request.method == "POST" and form.is_valid():
         try:
             with transaction.atomic():

@@ -23,6 +23,7 @@ STRICT = {
     "longest_lifetime_days": "30",
     "default_budget": "2.5",
     "allowed_networks": "10.0.0.0/8",
+    "outside": "on",
     "makers": "admins",
     "leaked": "flag",
 }
@@ -40,6 +41,25 @@ def test_it_works(ada_client: Client, project: Project) -> None:
     assert not policy.revokes_leaked
     event = AuditEvent.objects.get(action="key_policy.changed")
     assert (event.before["longest_lifetime_days"], event.after["longest_lifetime_days"]) == (None, 30)
+
+
+def test_who_would_shut_themselves_out_is_asked_first(ada_client: Client, project: Project) -> None:
+    rules = {"makers": "members", "leaked": "flag"}
+    asked = ada_client.post(URL, {**rules, "allowed_networks": "10.0.0.0/8"})
+    assert (asked.status_code, list(asked.context["form"].errors)) == (400, ["outside"])
+    assert "you are at 127.0.0.1" in asked.content.decode()
+    assert not KeyPolicy.objects.exists()
+    for networks, meant in (("10.0.0.0/8\n127.0.0.0/8", {}), ("10.0.0.0/8", {"outside": "on"}), ("", {})):
+        saved = ada_client.post(URL, {**rules, "allowed_networks": networks, **meant})
+        assert saved.status_code == 302, networks
+
+
+def test_a_list_that_was_there_is_not_asked_about_again(ada: User, ada_client: Client, project: Project) -> None:
+    change_policy(organization=project.organization, by=ada, allowed_networks=("10.0.0.0/8",))
+    page = ada_client.get(URL)
+    assert "Refuse calls from where I am" not in page.content.decode()
+    rules = {"allowed_networks": "10.0.0.0/8", "makers": "admins", "leaked": "flag"}
+    assert ada_client.post(URL, {**rules, "shown": page.context["form"]["shown"].value()}).status_code == 302
 
 
 def test_a_member_reads_it(ben: User, ben_client: Client, project: Project) -> None:
