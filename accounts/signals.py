@@ -8,6 +8,9 @@ operator_arrived = Signal()
 member_joined = Signal()
 """Somebody became a member, with `membership`."""
 
+owner_made = Signal()
+"""A member became an owner of their organization, with `membership` and `by`, who made them so."""
+
 rights_changed = Signal()
 """Somebody may do more or less than before, or nothing any more: with `user` and `organization`, where it changed.
 

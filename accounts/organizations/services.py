@@ -16,7 +16,7 @@ from accounts.errors import RefusedError
 from accounts.invitations.services import revoke_invitations_to
 from accounts.models import Membership, Organization, Project, Removal, User
 from accounts.roles import Right, Rights, Role
-from accounts.signals import rights_changed
+from accounts.signals import owner_made, rights_changed
 
 
 @transaction.atomic
@@ -149,6 +149,8 @@ def _give(member: Membership, role: Role, by: User) -> None:
         before={"role": before},
         after={"role": role.value},
     )
+    if role == Role.OWNER:
+        owner_made.send(sender=Membership, membership=member, by=by)
     rights_changed.send(sender=Membership, user=member.user, organization=member.organization)
 
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.core import mail
 from django.core.exceptions import PermissionDenied
 from django.test import Client
 
@@ -10,6 +11,9 @@ from accounts.errors import RefusedError
 from accounts.models import AuditEvent, Membership, Organization, Project, User
 from accounts.organizations.services import create_organization, leave_organization, transfer_ownership
 from accounts.roles import Role
+from notifications.models import Notification
+from notifications.services import send_waiting
+from tests.conftest import client_of
 
 
 @pytest.fixture
@@ -113,6 +117,18 @@ def test_it_is_handed_over(ada: User, ben: User, ada_client: Client, organizatio
     # A second click comes from somebody who is no owner any more.
     assert ada_client.post(address).status_code == 403
     assert AuditEvent.objects.filter(action="member.role_changed").count() == 2
+
+
+def test_who_gets_it_is_told(ada: User, ben: User, ada_client: Client, organization: Organization) -> None:
+    mail.outbox.clear()
+    ada_client.post(f"/organizations/{organization.public_id}/members/{ben.public_id}/transfer/")
+    page = client_of(ben).get("/notifications/").content.decode()
+    assert f"Ada made you an owner of the organization “{organization.name}”" in page
+    send_waiting()
+    [message] = mail.outbox
+    assert message.to == [ben.email]
+    assert f"/organizations/{organization.public_id}/settings/" in str(message.body)
+    assert not Notification.objects.filter(recipient=ada).exists()
 
 
 def test_who_of_one_name_gets_it_is_told_by_their_address(
