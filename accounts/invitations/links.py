@@ -124,7 +124,8 @@ def join(*, link: JoinLink, user: User) -> bool:
         user=user,
         role=Role(held.role),
         projects=[held.project] if held.project else [],
-        project_role=ProjectRole(held.project_role) if held.project_role else None,
+        # A link can be older than the rule of what it may give.
+        project_role=ProjectRole(held.project_role) if held.project_role in PROJECT_ROLES else ProjectRole.MEMBER,
         way={"join_link": held.public_id},
     )
     if came and not has_place:

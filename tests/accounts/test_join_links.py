@@ -167,6 +167,16 @@ def test_nobody_who_manages_something_comes_in_by_a_link(
     assert not JoinLink.objects.exists()
 
 
+def test_one_that_is_older_than_this_rule_makes_a_member(ada: User, cyd: User, project: Project) -> None:
+    old = create_join_link(
+        organization=project.organization, name="Team", role=Role.GUEST, most_joins=5, ends_at=None, by=ada,
+        project=project, project_role=ProjectRole.MEMBER,
+    )  # fmt: skip
+    JoinLink.objects.filter(pk=old.pk).update(project_role=ProjectRole.ADMIN)
+    join(link=old, user=cyd)
+    assert project.memberships.get().role == ProjectRole.MEMBER
+
+
 def test_a_project_of_another_organization_is_none(ada_client: Client, cyd: User, organization: Organization) -> None:
     others = Project.objects.get(organization__memberships__user=cyd)
     fields = {"name": "Chat", "role": "member", "most_joins": "5", "ends_at": "2050-01-01", "project": others.pk}
