@@ -43,7 +43,7 @@ def ask(world: Cast, role: str, method: str, address: Address, *, secret: str = 
     names = world.names_for(role)
     path = address.path.format(**names)
     data = _filled(address.data, names) if method != "GET" else {}
-    body, kind = urlencode(data), "application/x-www-form-urlencoded"
+    body, kind = urlencode(data, doseq=True), "application/x-www-form-urlencoded"
     if path.startswith("/api/"):
         body, kind = json.dumps(data), "application/json"
     browser = RequestFactory(headers={"Authorization": f"Bearer {secret}"} if secret else {})
