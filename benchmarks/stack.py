@@ -104,7 +104,15 @@ def stack() -> Iterator[Stack]:
         secret = manage(environment, "issue_key", "--email", "bench@example.com").strip()
         command = [
             *(sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", str(gateway), "--backlog", "4096"),
-            *("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"),
+            *(
+                "--loop",
+                "uvloop",
+                "--http",
+                "gateway.connections:Connection",
+                "--no-access-log",
+                "--log-level",
+                "warning",
+            ),
         ]
         web = parts.enter_context(process(command, environment, f"http://127.0.0.1:{gateway}/livez"))
         yield Stack(

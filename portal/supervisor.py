@@ -350,7 +350,7 @@ def portal_programs(*, var: Path, port: int) -> Sequence[Program]:
         program(
             "web",
             *("uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", str(port)),
-            *("--loop", "uvloop", "--http", "httptools", "--lifespan", "on", "--backlog", "2048"),
+            *("--loop", "uvloop", "--http", "gateway.connections:Connection", "--lifespan", "on", "--backlog", "2048"),
             # What a proxy may claim, TRUSTED_PROXY_COUNT says; uvicorn would believe anybody on this machine.
             *("--timeout-graceful-shutdown", f"{drain + 1}", "--no-proxy-headers"),
             *("--no-access-log", "--no-server-header", "--log-level", "warning"),

@@ -112,7 +112,7 @@ def serving(application: Any) -> Iterator[str]:
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        http="httptools",
+        http="gateway.connections:Connection",
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -1,0 +1,7 @@
+"""The gateway's connections with less patience, for tests that wait for its end."""
+
+from gateway import connections
+
+
+class Connection(connections.Connection):
+    patience_seconds = 0.5

@@ -1,0 +1,106 @@
+"""Senders who are slow or never stop take nothing from others."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.gateway.conftest import Stage, ask, chat, is_there, wait_for, web_process
+
+IMPATIENT = ["--http", "tests.gateway.impatient:Connection"]
+
+
+@pytest.fixture(scope="module")
+def impatient(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    var: Path = tmp_path_factory.mktemp("var")
+    with web_process(var, arguments=IMPATIENT) as (url, _process):
+        wait_for(lambda: is_there(url), seconds=30)
+        yield url
+
+
+def connected(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10)
+
+
+def answer(connection: socket.socket) -> bytes:
+    """What comes until the server closes."""
+    received = b""
+    while piece := connection.recv(65536):
+        received += piece
+    return received
+
+
+def head(length: int, secret: str = "") -> bytes:
+    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {secret}"]
+    return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
+
+
+def test_it_works(impatient: str, secret: str) -> None:
+    body = {"model": "fake-chat", "messages": chat(), "stream": True, "fake": {"tokens": 6, "rate": 4}}
+    # An answer may take longer than a request.
+    assert ask(impatient, "/chat/completions", secret=secret, body=body).body.endswith(b"[DONE]\n\n")
+    with connected(impatient) as connection:
+        for _number in range(2):
+            sent = json.dumps({"model": "fake-chat", "messages": chat()}).encode()
+            connection.sendall(head(len(sent), secret) + sent)
+            assert b"200 OK" in connection.recv(65536)
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/chat", b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-A: b"])
+def test_a_head_that_does_not_come_to_its_end(impatient: str, sent: bytes) -> None:
+    with connected(impatient) as connection:
+        connection.sendall(sent)
+        assert answer(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_head_that_comes_by_the_byte(impatient: str) -> None:
+    started = time.monotonic()
+    with connected(impatient) as connection:
+        connection.settimeout(0.05)
+        for byte in head(5) * 100:
+            connection.sendall(bytes([byte]))
+            with suppress(TimeoutError):
+                assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+                break
+    assert time.monotonic() - started < 5
+
+
+def test_a_body_that_comes_by_the_byte(impatient: str, secret: str) -> None:
+    with connected(impatient) as connection:
+        connection.sendall(head(1000, secret) + b'{"model"')
+        assert answer(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_goes_on_coming(impatient: str, secret: str) -> None:
+    text = "a" * 8000
+    sent = json.dumps({"model": "fake-chat", "messages": chat(text)}).encode()
+    with connected(impatient) as connection:
+        connection.sendall(head(len(sent), secret))
+        for start in range(0, len(sent), 1000):
+            connection.sendall(sent[start : start + 1000])
+            time.sleep(0.15)
+        assert b"200 OK" in connection.recv(65536)
+
+
+@pytest.mark.parametrize("value", ["", "a" * 60_000])
+def test_headers_without_end(impatient: str, value: str) -> None:
+    refusal = b""
+    with connected(impatient) as connection, suppress(ConnectionError):
+        connection.sendall(b"GET /v1/models HTTP/1.1\r\n")
+        connection.setblocking(False)
+        for number in range(100_000):
+            line = f"X-{number}: {value}\r\n".encode()
+            with suppress(BlockingIOError):
+                connection.send(line)
+            with suppress(BlockingIOError):
+                refusal = connection.recv(65536)
+                break
+    # Who goes on sending may be cut off before they read why.
+    assert refusal == b"" or refusal.startswith(b"HTTP/1.1 431 ")
+    assert number < 90_000
