@@ -41,8 +41,18 @@ def events(path: str, *, model: str, prompt_tokens: int, tokens: int) -> Iterato
     """The events of a stream, and whether each is a token of the answer."""
     if path.endswith("/responses"):
         yield {"type": "response.created", "response": response(model, status="in_progress")}, False
+        place = {"item_id": "msg_fake", "output_index": 0}
+        opened = response_item("", status="in_progress") | {"content": []}
+        yield {"type": "response.output_item.added", "output_index": 0, "item": opened}, False
+        part = {"type": "output_text", "text": "", "annotations": []}
+        yield {"type": "response.content_part.added", **place, "content_index": 0, "part": part}, False
         for _token in range(tokens):
-            yield {"type": "response.output_text.delta", "item_id": "msg_fake", "output_index": 0, "delta": WORD}, True
+            delta = {"content_index": 0, "delta": WORD, "logprobs": []}
+            yield {"type": "response.output_text.delta", **place, **delta}, True
+        said = {"content_index": 0, "text": WORD * tokens, "logprobs": []}
+        yield {"type": "response.output_text.done", **place, **said}, False
+        ended = response_item(WORD * tokens, status="completed")
+        yield {"type": "response.output_item.done", "output_index": 0, "item": ended}, False
         done = response(model, status="completed", text=WORD * tokens)
         yield {"type": "response.completed", "response": done | {"usage": response_usage(prompt_tokens, tokens)}}, False
         return
@@ -59,8 +69,6 @@ def events(path: str, *, model: str, prompt_tokens: int, tokens: int) -> Iterato
 
 
 def response(model: str, *, status: str, text: str = "") -> dict[str, Any]:
-    part = {"type": "output_text", "text": text, "annotations": []}
-    item = {"id": "msg_fake", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
     return {
         "id": "resp_fake",
         "object": "response",
@@ -70,7 +78,7 @@ def response(model: str, *, status: str, text: str = "") -> dict[str, Any]:
         "incomplete_details": None,
         "instructions": None,
         "model": model,
-        "output": [item] if text else [],
+        "output": [response_item(text, status="completed")] if text else [],
         "parallel_tool_calls": True,
         "temperature": 1.0,
         "tool_choice": "auto",
@@ -79,6 +87,11 @@ def response(model: str, *, status: str, text: str = "") -> dict[str, Any]:
         "metadata": {},
         "usage": None,
     }
+
+
+def response_item(text: str, *, status: str) -> dict[str, Any]:
+    part = {"type": "output_text", "text": text, "annotations": []}
+    return {"id": "msg_fake", "type": "message", "role": "assistant", "status": status, "content": [part]}
 
 
 def response_usage(prompt_tokens: int, tokens: int) -> dict[str, Any]:

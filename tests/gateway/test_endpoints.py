@@ -154,7 +154,7 @@ def test_a_stream_that_fails_ends_as_its_api_has_it(
     assert "10.0.0.7" not in message
     assert "tell the operator" in message
     if path == "responses":
-        assert error["sequence_number"] == 4
+        assert error["sequence_number"] == 6
     event = event_of(reply.headers["x-request-id"])
     assert (event.status, event.completion_tokens, event.is_estimated) == (502, 3, True)
 

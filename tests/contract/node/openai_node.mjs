@@ -76,6 +76,30 @@ await run("OpenAI Node.js", "openai", {
     const answer = await complete("json-chat", { response_format })
     assert.deepEqual(JSON.parse(answer.choices[0].message.content), WEATHER)
   },
+  async completions() {
+    const answer = await client.completions.create({ model: "fake-chat", prompt: QUESTION })
+    assert.equal(answer.choices[0].text, ANSWER)
+    const read = []
+    for await (const chunk of await client.completions.create({ model: "fake-chat", prompt: QUESTION, stream: true }))
+      read.push(chunk.choices[0].text)
+    assert.equal(read.join(""), ANSWER)
+  },
+  async responses() {
+    const answer = await client.responses.create({ model: "fake-chat", input: QUESTION })
+    assert.equal(answer.output_text, ANSWER)
+    assert.equal(answer.usage.output_tokens, ANSWER_TOKENS)
+  },
+  async responses_stream() {
+    const types = async (model) => {
+      const read = []
+      for await (const event of await client.responses.create({ model, input: QUESTION, stream: true }))
+        read.push(event.type)
+      return read
+    }
+    assert.equal((await types("fake-chat")).at(-1), "response.completed")
+    // The event becomes an exception in this SDK.
+    assert.match((await thrown(types("breaks-chat"))).message, /failed to answer/)
+  },
   async embeddings() {
     const answer = await client.embeddings.create({ model: "fake-embed", input: QUESTION, encoding_format: "float" })
     assert.deepEqual(answer.data[0].embedding, VECTOR)

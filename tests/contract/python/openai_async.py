@@ -99,6 +99,31 @@ async def structured() -> None:
 
 
 @cell
+async def completions() -> None:
+    async with client() as sdk:
+        answer = await sdk.completions.create(model="fake-chat", prompt=QUESTION)
+        assert answer.choices[0].text == ANSWER
+        stream = await sdk.completions.create(model="fake-chat", prompt=QUESTION, stream=True)
+        assert "".join([chunk.choices[0].text async for chunk in stream]) == ANSWER
+
+
+@cell
+async def responses() -> None:
+    async with client() as sdk:
+        answer = await sdk.responses.create(model="fake-chat", input=QUESTION)
+    assert (answer.output_text, answer.model) == (ANSWER, "fake-chat")
+
+
+@cell
+async def responses_stream() -> None:
+    async with client() as sdk:
+        events = [event async for event in await sdk.responses.create(model="fake-chat", input=QUESTION, stream=True)]
+        broken = [event async for event in await sdk.responses.create(model="breaks-chat", input=QUESTION, stream=True)]
+    assert events[-1].type == "response.completed"
+    assert broken[-1].type == "error"
+
+
+@cell
 async def embeddings() -> None:
     async with client() as sdk:
         answer = await sdk.embeddings.create(model="fake-embed", input=[QUESTION], encoding_format="float")

@@ -98,6 +98,30 @@ def structured() -> None:
 
 
 @cell
+def completions() -> None:
+    answer = client.completions.create(model="fake-chat", prompt=QUESTION)
+    assert answer.choices[0].text == ANSWER
+    chunks = list(client.completions.create(model="fake-chat", prompt=QUESTION, stream=True))
+    assert "".join(chunk.choices[0].text for chunk in chunks) == ANSWER
+
+
+@cell
+def responses() -> None:
+    answer = client.responses.create(model="fake-chat", input=QUESTION)
+    assert (answer.output_text, answer.model) == (ANSWER, "fake-chat")
+    assert answer.usage is not None
+    assert answer.usage.output_tokens == ANSWER_TOKENS
+
+
+@cell
+def responses_stream() -> None:
+    with client.responses.stream(model="fake-chat", input=QUESTION) as events:
+        assert events.get_final_response().model == "fake-chat"
+    broken = list(client.responses.create(model="breaks-chat", input=QUESTION, stream=True))
+    assert [event.type for event in broken][-2:] == ["response.output_text.delta", "error"]
+
+
+@cell
 def embeddings() -> None:
     answer = client.embeddings.create(model="fake-embed", input=[QUESTION, QUESTION], encoding_format="float")
     assert [entry.embedding for entry in answer.data] == [VECTOR, VECTOR]
