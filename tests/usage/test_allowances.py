@@ -79,7 +79,7 @@ def test_what_is_used_up_says_so_and_never_less_than_nothing(cohort: Cohort, cyd
     assert allowance(cyd_client, cohort.project)["left_nano_usd"] == 0
     page = cyd_client.get(f"/projects/{cohort.project.public_id}/").content.decode()
     assert "Used up" in page
-    assert "Models without a price go on answering" in page
+    assert "Models without a price still answer" in page
 
 
 def test_without_a_budget_nothing_runs_out(cohort: Cohort, cyd_client: Client) -> None:
