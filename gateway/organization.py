@@ -1,30 +1,22 @@
 """`/v1/organization`: what management keys open here. Unlike the rest of `/v1` it needs SQL, which runs in threads."""
 
-import asyncio
 from functools import partial
 
 import orjson
-import structlog
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import QueryCanceled
 
 from common.context import current_origin
-from common.errors import InvalidRequestError, OverloadedError, RateLimitError
+from common.errors import InvalidRequestError, RateLimitError
 from common.throttles import is_too_often
 from gateway.authentication import authenticate_manager
+from gateway.turns import Turns
 from gateway.wire import Exchange
 from usage.organization.asked import ask
 from usage.organization.routes import View
-from usage.threads import DatabaseAwayError, in_thread
 
-log = structlog.get_logger(__name__)
-
-# Threads and connections are also what looks up keys: reports must not take them all.
 MOST_AT_ONCE = 2
-QUEUE_SECONDS = 10.0
 STATEMENT_SECONDS = 5
-# PostgreSQL ends what takes too long. This is for one that no longer answers at all.
-ANSWER_SECONDS = 30.0
 REQUESTS_PER_MINUTE = 600
 
 
@@ -32,7 +24,7 @@ class OrganizationApi:
     """Answers the questions of one event loop, a few at a time."""
 
     def __init__(self) -> None:
-        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+        self._turns = Turns(MOST_AT_ONCE)
 
     async def answer(self, view: View, exchange: Exchange) -> bytes:
         """The body of the view's answer.
@@ -40,18 +32,7 @@ class OrganizationApi:
         Raises the ApiErrors of authenticate_manager and of the view, RateLimitError, InvalidRequestError for what takes
         too long to add up, and OverloadedError.
         """
-        try:
-            async with asyncio.timeout(QUEUE_SECONDS):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise OverloadedError("Other reports are being added up. Try again in a moment.") from None
-        try:
-            return await in_thread(partial(_answer, view, exchange), seconds=ANSWER_SECONDS)
-        except DatabaseAwayError:
-            log.warning("organization_without_database", path=exchange.path)
-            raise OverloadedError("The portal's database does not answer. Try again in a moment.") from None
-        finally:
-            self._turns.release()
+        return await self._turns.run(partial(_answer, view, exchange))
 
 
 def _answer(view: View, exchange: Exchange) -> bytes:

@@ -13,10 +13,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from apikeys.leaks import without_keys
 from common.context import Origin
-from common.errors import ApiError, BadJsonError, BodyTooLargeError, InvalidValueError
+from common.errors import ApiError, BodyTooLargeError
 from common.ids import request_id
 from common.origins import MOST_AGENT_CHARACTERS, client_address
 from common.stopping import CLOSE, stopping
+from inference.bodies import read_object
 from inference.checks import Body
 from inference.shapes import ShapeOfErrors
 
@@ -32,9 +33,6 @@ EVENTS: RawHeaders = [
 ]
 # A client that takes nothing for this long holds a slot, a connection and the server's work for nobody.
 SLOWEST_READER_SECONDS = 60.0
-# A body is parsed in one go: a million objects or fields in it would keep every other call waiting for seconds.
-MOST_BRACKETS = 300_000
-MOST_STRINGS = 150_000
 API_VERSION = (b"openai-version", b"2020-10-01")
 
 
@@ -72,19 +70,7 @@ class Exchange:
         Raises BadJsonError, InvalidValueError or BodyTooLargeError, and ClientGoneError when the client leaves before
         its end.
         """
-        raw = await self._body()
-        if raw.count(b"{") + raw.count(b"[") > MOST_BRACKETS:
-            raise InvalidValueError("body", f"at most {MOST_BRACKETS} objects and lists")
-        # Quotes inside a text are escaped, so that long texts do not count.
-        if (raw.count(b'"') - raw.count(b'\\"')) // 2 > MOST_STRINGS:
-            raise InvalidValueError("body", f"at most {MOST_STRINGS} fields and texts")
-        try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            raise BadJsonError from None
-        if not isinstance(body, dict):
-            raise BadJsonError
-        return body
+        return read_object(await self._body())
 
     async def _body(self) -> bytes:
         limit: int = settings.GATEWAY_MAX_BODY_BYTES
