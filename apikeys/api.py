@@ -40,12 +40,11 @@ from apikeys.services import (
     rotate_key,
     shorten_keys,
 )
-from apikeys.terms import TERMS, PolicyViolationError, Terms, WiderThanMakerError
+from apikeys.terms import ENDPOINTS_OF_KEYS, TERMS, PolicyViolationError, Terms, WiderThanMakerError
 from catalog.models import HostedModel
 from common.api import CONFLICT, REFUSALS, ConflictError, KeysetPagination
 from common.moments import check_nearness
 from common.networks import canonical
-from inference.endpoints import ENDPOINTS
 
 LARGEST_MONEY = 9_000_000_000_000_000
 ORGANIZATION_PARAMETER = OpenApiParameter(
@@ -82,7 +81,10 @@ class TermsSerializer(serializers.Serializer[ApiKey]):
         child=serializers.CharField(max_length=200), max_length=200, required=False, help_text="Names of models."
     )
     allowed_endpoints = serializers.ListField(
-        child=serializers.ChoiceField(list(ENDPOINTS)), max_length=50, required=False, help_text="Paths below /v1."
+        child=serializers.ChoiceField(list(ENDPOINTS_OF_KEYS)),
+        max_length=50,
+        required=False,
+        help_text="Paths below /v1.",
     )
     allowed_networks = NetworksField(required=False, help_text="Addresses and networks in CIDR notation.")
     is_read_only = serializers.BooleanField(

@@ -12,12 +12,11 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import ServiceAccount
 from apikeys.history import in_words
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy
-from apikeys.terms import TERMS, PolicyViolationError, Terms
+from apikeys.terms import ENDPOINTS_OF_KEYS, TERMS, PolicyViolationError, Terms
 from catalog.models import HostedModel
 from common.forms import DollarsField, EditForm, new_submission
 from common.moments import check_nearness
 from common.networks import canonical, contains
-from inference.endpoints import ENDPOINTS
 
 MOST_NETWORKS = 100
 NEW = "new"
@@ -85,7 +84,7 @@ class KeyForm(EditForm):
         label=_("Endpoints"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        choices=[(path, f"/v1/{path}") for path in ENDPOINTS],
+        choices=[(path, f"/v1/{path}") for path in ENDPOINTS_OF_KEYS],
         help_text=_("None chosen: every endpoint. The list of models can always be read."),
     )
     allowed_networks = NetworksField(label=_("IP addresses"), required=False)

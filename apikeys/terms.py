@@ -9,6 +9,10 @@ from django.utils.translation import gettext as _
 
 from apikeys.models import ApiKey, KeyPolicy
 from common.networks import outside
+from inference.endpoints import ENDPOINTS
+
+# What a key may be held to: paths below /v1. The list of models is left out, since it can always be read.
+ENDPOINTS_OF_KEYS = (*ENDPOINTS, "files", "batches")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,21 +26,23 @@
     │   ├── UnknownRouteError
     │   └── ModelNotFoundError             unknown or not allowed: told alike
     ├── MethodNotAllowedError        405
+    ├── ConflictError                409   what it is about is in a state that does not allow it
     ├── RateLimitError               429   passes by itself: carries Retry-After
     ├── BudgetError                  429   passes only when somebody acts: says not to retry
     │   └── AllowanceError                 a participant's share in a cohort, not the key's own budget
     ├── InternalError                500   our own fault
     ├── UpstreamError                502   the inference server failed
     │   └── UpstreamTimeoutError     504
-    └── OverloadedError              503   try again in a moment: carries Retry-After
-        └── RestartingError                this process was told to stop
+    ├── OverloadedError              503   try again in a moment: carries Retry-After
+    │   └── RestartingError                this process was told to stop
+    └── StorageFullError             507   passes only when the operator makes room: says not to retry
 
 No text here ever holds an address or a host of ours, or an unmasked key: texts from inference servers are rebuilt, not
 forwarded.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 # SDKs ignore a Retry-After above a minute, or give up on it: a longer wait is said not to be worth retrying.
@@ -274,8 +276,20 @@ class MethodNotAllowedError(ApiError):
     type = "invalid_request_error"
     default_code = "method_not_supported"
 
-    def __init__(self, method: str, path: str, allowed: str) -> None:
-        super().__init__(f"Not allowed to {method} on {path}. Use {allowed}.", headers={"Allow": allowed})
+    def __init__(self, method: str, path: str, allowed: Collection[str]) -> None:
+        super().__init__(
+            f"Not allowed to {method} on {path}. Use {' or '.join(allowed)}.", headers={"Allow": ", ".join(allowed)}
+        )
+
+
+class ConflictError(ApiError):
+    """Every SDK would retry a 409, which changes nothing here: it is told not to."""
+
+    status = 409
+    type = "invalid_request_error"
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, code=code, headers=retry_headers(None))
 
 
 class RateLimitError(ApiError):
@@ -340,6 +354,17 @@ class RestartingError(OverloadedError):
 
     def __init__(self) -> None:
         super().__init__("The portal is being restarted, and this answer was not finished. Send the request again.")
+
+
+class StorageFullError(ApiError):
+    status = 507
+    default_code = "storage_full"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The portal has no room left for files. Tell its operator; deleting files that you no longer need helps.",
+            headers=retry_headers(None),
+        )
 
 
 def retry_headers(wait_seconds: float | None) -> dict[str, str]:

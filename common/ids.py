@@ -26,9 +26,9 @@ def uuid7(*, milliseconds: int | None = None) -> uuid.UUID:
     return uuid.UUID(int=value)
 
 
-def new_id(prefix: str) -> str:
+def new_id(prefix: str, *, joint: str = "_") -> str:
     """A new public identifier such as `proj_02xK…`: 22 base-62 characters after the prefix, oldest sorts first."""
-    return f"{prefix}_{base62(uuid7().int, width=22)}"
+    return f"{prefix}{joint}{base62(uuid7().int, width=22)}"
 
 
 def request_id() -> str:

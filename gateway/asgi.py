@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import django
@@ -18,6 +18,8 @@ if not apps.ready:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     django.setup(set_prefix=False)
 
+from batches.routes import ROUTES as ABOUT_FILES
+from batches.routes import View as ViewOfFiles
 from common.context import current_origin, current_request_id
 from common.errors import (
     ApiError,
@@ -32,6 +34,7 @@ from common.errors import (
 from common.stopping import stopping
 from common.upkeep import keep_running, stop
 from gateway.authentication import authenticate
+from gateway.files import FilesApi, check_endpoint
 from gateway.models import described, listing
 from gateway.organization import OrganizationApi
 from gateway.relay import relay
@@ -56,6 +59,7 @@ class Gateway:
     calls: MeteredCalls
     policies: Policies
     organization: OrganizationApi
+    files: FilesApi
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -65,12 +69,14 @@ class Gateway:
         self.policies = Policies(self.calls.link)
         self.policies.start()
         self.organization = OrganizationApi()
+        self.files = FilesApi()
         watch = keep_running(self._end_calls_of_revoked_keys, name="revocations")
         try:
             with stopping.on_signals(), stopping.telling(self._end_calls_in_time):
                 yield
         finally:
             await stop(watch)
+            self.files.close()
             await self.policies.close()
             await self.calls.close()
 
@@ -124,13 +130,34 @@ class Gateway:
 
         return handle
 
+    def about_files(self, path: str, view: ViewOfFiles) -> Handler:
+        """The handler of a view of files or batches."""
+
+        async def handle(exchange: Exchange) -> None:
+            caller = await self._caller(exchange)
+            check_endpoint(caller, path)
+            await exchange.send_json(200, await self.files.answer(view, exchange, caller), headers={})
+
+        return handle
+
+    async def upload(self, exchange: Exchange) -> None:
+        """Store a file."""
+        caller = await self._caller(exchange)
+        check_endpoint(caller, "files")
+        await exchange.send_json(200, await self.files.upload(exchange, caller), headers={})
+
+    async def download(self, exchange: Exchange) -> None:
+        """Send what is in a file."""
+        caller = await self._caller(exchange)
+        check_endpoint(caller, "files")
+        await self.files.download(exchange, caller)
+
 
 class Answering:
-    """An ASGI application that runs a handler, and turns what it raises into the error of an API."""
+    """An ASGI application that runs the handler of a method, and turns what it raises into the error of an API."""
 
-    def __init__(self, method: str, handler: Handler, shape_of_errors: ShapeOfErrors = openai_error) -> None:
-        self._method = method
-        self._handler = handler
+    def __init__(self, handlers: Mapping[str, Handler], shape_of_errors: ShapeOfErrors = openai_error) -> None:
+        self._handlers = handlers
         self._shape_of_errors = shape_of_errors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,9 +165,10 @@ class Answering:
         current_request_id.set(exchange.id)
         current_origin.set(exchange.origin)
         try:
-            if exchange.method != self._method:
-                raise MethodNotAllowedError(exchange.method, exchange.path, self._method)
-            await self._handler(exchange)
+            handler = self._handlers.get(exchange.method)
+            if handler is None:
+                raise MethodNotAllowedError(exchange.method, exchange.path, self._handlers)
+            await handler(exchange)
         except ApiError as error:
             if exchange.has_begun:
                 # Bytes that are no events hold no error: the server, which misses their end, cuts the connection.
@@ -165,18 +193,25 @@ async def no_such_route(exchange: Exchange) -> None:
 async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a path that does not exist, whatever the method."""
     if scope["type"] == "http":
-        await Answering(scope["method"], no_such_route)(scope, receive, send)
+        await Answering({scope["method"]: no_such_route})(scope, receive, send)
 
 
 gateway = Gateway()
+stored: dict[str, dict[str, Handler]] = {
+    path: {method: gateway.about_files(path, view) for method, view in views.items()}
+    for path, views in ABOUT_FILES.items()
+}
+stored["files"]["POST"] = gateway.upload
+stored["files/{file_id}/content"] = {"GET": gateway.download}
 routes = [
     *(
-        Route(f"/v1/{path}", Answering("POST", gateway.relayed(entry), entry.error))
+        Route(f"/v1/{path}", Answering({"POST": gateway.relayed(entry)}, entry.error))
         for path, entry in ENDPOINTS.items()
     ),
-    Route("/v1/models", Answering("GET", gateway.models)),
-    Route("/v1/models/{name:path}", Answering("GET", gateway.model)),
-    *(Route(f"/v1/organization/{path}", Answering("GET", gateway.managed(view))) for path, view in ROUTES.items()),
+    Route("/v1/models", Answering({"GET": gateway.models})),
+    Route("/v1/models/{name:path}", Answering({"GET": gateway.model})),
+    *(Route(f"/v1/organization/{path}", Answering({"GET": gateway.managed(view)})) for path, view in ROUTES.items()),
+    *(Route(f"/v1/{path}", Answering(handlers)) for path, handlers in stored.items()),
 ]
 application = Starlette(routes=routes, lifespan=gateway.lifespan)
 application.router.redirect_slashes = False

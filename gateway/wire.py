@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -90,6 +90,17 @@ class Exchange:
                 raise BodyTooLargeError(limit_bytes=limit)
             parts.append(part)
         return b"".join(parts)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it arrives.
+
+        Raises ClientGoneError when the client leaves before its end.
+        """
+        is_last = False
+        while not is_last:
+            message = await self.receive()
+            is_last = not message.get("more_body")
+            yield _part(message)
 
     async def send_json(
         self, status: int, body: bytes | bytearray, *, headers: Mapping[str, str], upstream: float = 0.0

@@ -12,13 +12,14 @@ from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-QUEUES = ("inference", "usage", "webhooks", "default")
+QUEUES = ("inference", "batches", "usage", "webhooks", "default")
 
 app = Celery("lyceum")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.task_routes = {
     "playground.*": {"queue": "inference"},
+    "batches.*": {"queue": "batches"},
     "usage.*": {"queue": "usage"},
     "webhooks.*": {"queue": "webhooks"},
     "*": {"queue": "default"},
@@ -40,6 +41,8 @@ app.conf.beat_schedule = {
     "accounts-remove-expired-exports": every(24 * 3600, "accounts.tasks.remove_expired_exports"),
     "catalog-check-backends": every(10, "catalog.tasks.check_backends"),
     "playground-sweep": every(10, "playground.tasks.sweep"),
+    "batches-sweep": every(10, "batches.tasks.sweep"),
+    "batches-remove-expired-files": every(3600, "batches.tasks.remove_expired_files"),
     "webhooks-deliver": every(10, "webhooks.tasks.deliver"),
     "webhooks-forget": every(24 * 3600, "webhooks.tasks.forget_old"),
     "notifications-send-waiting": every(30, "notifications.tasks.send_waiting"),

@@ -1,6 +1,7 @@
 """Settings, all from the environment; docs/operators/settings.md documents each and a test holds the two together."""
 
 import secrets
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -109,6 +110,7 @@ INSTALLED_APPS = [
     "catalog",
     "apikeys",
     "usage",
+    "batches",
     "community",
     "docs_site",
     "forum",
@@ -324,7 +326,10 @@ STORAGES = {
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
-MEDIA_ROOT = VAR_DIR / "media"
+MEDIA_ROOT = Path(env.text("FILES_DIR") or VAR_DIR / "media")
+# Exports of accounts and what was asked and answered in batches: for this program's eyes only.
+FILE_UPLOAD_PERMISSIONS = 0o600
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 # Serving straight from the sources spares `make run` a copy of every file; production collects and compresses them.
 WHITENOISE_USE_FINDERS = not PRODUCTION
 WHITENOISE_IMMUTABLE_FILE_TEST = r"^.+[.-][0-9a-zA-Z_-]{8,12}\..+$"
@@ -402,6 +407,13 @@ GATEWAY_TOTAL_TIMEOUT_SECONDS = env.integer("GATEWAY_TOTAL_TIMEOUT_SECONDS", 600
 
 DRAIN_NOTICE_SECONDS = env.integer("DRAIN_NOTICE_SECONDS", 5)
 DRAIN_SECONDS = env.integer("DRAIN_SECONDS", 60)
+
+# Files and batches
+
+FILES_MAX_BYTES = env.integer("FILES_MAX_BYTES", 512 * 1024 * 1024)
+FILES_PROJECT_MAX_BYTES = env.integer("FILES_PROJECT_MAX_BYTES", 10 * 1024 * 1024 * 1024)
+BATCH_FILE_DAYS = env.integer("BATCH_FILE_DAYS", 30)
+BATCH_LINES_AT_ONCE = env.integer("BATCH_LINES_AT_ONCE", 8)
 
 # Audit log
 

@@ -358,8 +358,9 @@ def portal_programs(*, var: Path, port: int) -> Sequence[Program]:
             DRAIN_NOTICE_SECONDS=f"{notice}",
             DRAIN_SECONDS=f"{drain}",
         ),
-        # Webhooks wait for servers of strangers: here are threads enough, and they take few of them.
-        worker("inference", "-Q", "inference,webhooks", "-P", "threads", "-c", "64"),
+        # Webhooks wait for servers of strangers: here are threads enough, and they take few of them. Batches take none
+        # for longer than it takes to begin.
+        worker("inference", "-Q", "inference,batches,webhooks", "-P", "threads", "-c", "64"),
         # Apart from the rest, so that no outage of a mail or inference server delays metering. Threads, for its tasks
         # wait for Redis and PostgreSQL; three, so that neither a long ingest nor a long reaping silences the heartbeat.
         worker("usage", "-Q", "usage", "-P", "threads", "-c", "3"),

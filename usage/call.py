@@ -33,6 +33,7 @@ class CallUsage:
     """What a finished call used. `is_estimated`: the server gave no final count, so the tokens are ours."""
 
     prompt_tokens: int
+    cached_tokens: int
     completion_tokens: int
     cost_nano: int
     is_estimated: bool

@@ -33,6 +33,7 @@ from common.errors import (
     InvalidValueError,
     ModelNotAllowedError,
     OverloadedError,
+    RateLimitError,
     UpstreamTimeoutError,
 )
 from common.upkeep import keep_running, stop
@@ -109,10 +110,13 @@ class MeteredCalls:
         await self.routes.close()
         await self.link.close()
 
-    async def open(self, *, caller: Caller, endpoint: str, body: Body, request_id: str) -> Answer:
+    async def open(
+        self, *, caller: Caller, endpoint: str, body: Body, request_id: str, comes_again: bool = False
+    ) -> Answer:
         """Make a call of `endpoint` (its path below `/v1`) with `body`, and return once its answer has begun.
 
-        Raises an ApiError, which is what the client is to be told. `body` is not changed.
+        Raises an ApiError, which is what the client is to be told. `body` is not changed. Who `comes_again` waits when
+        refused for now, and asks anew: such refusals say nothing about the calls of the key and are not put on record.
         """
         entry, started = ENDPOINTS[endpoint], time.perf_counter()
         model: RoutedModel | None = None
@@ -123,7 +127,8 @@ class MeteredCalls:
             model = await self.routes.find(name)
             call, routes, payload = await self._admit(caller, entry, model, body, request_id)
         except ApiError as refusal:
-            if self._refusals.take(caller):
+            is_for_now = isinstance(refusal, RateLimitError | OverloadedError)
+            if not (comes_again and is_for_now) and self._refusals.take(caller):
                 # Nobody waits for it: the answer to a refused call must not take longer for being on record.
                 self.link.execute(
                     "XADD", STREAM, "*", "e", refused(caller, entry, model, body, request_id, started, refusal)
@@ -190,7 +195,9 @@ class MeteredCalls:
         if self._running.pop(call.id, None) is None or call.admission is None:
             return
         event = call.event(status=status, error_code=error_code[:60], count=count, is_estimated=is_estimated)
-        call.usage = CallUsage(event.prompt_tokens, event.completion_tokens, event.cost_nano, is_estimated)
+        call.usage = CallUsage(
+            event.prompt_tokens, event.cached_tokens, event.completion_tokens, event.cost_nano, is_estimated
+        )
         call.settled = self._admissions.settle(call.admission, event)
 
     def _end_stream(self, call: Call, stream: AnswerStream | None, route: Route, status: int, error_code: str) -> None:

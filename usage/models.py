@@ -12,6 +12,7 @@ class Source(models.TextChoices):
 
     KEY = "key", _("API key")
     PLAYGROUND = "playground", _("Playground")
+    BATCH = "batch", _("Batch")
 
 
 class UsageEvent(models.Model):

@@ -12,7 +12,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -181,7 +181,17 @@ def load(digest: str) -> Caller | None:
 
     One whose time has ended is still a caller: it can be told so.
     """
-    secret = KeySecret.objects.for_calls().filter(digest=digest).first()
+    return _caller_with(KeySecret.objects.for_calls().filter(digest=digest).first())
+
+
+def caller_for_batch(key_id: str) -> Caller | None:
+    """The caller of a batch that a key made; None when no such key may make calls, whichever of its secrets made it."""
+    caller = _caller_with(KeySecret.objects.for_calls().filter(key__public_id=key_id, valid_until=None).first())
+    # Nobody presents a secret: it is not said to be in use.
+    return caller and replace(caller, source=Source.BATCH, digest="", secret_id="")
+
+
+def _caller_with(secret: KeySecret | None) -> Caller | None:
     if secret is None or secret.key.project is None or not secret.key.goes_on:
         return None
     key, project = secret.key, secret.key.project
@@ -196,7 +206,7 @@ def load(digest: str) -> Caller | None:
         key_id=key.public_id,
         user_id="",
         scopes=tuple(scopes),
-        digest=digest,
+        digest=secret.digest,
         secret_id=secret.public_id,
         valid_until=_earliest(key.expires_at, secret.valid_until, project.ends_at),
         models=tuple(key.allowed_models),

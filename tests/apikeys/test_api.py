@@ -69,7 +69,7 @@ def test_each_kind_is_made(ada: User, ada_client: Client, client: Client) -> Non
         ({}, "name"),
         ({"name": "x" * 81}, "name"),
         ({"name": "x", "allowed_models": ["no-such-model"]}, "allowed_models"),
-        ({"name": "x", "allowed_endpoints": ["files"]}, "allowed_endpoints.0"),
+        ({"name": "x", "allowed_endpoints": ["fine-tuning"]}, "allowed_endpoints.0"),
         ({"name": "x", "allowed_networks": ["10.0.0.1/8"]}, "allowed_networks"),
         ({"name": "x", "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
         ({"name": "x", "requests_per_minute": 0}, "requests_per_minute"),

@@ -84,7 +84,7 @@ def test_it_is_restricted_as_the_form_says(ada_client: Client, project: Project,
     [
         ("name", " "),
         ("allowed_models", "no-such-model"),
-        ("allowed_endpoints", "files"),
+        ("allowed_endpoints", "fine-tuning"),
         ("allowed_networks", "10.0.0.1/8"),
         ("allowed_networks", "everywhere"),
         ("expires_at", "2001-01-01T00:00"),

@@ -37,7 +37,7 @@ def codes() -> Iterator[str]:
         classes += kind.__subclasses__()
         if kind.default_code:
             yield kind.default_code
-    for package in ("gateway", "inference", "usage"):
+    for package in ("batches", "gateway", "inference", "usage"):
         for path in (CONTENT.parents[1] / package).glob("*.py"):
             yield from re.findall(r'\bcode="(\w+)"', path.read_text())
 
@@ -47,6 +47,7 @@ def test_it_works() -> None:
         "quickstart",
         "streaming",
         "embeddings",
+        "batches",
         "errors-and-retries",
         "usage-api",
     ]

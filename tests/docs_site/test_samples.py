@@ -1,13 +1,16 @@
 """Every sample of every tutorial is run as a reader would run it, against a gateway on a real port."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from apikeys.services import mint_management_key
 from apikeys.terms import Terms
+from batches.models import Batch, StoredFile
 from docs_site.samples import Fence, Values
 from docs_site.tutorials import tutorial
+from tests.batches.conftest import process_of_worker
 from tests.docs_site.samples_runner import Sample, SampleError, every_sample, run
 from tests.gateway.conftest import Stage, db, fake, mint, secret, stage, url  # noqa: F401
 
@@ -23,15 +26,35 @@ def unique_samples() -> list[Sample]:
     return list({(sample.fence.language, sample.fence.code): sample for sample in every_sample()}.values())
 
 
+@pytest.fixture(scope="module")
+def worker(stage: Stage) -> Iterator[None]:  # noqa: F811
+    """Works on what the samples hand in; only those of one page need it."""
+    process = process_of_worker()
+    yield
+    process.terminate()
+    process.wait(20)
+    Batch.objects.all().delete()
+    StoredFile.objects.all().delete()
+
+
 @pytest.mark.parametrize("sample", unique_samples(), ids=str)
-def test_it_works(sample: Sample, values: Values, secret: str, stage: Stage, tmp_path: Path) -> None:  # noqa: F811
+def test_it_works(
+    sample: Sample,
+    values: Values,
+    secret: str,  # noqa: F811
+    stage: Stage,  # noqa: F811
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    if sample.page.slug == "batches":
+        request.getfixturevalue("worker")
     _key, management_key = mint_management_key(owner=stage.ada, name="dashboard", terms=Terms(is_read_only=True))
     run(sample, values=values, key=secret, folder=tmp_path, management_key=management_key)
 
 
 def test_every_way_to_write_a_sample_is_run_in_every_language() -> None:
     seen = {(sample.page.language, sample.page.slug, sample.fence.language) for sample in every_sample()}
-    assert len(seen) == 2 * 5 * 3
+    assert len(seen) == 2 * 6 * 3
 
 
 @pytest.mark.parametrize(

@@ -26,4 +26,5 @@ def test_without_a_key_nothing_is_told(url: str, stage: Stage, path: str) -> Non
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     }
     assert set(statuses.values()) == {401, 405}
-    assert list(statuses.values()).count(401) == 1
+    # Which methods, tests/permissions has.
+    assert 1 <= list(statuses.values()).count(401) <= 2

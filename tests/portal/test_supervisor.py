@@ -183,7 +183,7 @@ def test_every_queue_has_a_worker(tmp_path: Path) -> None:
         for program in portal_programs(var=tmp_path, port=8000)
         if "-Q" in program.command
     }
-    assert queues == {"inference": "inference,webhooks", "usage": "usage", "tasks": "default"}
+    assert queues == {"inference": "inference,batches,webhooks", "usage": "usage", "tasks": "default"}
     assert {queue for several in queues.values() for queue in several.split(",")} == set(QUEUES)
 
 

@@ -5,8 +5,8 @@ from tests.permissions.answers import Address, everybody
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def _only(method: str, row: str) -> dict[str, str]:
-    return {**dict.fromkeys(METHODS, everybody("405")), method: row}
+def _only(methods: str, row: str) -> dict[str, str]:
+    return {**dict.fromkeys(METHODS, everybody("405")), **dict.fromkeys(methods.split(), row)}
 
 
 WITHOUT_A_KEY = everybody("401")
@@ -17,6 +17,11 @@ ROWS = [
                    "/v1/images/generations", "/v1/messages", "/v1/moderations", "/v1/rerank", "/v1/responses")),
     Address("/v1/models", "/v1/models", _only("GET", WITHOUT_A_KEY)),
     Address("/v1/models/{name:path}", "/v1/models/{model}", _only("GET", WITHOUT_A_KEY)),
+    # What keys get of other projects is in tests/batches/test_isolation.py.
+    *(Address(f"/v1/{path}", f"/v1/{path.format(file_id='file-1', batch_id='batch_1')}", _only(methods, WITHOUT_A_KEY))
+      for path, methods in (("files", "GET POST"), ("files/{file_id}", "GET DELETE"),
+                            ("files/{file_id}/content", "GET"), ("batches", "GET POST"), ("batches/{batch_id}", "GET"),
+                            ("batches/{batch_id}/cancel", "POST"))),
     # Management keys open these, and what each role is told there is in tests/usage/test_organization*.py.
     *(Address(f"/v1/organization/{path}", f"/v1/organization/{path.replace('project_id', 'project')}",
               _only("GET", WITHOUT_A_KEY))
