@@ -23,7 +23,7 @@ from common.errors import (
 from inference.endpoints import ENDPOINTS
 
 # Those whose answer is JSON.
-OFFERED = tuple(path for path, endpoint in ENDPOINTS.items() if endpoint.results)
+OFFERED = tuple(path for path, endpoint in ENDPOINTS.items() if not endpoint.other_answers)
 WINDOW = timedelta(hours=24)
 MOST_UNFINISHED = 100
 MOST_PAIRS = 16

@@ -38,6 +38,7 @@ from gateway.files import FilesApi, check_endpoint
 from gateway.models import described, listing
 from gateway.organization import OrganizationApi
 from gateway.relay import relay
+from gateway.uploads import form
 from gateway.wire import ClientGoneError, Exchange, WhileClientListens
 from inference.endpoints import ENDPOINTS, Endpoint
 from inference.shapes import ShapeOfErrors, openai_error
@@ -101,7 +102,7 @@ class Gateway:
             caller = await self._caller(exchange)
             if not caller.may_use_endpoint(endpoint.path):
                 raise EndpointNotAllowedError(endpoint.path)
-            body = await exchange.json()
+            body = await (form(exchange) if endpoint.takes_form else exchange.json())
             with WhileClientListens(exchange.receive):
                 answer = await self.calls.open(caller=caller, endpoint=endpoint.path, body=body, request_id=exchange.id)
                 await relay(exchange, answer)

@@ -14,6 +14,8 @@ from batches.files import most_bytes
 from batches.storing import Upload, scratch
 from common.errors import BodyTooLargeError, InvalidRequestError, InvalidValueError, MissingParameterError
 from gateway.wire import Exchange
+from inference.checks import Body
+from inference.forms import Attachment
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -28,15 +30,16 @@ MOST_NAME_CHARACTERS = 255
 
 class NotAFormError(InvalidRequestError):
     def __init__(self) -> None:
-        super().__init__("We could not read your upload. Send a form (multipart/form-data) with 'file' and 'purpose'.")
+        super().__init__("We could not read your upload. Send a form (multipart/form-data) with a 'file'.")
 
 
 class _Form:
     """What the parser finds, piece by piece."""
 
     def __init__(self) -> None:
-        self.fields: dict[str, bytes] = {}
+        self.fields: list[tuple[str, bytearray]] = []
         self.filename: str | None = None
+        self.kind = ""
         self.unwritten = bytearray()
         self.is_complete = False
         self._header_name, self._header_value = bytearray(), bytearray()
@@ -66,20 +69,21 @@ class _Form:
         if not self._is_file:
             if len(self.fields) >= MOST_FIELDS:
                 raise InvalidRequestError(f"An upload has at most {MOST_FIELDS} fields.")
-            self.fields[self._name] = b""
+            self.fields.append((self._name, bytearray()))
             return
         if self._name != "file" or self.filename is not None:
             raise InvalidValueError(self._name[:100], "one file, in the field 'file'")
         self.filename = _clean(_decoded(options[b"filename"]))
+        self.kind = _decoded(self._headers.get("content-type", b""))
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_file:
             self.unwritten += data[start:end]
             return
-        assert self._name is not None  # noqa: S101 - the headers of a part come before its data
-        self.fields[self._name] += data[start:end]
-        if len(self.fields[self._name]) > MOST_FIELD_BYTES:
-            raise InvalidValueError(self._name[:100], f"at most {MOST_FIELD_BYTES} bytes")
+        name, value = self.fields[-1]
+        value += data[start:end]
+        if len(value) > MOST_FIELD_BYTES:
+            raise InvalidValueError(name[:100], f"at most {MOST_FIELD_BYTES} bytes")
 
     def on_end(self) -> None:
         self.is_complete = True
@@ -98,8 +102,19 @@ class _Form:
 
     @property
     def purpose(self) -> str | None:
-        given = self.fields.get("purpose")
-        return None if given is None else _decoded(given)
+        return self.texts().get("purpose")
+
+    def texts(self) -> dict[str, str]:
+        """The fields but for the file. Of several by one name the last counts."""
+        return {name: _decoded(value) for name, value in self.fields}
+
+    def lists(self) -> dict[str, list[str]]:
+        """The fields that are marked as lists by their names, as in `timestamp_granularities[]`."""
+        found: dict[str, list[str]] = {}
+        for name, value in self.fields:
+            if name.endswith("[]"):
+                found.setdefault(name, []).append(_decoded(value))
+        return found
 
 
 @asynccontextmanager
@@ -109,10 +124,7 @@ async def received(exchange: Exchange, disk: Executor) -> AsyncIterator[Upload]:
     Raises InvalidRequestErrors, BodyTooLargeError as soon as the file is, OSError when the disk takes no more, and
     ClientGoneError when the client leaves before the end.
     """
-    kind, options = parse_options_header(exchange.headers.get("content-type"))
-    boundary = options.get(b"boundary")
-    if kind != b"multipart/form-data" or not boundary:
-        raise NotAFormError
+    boundary = _boundary(exchange)
     announced = exchange.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most_bytes(None) + FRAME_BYTES:
         raise BodyTooLargeError(limit_bytes=most_bytes(None))
@@ -120,30 +132,57 @@ async def received(exchange: Exchange, disk: Executor) -> AsyncIterator[Upload]:
         yield await _read(exchange, boundary, file, disk)
 
 
-async def _read(exchange: Exchange, boundary: bytes, file: IO[bytes], disk: Executor) -> Upload:
-    form, size = _Form(), 0
-    loop = asyncio.get_running_loop()
+async def form(exchange: Exchange) -> Body:
+    """The form in the body of a request, its file in memory: as large as a JSON body may be.
+
+    Raises InvalidRequestErrors, BodyTooLargeError, and ClientGoneError when the client leaves before the end.
+    """
+    boundary, raw, found = _boundary(exchange), await exchange.body(), _Form()
     try:
-        parser = MultipartParser(boundary, form.callbacks())
-        async for piece in exchange.pieces():
-            parser.write(piece)
-            if size + len(form.unwritten) > most_bytes(form.purpose):
-                raise BodyTooLargeError(limit_bytes=most_bytes(form.purpose))
-            if len(form.unwritten) >= WRITTEN_AT_ONCE:
-                size += len(form.unwritten)
-                await loop.run_in_executor(disk, file.write, bytes(form.unwritten))
-                form.unwritten.clear()
+        parser = MultipartParser(boundary, found.callbacks())
+        parser.write(raw)
         parser.finalize()
     except FormParserError:
         raise NotAFormError from None
-    if not form.is_complete:
+    if not found.is_complete:
         raise NotAFormError
-    if form.filename is None:
+    body: Body = {**found.texts(), **found.lists()}
+    if found.filename is not None:
+        body["file"] = Attachment(found.filename, found.kind, bytes(found.unwritten))
+    return body
+
+
+def _boundary(exchange: Exchange) -> bytes:
+    kind, options = parse_options_header(exchange.headers.get("content-type"))
+    boundary = options.get(b"boundary")
+    if kind != b"multipart/form-data" or not boundary:
+        raise NotAFormError
+    return boundary
+
+
+async def _read(exchange: Exchange, boundary: bytes, file: IO[bytes], disk: Executor) -> Upload:
+    found, size = _Form(), 0
+    loop = asyncio.get_running_loop()
+    try:
+        parser = MultipartParser(boundary, found.callbacks())
+        async for piece in exchange.pieces():
+            parser.write(piece)
+            if size + len(found.unwritten) > most_bytes(found.purpose):
+                raise BodyTooLargeError(limit_bytes=most_bytes(found.purpose))
+            if len(found.unwritten) >= WRITTEN_AT_ONCE:
+                size += len(found.unwritten)
+                await loop.run_in_executor(disk, file.write, bytes(found.unwritten))
+                found.unwritten.clear()
+        parser.finalize()
+    except FormParserError:
+        raise NotAFormError from None
+    if not found.is_complete:
+        raise NotAFormError
+    if found.filename is None:
         raise MissingParameterError("file")
-    size += len(form.unwritten)
-    await loop.run_in_executor(disk, _write_last, file, bytes(form.unwritten))
-    fields = {name: _decoded(value) for name, value in form.fields.items()}
-    return Upload(path=Path(file.name), filename=form.filename, size_bytes=size, fields=fields)
+    size += len(found.unwritten)
+    await loop.run_in_executor(disk, _write_last, file, bytes(found.unwritten))
+    return Upload(path=Path(file.name), filename=found.filename, size_bytes=size, fields=found.texts())
 
 
 def _write_last(file: IO[bytes], piece: bytes) -> None:
@@ -151,7 +190,7 @@ def _write_last(file: IO[bytes], piece: bytes) -> None:
     file.flush()
 
 
-def _decoded(text: bytes) -> str:
+def _decoded(text: bytes | bytearray) -> str:
     return text.decode(errors="replace")
 
 

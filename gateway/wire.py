@@ -70,9 +70,13 @@ class Exchange:
         Raises BadJsonError, InvalidValueError or BodyTooLargeError, and ClientGoneError when the client leaves before
         its end.
         """
-        return read_object(await self._body())
+        return read_object(await self.body())
 
-    async def _body(self) -> bytes:
+    async def body(self) -> bytes:
+        """The body as it came.
+
+        Raises BodyTooLargeError, and ClientGoneError when the client leaves before its end.
+        """
         limit: int = settings.GATEWAY_MAX_BODY_BYTES
         announced = self.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:

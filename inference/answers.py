@@ -53,7 +53,7 @@ def whole_answer(
     if error:
         described = error if isinstance(error, dict) else {}
         raise AttemptFailedError(from_object(described, status=502), is_servers=True)
-    if not isinstance(answer.get(endpoint.results), list):
+    if not isinstance(answer.get(endpoint.results), list | str):
         raise _nonsense()
     count = reported(answer.get("usage"))
     is_estimated = count is None
@@ -77,7 +77,7 @@ def _nonsense() -> AttemptFailedError:
 
 def _texts(answer: dict[str, Any]) -> list[str]:
     """The texts of an answer, each choice's, item's or part's own."""
-    texts = []
+    texts = [answer["text"]] if isinstance(answer.get("text"), str) else []
     for written in (answer.get(name) for name in ("choices", "output", "content")):
         for entry in written if isinstance(written, list) else ():
             texts += [text for text in _texts_in(entry) if isinstance(text, str) and text]

@@ -12,6 +12,7 @@ import orjson
 from common.errors import InvalidValueError, MissingParameterError, UnsupportedParameterError
 from inference.bounds import check_bounds, check_schema, check_whole
 from inference.fields import DENIED_FIELDS, DENIED_PARTS, DENIED_TEMPLATE_ARGUMENTS, STORED_STATE
+from inference.forms import FIELD_NAME, Attachment
 
 Body = dict[str, Any]
 
@@ -32,6 +33,7 @@ MOST_ARGUMENT_BRACKETS = 500
 MOST_OUTPUT_TOKENS = 10_000_000
 LONGEST_SPOKEN_TEXT = 100_000
 MOST_PICTURES = 10
+TRANSCRIPT_FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 
 
 def check_chat(body: Body) -> None:
@@ -170,6 +172,23 @@ def check_speech(body: Body) -> None:
     if body.get("stream_format") not in (None, "audio"):
         raise UnsupportedParameterError("stream_format", "Speech comes as audio, while it is made.")
     _refuse_addresses(body, but=("input", "instructions"))
+
+
+def check_transcript(body: Body) -> None:
+    """Speech to be written down, or to be translated. The fields of a form are texts."""
+    _refuse_denied(body)
+    speech = body.get("file")
+    if speech is None:
+        raise MissingParameterError("file")
+    if not isinstance(speech, Attachment) or not speech.content:
+        raise InvalidValueError("file", "a file that is not empty")
+    if body.get("stream") not in (None, "false"):
+        raise UnsupportedParameterError("stream", "Transcripts are not streamed.")
+    if body.get("response_format", "json") not in TRANSCRIPT_FORMATS:
+        raise InvalidValueError("response_format", f"one of {', '.join(TRANSCRIPT_FORMATS)}")
+    for name in body:
+        if not FIELD_NAME.fullmatch(name):
+            raise InvalidValueError("body", "names of fields in plain letters")
 
 
 def check_image(body: Body) -> None:

@@ -145,8 +145,8 @@ class InferenceClient:
             await self._session.close()
             self._session = None
 
-    async def post(self, url: str, *, credential: str, payload: bytes, may_lack: str = "") -> Reply:
-        """Send `payload`, JSON, and return once the server has begun a good answer.
+    async def post(self, url: str, *, credential: str, payload: bytes, content_type: str, may_lack: str = "") -> Reply:
+        """Send `payload` and return once the server has begun a good answer.
 
         `may_lack` is the path below `/v1` when good servers may be without it; empty when they all have it.
         Raises AttemptFailedError for anything else. A redirect is not followed: it could lead anywhere.
@@ -159,7 +159,7 @@ class InferenceClient:
                 response = await session.post(
                     url,
                     data=payload,
-                    headers=_headers(credential),
+                    headers=_headers(credential, content_type),
                     allow_redirects=False,
                     trace_request_ctx=sending,
                 )
@@ -199,8 +199,8 @@ class InferenceClient:
         return from_status(response.status, body, retry_after=retry_after, may_lack=may_lack)
 
 
-def _headers(credential: str) -> Mapping[str, str]:
-    headers = {"Content-Type": "application/json"}
+def _headers(credential: str, content_type: str) -> Mapping[str, str]:
+    headers = {"Content-Type": content_type}
     if credential:
         headers["Authorization"] = f"Bearer {credential}"
     return headers

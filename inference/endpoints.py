@@ -22,6 +22,7 @@ from inference.checks import (
     check_rerank,
     check_response,
     check_speech,
+    check_transcript,
 )
 from inference.shapes import ShapeOfErrors, anthropic_error, openai_error
 from inference.streams import AnswerStream, ChatStream, MessageStream, ResponseStream
@@ -36,7 +37,11 @@ class Endpoint:
     needs: Use
     check: Callable[[Body], None]
     results: str = ""
-    """The field with the list of results; empty where the answer is no JSON."""
+    """The field with the results, a list or a text; empty where the answer is never JSON."""
+    other_answers: tuple[str, ...] = ()
+    """How the content types begin of answers that are no JSON."""
+    takes_form: bool = False
+    """Whether the body is a form with a file in it, and not JSON."""
     output_limits: tuple[str, ...] = ()
     """Fields that bound the answer; the last one is understood by every server."""
     stream: type[AnswerStream] | None = None
@@ -101,6 +106,13 @@ EMBEDDINGS = Endpoint(
     fills_in=True,
     is_optional=False,
 )
+_WRITTEN_DOWN: dict[str, Any] = {
+    "needs": Use.TRANSCRIPTION,
+    "check": check_transcript,
+    "results": "text",
+    "other_answers": ("text/plain", "text/vtt", "application/x-subrip"),
+    "takes_form": True,
+}
 _ALL = (
     CHAT_COMPLETIONS,
     Endpoint(
@@ -133,7 +145,14 @@ _ALL = (
     ),
     Endpoint(path="moderations", needs=Use.MODERATION, check=check_moderation, results="results"),
     Endpoint(path="rerank", needs=Use.RERANKING, check=check_rerank, results="results"),
-    Endpoint(path="audio/speech", needs=Use.SPEECH, check=check_speech),
+    Endpoint(
+        path="audio/speech",
+        needs=Use.SPEECH,
+        check=check_speech,
+        other_answers=("audio/", "application/octet-stream"),
+    ),
+    Endpoint(path="audio/transcriptions", **_WRITTEN_DOWN),
+    Endpoint(path="audio/translations", **_WRITTEN_DOWN),
     Endpoint(
         path="images/generations",
         needs=Use.IMAGES,

@@ -14,9 +14,6 @@ from inference.streams import AnswerStream, EventSplitter
 from usage.call import Call, CallUsage, recorded
 from usage.events import CLIENT_CLOSED
 
-# What is neither of these is a page of some server in between.
-BYTES_TYPES = ("audio/", "application/octet-stream")
-
 Settle = Callable[[int, str], None]
 """Ends a streamed call with a status and the code of an error."""
 
@@ -207,12 +204,15 @@ class FirstBytes:
     pieces: AsyncIterator[bytes]
 
 
-async def begin_bytes(reply: Reply) -> FirstBytes:
-    """Read an answer that is no JSON up to its first bytes: until then a failure is an ordinary error."""
+async def begin_bytes(reply: Reply, kinds: tuple[str, ...]) -> FirstBytes:
+    """Read an answer that is no JSON up to its first bytes: until then a failure is an ordinary error.
+
+    One of none of these kinds is a page of some server in between.
+    """
     has_begun = False
     try:
-        if not reply.content_type.startswith(BYTES_TYPES):
-            raise AttemptFailedError(UpstreamError("The model's server did not answer with audio."), elsewhere=True)
+        if not reply.content_type.startswith(kinds):
+            raise AttemptFailedError(UpstreamError("The model's server sent something else."), elsewhere=True)
         pieces = reply.pieces()
         first = FirstBytes(await anext(pieces), pieces)
         has_begun = True

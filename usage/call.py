@@ -17,6 +17,7 @@ from inference.checks import Body
 from inference.client import Reply
 from inference.counting import PromptSize, TokenCount, prompt_size
 from inference.endpoints import Endpoint, choices
+from inference.forms import text_bytes
 from inference.streams import AnswerStream
 from usage.admission import Admission, Demand
 from usage.events import Event
@@ -54,7 +55,8 @@ class Call:
         self.is_streamed = endpoint.is_streamed(body)
         self.choices = choices(body)
         self.asked_output = endpoint.asked_output_tokens(body)
-        self.prompt: PromptSize = prompt_size(body, payload_bytes=len(payload), context_window=model.context_window)
+        size = text_bytes(body) if endpoint.takes_form else len(payload)
+        self.prompt: PromptSize = prompt_size(body, payload_bytes=size, context_window=model.context_window)
         options = body.get("stream_options")
         self.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         self.wants_timings = body.get("timings_per_token") is True

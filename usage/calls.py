@@ -37,6 +37,7 @@ from common.errors import (
     UpstreamTimeoutError,
 )
 from common.upkeep import keep_running, stop
+from inference import forms
 from inference.checks import Body
 from inference.client import InferenceClient, Timeouts
 from inference.counting import TokenCount, fewest_tokens
@@ -211,6 +212,8 @@ class MeteredCalls:
         )
 
     def _payload(self, body: Body, route: Route, entry: Endpoint, *, bound: int | None) -> bytes:
+        if entry.takes_form:
+            return forms.encoded({**body, "model": route.backend_name})
         if route.kind == "llama.cpp":
             body = {name: value for name, value in body.items() if name in LLAMA_CPP_FIELDS}
         sent = {**body, **entry.sets, "model": route.backend_name}
@@ -259,6 +262,7 @@ class MeteredCalls:
                 f"{route.base_url}/{endpoint.path}",
                 credential=route.credential,
                 payload=payload,
+                content_type=forms.CONTENT_TYPE if endpoint.takes_form else "application/json",
                 may_lack=endpoint.path if endpoint.is_optional else "",
             )
             call.reply = reply
@@ -270,8 +274,8 @@ class MeteredCalls:
                     call.first_token_at = time.perf_counter()
                 settle = partial(self._end_stream, call, stream, route)
                 return Answer(call, source=Frames(call, stream, opening, settle))
-            if not endpoint.results:
-                first = await begin_bytes(reply)
+            if not endpoint.results or reply.content_type.startswith(endpoint.other_answers):
+                first = await begin_bytes(reply, endpoint.other_answers)
                 is_streaming = True
                 call.first_token_at = time.perf_counter()
                 settle = partial(self._end_stream, call, None, route)

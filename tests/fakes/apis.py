@@ -1,5 +1,8 @@
 """What an inference server answers at the endpoints beside chats and embeddings, as each API has it."""
 
+import email
+import email.policy
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,9 +35,31 @@ def whole(path: str, body: dict[str, Any], *, model: str, prompt_tokens: int, to
         case "/rerank":
             results = [{"index": index, "relevance_score": 0.5} for index in range(len(body["documents"]))]
             return {"id": "rerank-fake", "model": model, "results": results, "usage": {"total_tokens": prompt_tokens}}
+        case "/audio/transcriptions" | "/audio/translations":
+            total = {"input_tokens": 7, "output_tokens": tokens, "total_tokens": 7 + tokens}
+            return {"text": text, "usage": {"type": "tokens", **total}}
         case "/images/generations":
             return {"created": 1, "data": [{"b64_json": PICTURE}] * body.get("n", 1)}
     return None
+
+
+def form_fields(content_type: str, raw: bytes) -> dict[str, Any]:
+    """What stands in a form, by name: texts, several in a list, and of a file its name, kind and bytes."""
+    message = email.message_from_bytes(
+        b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + raw, policy=email.policy.HTTP
+    )
+    found: dict[str, Any] = {}
+    for part in message.iter_parts():
+        name = str(part.get_param("name", header="content-disposition"))
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        if part.get_filename():
+            found[name] = (part.get_filename(), part.get_content_type(), content)
+        elif name.endswith("[]"):
+            found.setdefault(name, []).append(content.decode())
+        else:
+            found[name] = content.decode()
+    return found | {"fake": json.loads(found.get("fake", "{}"))}
 
 
 def events(path: str, *, model: str, prompt_tokens: int, tokens: int) -> Iterator[tuple[dict[str, Any], bool]]:

@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._path = ""
-        self._authorization = ""
+        self._authorization = self._content_type = ""
         self._body = b""
 
     def on_url(self, url: bytes) -> None:
@@ -120,6 +120,8 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"authorization":
             self._authorization = value.decode("latin-1")
+        elif name.lower() == b"content-type":
+            self._content_type = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         self._body += body
@@ -133,7 +135,8 @@ class Connection(asyncio.Protocol):
             totals = asdict(self._ledger)
             self._send(200, orjson.dumps({name: totals[name] for name in ("requests", "prompt_tokens", "sent_tokens")}))
             return
-        body = orjson.loads(self._body)
+        is_form = self._content_type.startswith("multipart/")
+        body = apis.form_fields(self._content_type, self._body) if is_form else orjson.loads(self._body)
         is_embedding, is_chat = self._path.endswith("/embeddings"), self._path.endswith("/chat/completions")
         if (is_embedding or is_chat) and ("embed" in body["model"]) is not is_embedding:
             self._send(400, orjson.dumps({"error": {"message": "This model does not do that.", "code": 400}}))
@@ -173,6 +176,9 @@ class Connection(asyncio.Protocol):
             self._send(200, b"<html><body>Welcome to nginx!</body></html>", content_type="text/html")
         elif fake.get("bad_json"):
             self._send(200, b'{"id": "chatcmpl-1", "choices": [')
+        elif entry.body.get("response_format") in ("text", "srt", "vtt"):
+            entry.sent_tokens = _tokens(entry.body, fake)
+            self._send(200, (WORD * entry.sent_tokens).encode(), content_type="text/plain; charset=utf-8")
         elif entry.path.endswith("/audio/speech"):
             self._send(200, apis.AUDIO, content_type="audio/mpeg")
         else:

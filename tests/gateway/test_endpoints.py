@@ -263,6 +263,80 @@ def test_what_a_tool_was_asked_may_hold_an_address(url: str, secret: str) -> Non
     assert call(url, secret, "responses", input=items, tools=[{"type": "function", **TOOL}]).status == 200
 
 
+AUDIO_FILE = ("speech.mp3", b"\x00--\r\n\xff" * 1000, "audio/mpeg")
+
+
+@pytest.mark.parametrize("path", ["transcriptions", "translations"])
+def test_speech_is_written_down(client: openai.OpenAI, fake: FakeInferenceServer, event_of: EventOf, path: str) -> None:
+    made = getattr(client.audio, path).with_raw_response.create(
+        model="fake-all", file=AUDIO_FILE, prompt="Names: Ada, Ben", extra_body={"something_new": "a\r\n--b"}
+    )
+    assert made.parse().text == "word " * 8
+    sent = fake.last().body
+    assert (sent["model"], sent["prompt"], sent["something_new"]) == ("inside/all", "Names: Ada, Ben", "a\r\n--b")
+    assert sent["file"] == (AUDIO_FILE[0], AUDIO_FILE[2], AUDIO_FILE[1])
+    event = event_of(made.headers["x-request-id"])
+    assert (event.endpoint, event.prompt_tokens, event.completion_tokens) == (f"audio/{path}", 7, 8)
+    assert not event.is_estimated
+
+
+def test_a_transcript_as_text_and_with_times(client: openai.OpenAI, fake: FakeInferenceServer) -> None:
+    text = client.audio.transcriptions.create(model="fake-all", file=AUDIO_FILE, response_format="text")
+    assert text == "word " * 8
+    client.audio.transcriptions.create(
+        model="fake-all", file=AUDIO_FILE, response_format="verbose_json", timestamp_granularities=["word", "segment"]
+    )
+    assert fake.last().body["timestamp_granularities[]"] == ["word", "segment"]
+
+
+def form(*parts: tuple[str, str, bytes]) -> tuple[bytes, dict[str, str]]:
+    """A form of parts with a name, what follows it in their heads, and a content."""
+    body = b"".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode() + content + b"\r\n"
+        for name, more, content in parts
+    )
+    return body + b"--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ([("model", "", b"fake-all")], "'file'"),
+        ([("model", "", b"fake-all"), ("file", '; filename="a.mp3"', b"")], "'file'"),
+        ([("file", '; filename="a.mp3"', b"x")], "'model'"),
+        ([("model", "", b"fake-all"), ("file", '; filename="a"', b"x"), ("stream", "", b"true")], "'stream'"),
+        (
+            [("model", "", b"fake-all"), ("file", '; filename="a"', b"x"), ("response_format", "", b"exe")],
+            "response_format",
+        ),
+        ([("model", "", b"fake-all"), ("file", '; filename="a"', b"x"), ("a b", "", b"1")], "plain letters"),
+        ([("model", "", b"fake-all"), ("file", '; filename="a"', b"x"), ("lora", "", b"1")], "'lora'"),
+        ([("other", '; filename="a"', b"x")], "'other'"),
+    ],
+)
+def test_a_form_that_is_refused(url: str, secret: str, parts: list[tuple[str, str, bytes]], said: str) -> None:
+    body, headers = form(*parts)
+    reply = ask(url, "/audio/transcriptions", secret=secret, body=body, headers=headers)
+    assert reply.status == 400
+    assert said in reply.error["message"]
+
+
+def test_what_a_form_says_of_its_file_adds_nothing_to_the_servers(
+    url: str, secret: str, fake: FakeInferenceServer
+) -> None:
+    parts = [("model", "", b"fake-all"), ("file", '; filename="a\\";x=1"\r\nContent-Type: a/b; name="model"', b"x")]
+    body, headers = form(*parts)
+    assert ask(url, "/audio/transcriptions", secret=secret, body=body, headers=headers).status == 200
+    assert fake.last().body["model"] == "inside/all"
+    assert fake.last().body["file"][1:] == ("application/octet-stream", b"x")
+
+
+def test_no_form_at_all(url: str, secret: str) -> None:
+    reply = ask(url, "/audio/transcriptions", secret=secret, body={"model": "fake-all"})
+    assert reply.status == 400
+    assert "multipart/form-data" in reply.error["message"]
+
+
 def test_a_page_in_place_of_speech_is_no_answer(url: str, secret: str) -> None:
     assert call(url, secret, "audio/speech", {"wrong_type": True}).status == 502
 
