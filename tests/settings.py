@@ -21,7 +21,10 @@ def worker_number() -> int:
 
 
 def choose_stores() -> None:
-    """Give this process a pair of Redis databases of its own, never number 0. PostgreSQL's is pytest-django's care."""
+    """Give this process a pair of Redis databases of its own, never number 0, and a state folder.
+
+    PostgreSQL's database is pytest-django's care.
+    """
     from portal import env  # after the secrets below are in place
 
     durable = env.text("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -29,6 +32,11 @@ def choose_stores() -> None:
     pair = 2 * worker_number() + 1
     os.environ["REDIS_URL"] = with_database(durable, pair)
     os.environ["REDIS_VOLATILE_URL"] = with_database(volatile, pair + 1)
+    folder = env.var_dir() / f"tests-{worker_number()}"
+    # A process that a test starts has its parent's.
+    if env.var_dir().name != folder.name:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.environ["LYCEUM_VAR"] = str(folder)
 
 
 os.environ.update(SECRETS)
@@ -40,7 +48,7 @@ from portal.settings import LOGGING, VAR_DIR  # noqa: E402
 # What the portal logs, as it would write it, to be looked through when all tests have run.
 LOGGING["handlers"]["file"] = {
     "class": "logging.FileHandler",
-    "filename": VAR_DIR / f"tests-{worker_number()}.log",
+    "filename": VAR_DIR / "tests.log",
     "formatter": "structured",
 }
 LOGGING["root"]["handlers"].append("file")
