@@ -12,6 +12,7 @@ ACTIONS: dict[str, Words] = {
     "backend.removed": _("removed the backend %(target)s"),
     "deployment.enabled": _("had calls for %(target)s sent to a backend again"),
     "deployment.disabled": _("had no more calls for %(target)s sent to a backend"),
+    "deployment.changed": _("changed how calls go to %(target)s"),
     "model.changed": _("changed the model %(target)s"),
     "model.price_changed": _("changed the price of the model %(target)s"),
 }

@@ -30,7 +30,7 @@ class DeploymentInline(admin.TabularInline[Deployment, HostedModel]):
     model = Deployment
     extra = 0
     can_delete = False
-    fields = ["backend", "backend_name", "is_enabled", "context_window", "vanished_at"]
+    fields = ["backend", "backend_name", "is_enabled", "priority", "weight", "context_window", "vanished_at"]
     readonly_fields = ["backend", "backend_name", "context_window", "vanished_at"]
 
     def has_add_permission(self, request: HttpRequest, obj: HostedModel | None = None) -> bool:
@@ -137,15 +137,16 @@ class HostedModelAdmin(admin.ModelAdmin[HostedModel]):
 
 @admin.register(Deployment)
 class DeploymentAdmin(admin.ModelAdmin[Deployment]):
-    list_display = ["hosted_model", "backend", "backend_name", "context_window", "is_enabled", "vanished_at"]
+    list_display = [
+        "hosted_model", "backend", "backend_name", "priority", "weight", "context_window", "is_enabled", "vanished_at",
+    ]  # fmt: skip
     list_filter = ["is_enabled", "backend", ("vanished_at", admin.EmptyFieldListFilter)]
     search_fields = ["backend_name", "hosted_model__public_name", "backend__name"]
     readonly_fields = ["hosted_model", "backend", "backend_name", "context_window", "vanished_at"]
     actions = ["enable", "disable"]
 
     def get_queryset(self, request: HttpRequest) -> DeploymentQuerySet:
-        # Not the backend by the same join: that would read, and need to decrypt, its credential.
-        deployments: DeploymentQuerySet = Deployment.objects.select_related("hosted_model").prefetch_related("backend")
+        deployments: DeploymentQuerySet = Deployment.objects.with_both_ends()
         return deployments.order_by("hosted_model__public_name", "pk")
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -7,7 +7,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from catalog.discovery import DiscoveryError, normalize
-from catalog.models import USES, Backend, BackendKind, Fault, HostedModel
+from catalog.models import USES, Backend, BackendKind, Deployment, Fault, HostedModel
 from catalog.services import RESERVED_NAMES
 from common.http import origin, validate_base_url
 from common.money import dollars, nano_from_dollars
@@ -178,3 +178,15 @@ class ModelForm(forms.Form):
         values["input_price_nano"] = nano_from_dollars(values.pop("input_price"))
         values["output_price_nano"] = nano_from_dollars(values.pop("output_price"))
         return values
+
+
+class DeploymentForm(forms.ModelForm[Deployment]):
+    """How calls for a model go to one backend."""
+
+    class Meta:
+        model = Deployment
+        fields = ["priority", "weight"]
+
+    def __init__(self, data: QueryDict | None = None, *, deployment: Deployment) -> None:
+        # Not the row itself, which a form writes to before anybody has agreed.
+        super().__init__(data, initial=forms.model_to_dict(deployment, self.Meta.fields))

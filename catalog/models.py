@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q
 from django.db.models.functions import Cast, Concat, Lower
@@ -17,6 +17,8 @@ from common.money import display_dollars
 from inference.uses import Use
 
 SHORTEST_HINTED_CREDENTIAL = 12
+MOST_WEIGHT = 100
+LAST_PRIORITY = 100
 
 
 class BackendKind(models.TextChoices):
@@ -288,6 +290,11 @@ class DeploymentQuerySet(models.QuerySet["Deployment"]):
         """Where calls may go: enabled, on an enabled backend."""
         return self.filter(is_enabled=True, backend__is_enabled=True)
 
+    def with_both_ends(self) -> Self:
+        """Each with its model and its backend."""
+        # The backend not by the same join: that would read, and need to decrypt, its credential.
+        return self.select_related("hosted_model").prefetch_related("backend")
+
 
 class Deployment(models.Model):
     """A hosted model on one backend, under the name that backend knows it by."""
@@ -300,6 +307,18 @@ class Deployment(models.Model):
     )
     backend_name = models.CharField(_("name at the backend"), max_length=300)
     is_enabled = models.BooleanField(_("enabled"), default=True)
+    priority = models.PositiveSmallIntegerField(
+        _("priority"),
+        default=0,
+        validators=[MaxValueValidator(LAST_PRIORITY)],
+        help_text=_("Calls go to the deployment with the lowest number; to others only while that one does not work."),
+    )
+    weight = models.PositiveSmallIntegerField(
+        _("weight"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_WEIGHT)],
+        help_text=_("Among deployments of the same priority, one of weight 3 gets three times the calls of one of 1."),
+    )
     # A model that went away by itself comes back by itself; one that staff switched off stays off.
     vanished_at = models.DateTimeField(_("no longer listed since"), null=True, blank=True, editable=False)
     context_window = models.PositiveIntegerField(_("context window here"), null=True, blank=True, editable=False)
@@ -311,6 +330,7 @@ class Deployment(models.Model):
         verbose_name_plural = _("deployments")
         constraints = [
             models.UniqueConstraint(fields=["backend", "backend_name"], name="one_deployment_per_backend_name"),
+            models.CheckConstraint(condition=Q(weight__gte=1, weight__lte=MOST_WEIGHT), name="weight_is_of_use"),
         ]
 
     def __str__(self) -> str:

@@ -16,13 +16,17 @@ from common.fields import UndecryptableError, decrypt
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One place where a model runs. `base_url` has no slash at its end; `backend_name` is what to put in `model`."""
+    """One place where a model runs, a deployment. `base_url` has no slash at its end; `backend_name` is what to put in
+    `model`. The lowest `priority` goes first; deployments of one priority share calls by `weight`."""
 
+    id: int
     backend: str
     base_url: str
     kind: str
     backend_name: str
     is_healthy: bool | None
+    priority: int
+    weight: int
     credential: str = field(repr=False)
 
 
@@ -55,11 +59,14 @@ class _Row(NamedTuple):
     max_output_tokens: int | None
     uses: list[str]
     created_at: datetime
+    id: int
     backend: str
     base_url: str
     kind: str
     is_healthy: bool | None
     backend_name: str
+    priority: int
+    weight: int
     sealed: str
 
 
@@ -81,11 +88,14 @@ def load() -> RoutingTable:
             "hosted_model__max_output_tokens",
             "hosted_model__uses",
             "hosted_model__created_at",
+            "pk",
             "backend__name",
             "backend__base_url",
             "backend__kind",
             "backend__is_healthy",
             "backend_name",
+            "priority",
+            "weight",
             Cast("backend__credential", TextField()),
         )
     )
@@ -116,10 +126,13 @@ def _route(row: _Row) -> Route | None:
     except UndecryptableError:
         return None
     return Route(
+        id=row.id,
         backend=row.backend,
         base_url=row.base_url,
         kind=row.kind,
         backend_name=row.backend_name,
         is_healthy=row.is_healthy,
+        priority=row.priority,
+        weight=row.weight,
         credential=credential,
     )

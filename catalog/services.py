@@ -157,29 +157,37 @@ def edit_model(
     is_visible: bool,
 ) -> None:
     """Change what developers read about a model, what it costs them, and whether they see it."""
-    changed: dict[str, Any] = {
-        "description": description,
-        "input_price_nano": input_price_nano,
-        "output_price_nano": output_price_nano,
-        "context_window": context_window,
-        "max_output_tokens": max_output_tokens,
-        "uses": uses,
-        "is_visible": is_visible,
-    }
-    before = {name: getattr(hosted_model, name) for name in changed}
-    after = {name: value for name, value in changed.items() if value != before[name]}
-    for name, value in changed.items():
-        setattr(hosted_model, name, value)
-    hosted_model.save()
+    before, after = _save(
+        hosted_model,
+        {
+            "description": description,
+            "input_price_nano": input_price_nano,
+            "output_price_nano": output_price_nano,
+            "context_window": context_window,
+            "max_output_tokens": max_output_tokens,
+            "uses": uses,
+            "is_visible": is_visible,
+        },
+    )
     if after:
         record(
             "model.price_changed" if PRICES & set(after) else "model.changed",
             by=by,
             target=hosted_model,
             label=hosted_model.public_name,
-            before={name: before[name] for name in after},
+            before=before,
             after=after,
         )
+
+
+def _save(row: HostedModel | Deployment, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Save the row with these values; what those that changed were before, and are now."""
+    after = {name: value for name, value in values.items() if value != getattr(row, name)}
+    before = {name: getattr(row, name) for name in after}
+    for name, value in after.items():
+        setattr(row, name, value)
+    row.save()
+    return before, after
 
 
 @transaction.atomic
@@ -189,6 +197,15 @@ def set_deployment_enabled(*, deployment: Deployment, is_enabled: bool, by: User
     deployment.save(update_fields=["is_enabled", "vanished_at"])
     action = "deployment.enabled" if is_enabled else "deployment.disabled"
     record(action, by=by, target=deployment, label=deployment.backend_name)
+
+
+@transaction.atomic
+def edit_deployment(*, deployment: Deployment, by: User | None, priority: int, weight: int) -> None:
+    """Change which share of a model's calls goes to this backend."""
+    before, after = _save(deployment, {"priority": priority, "weight": weight})
+    if after:
+        label = str(deployment)
+        record("deployment.changed", by=by, target=deployment, label=label, before=before, after=after)
 
 
 @transaction.atomic

@@ -14,5 +14,6 @@ urlpatterns = [
     path("backends/<slug:name>/discover/", views.rediscover, name="rediscover"),
     path("backends/<slug:name>/enabled/", views.set_enabled, name="set_enabled"),
     path("backends/<slug:name>/model/", views.set_deployment_enabled, name="set_deployment_enabled"),
+    path("backends/<slug:name>/deployments/<path:backend_name>/", views.edit_deployment, name="deployment"),
     path("backends/<slug:name>/remove/", views.remove, name="remove"),
 ]

@@ -14,7 +14,7 @@ from accounts.access import AuthedRequest, staff_required
 from accounts.listing import BY_NAME, NEWEST, Listing, Order
 from catalog import services
 from catalog.discovery import DiscoveryError, FoundServer
-from catalog.forms import AddressForm, ConnectForm, EditBackendForm, ModelForm
+from catalog.forms import AddressForm, ConnectForm, DeploymentForm, EditBackendForm, ModelForm
 from catalog.models import Backend, Deployment, HostedModel
 
 ORDERS = {
@@ -144,6 +144,20 @@ def set_deployment_enabled(request: AuthedRequest, name: str) -> HttpResponse:
         deployment=deployment, is_enabled=request.POST.get("enabled") == "yes", by=request.user
     )
     return redirect("catalog:backend", name)
+
+
+@staff_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def edit_deployment(request: AuthedRequest, name: str, backend_name: str) -> HttpResponse:
+    """How calls for one model go to one backend."""
+    deployment = get_object_or_404(Deployment.objects.with_both_ends(), backend__name=name, backend_name=backend_name)
+    form = DeploymentForm(request.POST or None, deployment=deployment)
+    if request.method == "POST" and form.is_valid():
+        services.edit_deployment(deployment=deployment, by=request.user, **form.cleaned_data)
+        messages.success(request, _("Saved. Calls follow within seconds."))
+        return redirect("catalog:backend", name)
+    context = {"deployment": deployment, "form": form}
+    return render(request, "catalog/edit_deployment.html", context, status=400 if form.errors else 200)
 
 
 @staff_required

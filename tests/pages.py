@@ -111,6 +111,7 @@ PAGES = [
     Page("catalog:connect", "/backends/connect/", Who.STAFF),
     Page("catalog:edit_model", "/backends/models/{model}/", Who.STAFF),
     Page("catalog:backend", "/backends/{backend}/", Who.STAFF),
+    Page("catalog:deployment", "/backends/{backend}/deployments/{model}/", Who.STAFF),
     Page("usage:overview", "/usage/", Who.MEMBER),
     Page("playground:index", "/playground/", Who.MEMBER),
     Page("playground:history", "/playground/runs/", Who.MEMBER),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from random import expovariate
 
 import redis.asyncio
 import structlog
@@ -35,7 +36,7 @@ class Routes:
         self._loaded_at = float("-inf")
         self._loading = asyncio.Lock()
         self._changed = asyncio.Event()
-        self._in_flight: Counter[str] = Counter()
+        self._in_flight: Counter[int] = Counter()
         self._shunned_until: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -70,25 +71,35 @@ class Routes:
         return model
 
     def by_preference(self, model: RoutedModel) -> list[Route]:
-        """The model's deployments, best first: healthy ones, and of those the ones with least in flight.
+        """The model's deployments, best first: those that did not just fail, healthy ones, those of the first priority,
+        and of these the one with least in flight for its weight.
 
         None is left out: a health check may be wrong, and the last deployment is better than a refusal.
         """
+        if len(model.routes) == 1:
+            return list(model.routes)
         now = time.monotonic()
 
-        def rank(route: Route) -> tuple[bool, bool, int]:
-            is_shunned = self._shunned_until.get(route.backend, 0) > now
-            return is_shunned, route.is_healthy is False, self._in_flight[route.backend]
+        def rank(route: Route) -> tuple[bool, bool, int, float, float]:
+            return (
+                self._shunned_until.get(route.backend, 0) > now,
+                route.is_healthy is False,
+                route.priority,
+                self._in_flight[route.id] / route.weight,
+                # Chance decides between equals, by weight: the least of such numbers is A's with probability
+                # weight of A / sum of weights. Otherwise all calls that come one by one would go to the first.
+                expovariate(route.weight),
+            )
 
-        return sorted(model.routes, key=rank) if len(model.routes) > 1 else list(model.routes)
+        return sorted(model.routes, key=rank)
 
     def take(self, route: Route) -> None:
-        """Count a call as in flight at a backend, until `leave`."""
-        self._in_flight[route.backend] += 1
+        """Count a call as in flight at a deployment, until `leave`."""
+        self._in_flight[route.id] += 1
 
     def leave(self, route: Route) -> None:
-        """A call is no longer in flight at a backend."""
-        self._in_flight[route.backend] -= 1
+        """A call is no longer in flight at a deployment."""
+        self._in_flight[route.id] -= 1
 
     def shun(self, route: Route) -> None:
         """A backend failed: prefer others for a moment."""

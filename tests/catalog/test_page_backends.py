@@ -29,7 +29,13 @@ def test_it_works(sam_client: Client, serve: Serve) -> None:
     assert "gpu-9" in sam_client.get("/backends/").content.decode()
 
 
-PAGES = ["/backends/", "/backends/connect/", "/backends/gpu-1/", "/backends/models/Qwen/Qwen3-8B/"]
+PAGES = [
+    "/backends/",
+    "/backends/connect/",
+    "/backends/gpu-1/",
+    "/backends/gpu-1/deployments/Qwen/Qwen3-8B/",
+    "/backends/models/Qwen/Qwen3-8B/",
+]
 ACTS = ["check", "gpu-1/discover", "gpu-1/enabled", "gpu-1/model", "gpu-1/remove"]
 
 
@@ -284,3 +290,24 @@ def test_our_own_description_left_alone_stays_what_other_languages_translate(
 
     hosted_model.refresh_from_db()
     assert hosted_model.description == EMBEDDED_DESCRIPTION
+
+
+DEPLOYMENT = "/backends/gpu-1/deployments/Qwen/Qwen3-8B/"
+
+
+def test_routing_of_a_deployment(sam_client: Client, hosted_model: HostedModel) -> None:
+    assert DEPLOYMENT in sam_client.get("/backends/gpu-1/").content.decode()
+    assert sam_client.post(DEPLOYMENT, {"priority": "2", "weight": "30"}).status_code == 302
+    deployment = Deployment.objects.get()
+    assert (deployment.priority, deployment.weight) == (2, 30)
+    assert 'value="30"' in sam_client.get(DEPLOYMENT).content.decode()
+
+
+@pytest.mark.parametrize("change", [{"priority": "-1"}, {"priority": "101"}, {"weight": "0"}, {"weight": "101"}])
+def test_routing_that_cannot_be(sam_client: Client, hosted_model: HostedModel, change: dict[str, str]) -> None:
+    assert sam_client.post(DEPLOYMENT, {"priority": "0", "weight": "1"} | change).status_code == 400
+    assert (Deployment.objects.get().priority, Deployment.objects.get().weight) == (0, 1)
+
+
+def test_routing_of_no_deployment(sam_client: Client, hosted_model: HostedModel) -> None:
+    assert sam_client.get("/backends/gpu-1/deployments/other/").status_code == 404

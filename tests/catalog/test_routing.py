@@ -13,11 +13,14 @@ def test_it_works(hosted_model: HostedModel) -> None:
     assert model.created == int(hosted_model.created_at.timestamp())
     assert model.routes == (
         Route(
+            id=Deployment.objects.get().pk,
             backend="gpu-1",
             base_url="http://127.0.0.1:9/v1",
             kind=BackendKind.VLLM,
             backend_name="Qwen/Qwen3-8B",
             is_healthy=True,
+            priority=0,
+            weight=1,
             credential="sk-gpu-1-very-secret-7Kq2",
         ),
     )

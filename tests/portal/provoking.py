@@ -435,6 +435,9 @@ PROVOKED: dict[str, Callable[[Stage], object]] = {
         backend=stage.backend(), is_enabled=False, by=stage.sam
     ),
     "backend.removed": lambda stage: catalog.remove_backend(backend=stage.backend(), by=stage.sam),
+    "deployment.changed": lambda stage: catalog.edit_deployment(
+        deployment=stage.deployment(), by=stage.sam, priority=1, weight=3
+    ),
     "deployment.enabled": lambda stage: catalog.set_deployment_enabled(
         deployment=stage.deployment(), is_enabled=True, by=stage.sam
     ),

@@ -30,7 +30,7 @@ MODELS = {
     "apikeys.keysecret": EVIDENCE,
     "auth.group": "add change delete",
     "catalog.backend": "change=302 delete",
-    "catalog.deployment": "change=302 delete",
+    "catalog.deployment": "change delete",
     "catalog.hostedmodel": "change delete",
     "community.flag": EVIDENCE,
     "community.moderationact": EVIDENCE,

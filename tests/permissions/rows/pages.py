@@ -28,6 +28,8 @@ ROWS = [
     Address("catalog:set_enabled", BACKEND + "/enabled/", {"POST": staff("302")}, {"enabled": "no"}),
     Address("catalog:set_deployment_enabled", BACKEND + "/model/", {"POST": staff("302")},
             {"backend_name": "qwen3-8b", "enabled": "no"}),
+    Address("catalog:deployment", BACKEND + "/deployments/{model}/", {"GET": staff(), "POST": staff("302")},
+            {"priority": "1", "weight": "2"}),
     Address("catalog:remove", BACKEND + "/remove/", {"POST": staff("302")}),
     Address("catalog:edit_model", "/backends/models/{model}/", {"GET": staff(), "POST": staff("302")},
             {"description": "Another one.", "input_price": "1", "output_price": "2", "uses": ["chat"]}),

@@ -1,0 +1,110 @@
+"""Which of a model's deployments a call goes to, with inference servers that count what they are asked."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import openai
+import pytest
+from django.db import transaction
+
+from catalog.models import Backend, Deployment, HostedModel
+from common.ids import new_id
+from tests.fakes.inference_server import FakeInferenceServer
+from tests.gateway.conftest import chat
+
+Host = Callable[..., str]
+Asked = Callable[[], list[int]]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[FakeInferenceServer]]:
+    with ExitStack() as running:
+        yield [running.enter_context(FakeInferenceServer()) for _number in range(3)]
+
+
+@pytest.fixture
+def host(servers: list[FakeInferenceServer]) -> Iterator[Host]:
+    """Hosts a new model: `host({"weight": 3}, {})` on the first server and the second. Gives its name."""
+    names: list[str] = []
+
+    def on(*deployments: dict[str, Any], **fields: Any) -> str:
+        name = new_id("model")
+        names.append(name)
+        # In one transaction: a gateway that reads half of it would know half of it for a moment.
+        with transaction.atomic():
+            model = HostedModel.objects.create(public_name=name, **fields)
+            for number, told in enumerate(deployments):
+                backend = Backend.objects.create(
+                    name=f"{name}-{number}", base_url=servers[number].base_url, is_healthy=told.pop("is_healthy", True)
+                )
+                Deployment.objects.create(hosted_model=model, backend=backend, backend_name=name, **told)
+        return name
+
+    yield on
+    Backend.objects.filter(deployments__hosted_model__public_name__in=names).delete()
+    HostedModel.objects.filter(public_name__in=names).delete()
+
+
+@pytest.fixture
+def asked(servers: list[FakeInferenceServer]) -> Asked:
+    """How many calls each server was asked since the test began."""
+    before = [server.ledger.requests for server in servers]
+    return lambda: [server.ledger.requests - was for server, was in zip(servers, before, strict=True)]
+
+
+def call(client: openai.OpenAI, model: str, **told: Any) -> str:
+    """Make a call; gives its request id."""
+    body = {"fake": told} if told else None
+    reply = client.chat.completions.with_raw_response.create(
+        model=model, messages=chat(), max_tokens=1, extra_body=body
+    )
+    return reply.headers["x-request-id"]
+
+
+def test_it_works(client: openai.OpenAI, host: Host, asked: Asked) -> None:
+    model = host({"weight": 1}, {"weight": 3}, {"weight": 4})
+    for _number in range(160):
+        call(client, model)
+    first, second, third = asked()
+    assert first + second + third == 160
+    # Five standard deviations of what chance would give.
+    assert 0 <= first <= 41
+    assert 32 <= second <= 88
+    assert 48 <= third <= 112
+
+
+def test_running_calls_are_shared_by_weight(client: openai.OpenAI, host: Host, asked: Asked) -> None:
+    model = host({"weight": 1}, {"weight": 3})
+    with ExitStack() as running:
+        for _number in range(8):
+            stream = client.chat.completions.create(
+                model=model, messages=chat(), stream=True, extra_body={"fake": {"tokens": 1000, "rate": 20}}
+            )
+            running.enter_context(stream)
+        assert asked() == [2, 6, 0]
+
+
+def test_the_first_priority_takes_all_it_can(
+    client: openai.OpenAI, host: Host, asked: Asked, servers: list[FakeInferenceServer]
+) -> None:
+    model = host({"priority": 1, "weight": 100}, {"priority": 0}, {"priority": 2})
+    for _number in range(20):
+        call(client, model)
+    assert asked() == [0, 20, 0]
+    servers[1].stop()
+    try:
+        for _number in range(20):
+            call(client, model)
+    finally:
+        servers[1].start()
+    assert asked() == [20, 20, 0]
+
+
+def test_one_that_failed_its_check_is_asked_after_one_of_a_later_priority(
+    client: openai.OpenAI, host: Host, asked: Asked
+) -> None:
+    model = host({"is_healthy": False}, {"priority": 1})
+    for _number in range(5):
+        call(client, model)
+    assert asked() == [0, 5, 0]
