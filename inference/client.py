@@ -166,7 +166,7 @@ class InferenceClient:
         except TimeoutError as error:
             # Only a server that never took the call may be replaced: one that is at work would do it twice.
             refused = isinstance(error, aiohttp.ConnectionTimeoutError)
-            raise AttemptFailedError(UpstreamTimeoutError(), elsewhere=refused) from error
+            raise AttemptFailedError(UpstreamTimeoutError(), elsewhere=refused, is_servers=True) from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             if isinstance(error, aiohttp.ClientConnectorError):
                 raise AttemptFailedError(UpstreamError(), elsewhere=True) from error

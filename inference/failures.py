@@ -67,7 +67,7 @@ class AttemptFailedError(Exception):
         self.again = again
         """Whether the same server may be tried once more."""
         self.is_servers = elsewhere if is_servers is None else is_servers
-        """Whether other servers are to be preferred for a moment."""
+        """Whether it counts against the server, so that others are preferred for a moment."""
 
 
 # What llama.cpp answers 500 to, though the request is at fault, and the field it is about.

@@ -220,7 +220,7 @@ async def begin_bytes(reply: Reply, kinds: tuple[str, ...]) -> FirstBytes:
     except StopAsyncIteration:
         raise AttemptFailedError(UpstreamError("The model's server sent an empty answer."), is_servers=True) from None
     except ApiError as error:
-        raise AttemptFailedError(error, is_servers=not isinstance(error, UpstreamTimeoutError)) from error
+        raise AttemptFailedError(error, is_servers=True) from error
     finally:
         if not has_begun:
             reply.close()
@@ -254,7 +254,7 @@ async def begin(reply: Reply, stream: AnswerStream) -> Opening:
     except StopAsyncIteration:
         raise AttemptFailedError(UpstreamError("The model's server sent an empty answer."), is_servers=True) from None
     except UpstreamTimeoutError as error:
-        raise AttemptFailedError(error) from error
+        raise AttemptFailedError(error, is_servers=True) from error
     except ApiError as error:
         if stream.has_content:
             # Words came before the failure, all in one read: they are delivered and counted, and then it is told.

@@ -47,6 +47,7 @@ from inference.fields import LLAMA_CPP_FIELDS
 from inference.streams import AnswerStream
 from usage.admission import Admissions, settle_now
 from usage.answers import Answer, Bytes, Frames, begin, begin_bytes, read_whole
+from usage.breaker import REST_SECONDS
 from usage.call import Call, CallUsage, recorded
 from usage.events import CLIENT_CLOSED, STREAM
 from usage.link import RedisLink
@@ -69,8 +70,9 @@ MOST_ATTEMPTS = 2
 class MeteredCalls:
     """Makes metered calls on one event loop: `start` it there, `close` it there."""
 
-    def __init__(self, *, replay_seconds: float = REPLAY_SECONDS) -> None:
+    def __init__(self, *, replay_seconds: float = REPLAY_SECONDS, rest_seconds: float = REST_SECONDS) -> None:
         self._replay_seconds = replay_seconds
+        self._rest_seconds = rest_seconds
         self._timeouts = Timeouts(
             connect=settings.GATEWAY_CONNECT_TIMEOUT_SECONDS,
             first_byte=settings.GATEWAY_FIRST_BYTE_TIMEOUT_SECONDS,
@@ -86,7 +88,7 @@ class MeteredCalls:
         self.link = RedisLink()
         self._spool = Spool()
         self._admissions = Admissions(self.link, self._spool)
-        self.routes = Routes()
+        self.routes = Routes(rest_seconds=self._rest_seconds)
         self._client = await InferenceClient(self._timeouts).__aenter__()
         await self.link.start()
         await self.routes.start()
@@ -202,7 +204,7 @@ class MeteredCalls:
         call.settled = self._admissions.settle(call.admission, event)
 
     def _end_stream(self, call: Call, stream: AnswerStream | None, route: Route, status: int, error_code: str) -> None:
-        self.routes.leave(route)
+        self.routes.leave(route, call.id)
         self.finish(
             call,
             status=status,
@@ -233,27 +235,34 @@ class MeteredCalls:
             raise InvalidValueError("body", "text that is valid Unicode") from None
 
     async def _relay(self, call: Call, body: Body, routes: list[Route], *, bound: int | None, payload: bytes) -> Answer:
-        route, number = routes[0], 1
+        first, number = routes[0], 1
         while True:
-            if number > 1 or bound is not None:
+            route = self.routes.take(routes, call.id)
+            if route is not first or bound is not None:
                 payload = self._payload(body, route, call.endpoint, bound=bound)
             try:
-                return await self._attempt(call, route, payload)
+                answer = await self._attempt(call, route, payload)
             except AttemptFailedError as failure:
                 if call.ended_by is not None:
                     # This connection was closed by us: no other server is to be tried, and this one is not at fault.
                     raise call.ended_by from failure
                 log.warning("attempt_failed", backend=route.backend, status=failure.answer.status, attempt=number)
                 if failure.is_servers:
-                    self.routes.shun(route)
-                if number == MOST_ATTEMPTS or not (failure.again or (failure.elsewhere and len(routes) > 1)):
+                    self.routes.failed(route, opens=failure.elsewhere)
+                else:
+                    self.routes.answered(route)
+                others = [other for other in routes if other is not route]
+                if number == MOST_ATTEMPTS or not (failure.again or (failure.elsewhere and others)):
                     raise failure.answer from failure
-                route = route if failure.again else routes[1]
+                routes = [route] if failure.again else others
                 number += 1
+            else:
+                self.routes.answered(route)
+                return answer
 
     async def _attempt(self, call: Call, route: Route, payload: bytes) -> Answer:
+        """Ask one server, where the call is in flight already; it leaves with the end of its answer."""
         call.backend = route.backend
-        self.routes.take(route)
         endpoint = call.endpoint
         is_streaming = False
         asked_at = time.perf_counter()
@@ -287,7 +296,7 @@ class MeteredCalls:
         finally:
             call.upstream_seconds += time.perf_counter() - asked_at
             if not is_streaming:
-                self.routes.leave(route)
+                self.routes.leave(route, call.id)
         self.finish(call, status=200, error_code="", count=answer.count, is_estimated=answer.is_estimated)
         await recorded(call)
         return Answer(call, body=answer.body)

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Sequence
 from random import expovariate
 
 import redis.asyncio
@@ -16,6 +17,7 @@ from catalog.signals import CHANNEL
 from common import redis as servers
 from common.errors import ModelNotFoundError, OverloadedError
 from common.upkeep import keep_running, stop
+from usage.breaker import REST_SECONDS, Breaker
 from usage.threads import DatabaseAwayError, in_thread
 
 log = structlog.get_logger(__name__)
@@ -24,20 +26,27 @@ REFRESH_SECONDS = 5.0
 RETRY_SECONDS = 1.0
 # A name not in the table may have been added a moment ago; no more often than this is that checked.
 LOOK_AGAIN_SECONDS = 1.0
-# A backend that just failed is asked last for this long, so that not every call waits for the same dead address.
-SHUNNED_SECONDS = 5.0
+
+
+class _Place:
+    """What this event loop knows of a deployment."""
+
+    __slots__ = ("breaker", "in_flight")
+
+    def __init__(self, rest_seconds: float) -> None:
+        self.in_flight = 0
+        self.breaker = Breaker(rest_seconds=rest_seconds)
 
 
 class Routes:
     """The routing table of one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rest_seconds: float = REST_SECONDS) -> None:
         self._table: RoutingTable | None = None
         self._loaded_at = float("-inf")
         self._loading = asyncio.Lock()
         self._changed = asyncio.Event()
-        self._in_flight: Counter[int] = Counter()
-        self._shunned_until: dict[str, float] = {}
+        self._places: defaultdict[int, _Place] = defaultdict(lambda: _Place(rest_seconds))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -71,21 +80,19 @@ class Routes:
         return model
 
     def by_preference(self, model: RoutedModel) -> list[Route]:
-        """The model's deployments, best first: those that did not just fail, healthy ones, those of the first priority,
-        and of these the one with least in flight for its weight.
+        """The model's deployments, best first: healthy ones, those of the first priority, and of these the one with
+        least in flight for its weight.
 
         None is left out: a health check may be wrong, and the last deployment is better than a refusal.
         """
         if len(model.routes) == 1:
             return list(model.routes)
-        now = time.monotonic()
 
-        def rank(route: Route) -> tuple[bool, bool, int, float, float]:
+        def rank(route: Route) -> tuple[bool, int, float, float]:
             return (
-                self._shunned_until.get(route.backend, 0) > now,
                 route.is_healthy is False,
                 route.priority,
-                self._in_flight[route.id] / route.weight,
+                self._places[route.id].in_flight / route.weight,
                 # Chance decides between equals, by weight: the least of such numbers is A's with probability
                 # weight of A / sum of weights. Otherwise all calls that come one by one would go to the first.
                 expovariate(route.weight),
@@ -93,17 +100,31 @@ class Routes:
 
         return sorted(model.routes, key=rank)
 
-    def take(self, route: Route) -> None:
-        """Count a call as in flight at a deployment, until `leave`."""
-        self._in_flight[route.id] += 1
+    def take(self, routes: Sequence[Route], call: str) -> Route:
+        """The first of `routes` whose breaker lets calls pass, else the first, with the call in flight there until
+        `leave`."""
+        route = routes[0]
+        if len(routes) > 1:
+            now = time.monotonic()
+            route = next((other for other in routes if self._places[other.id].breaker.passes(now)), route)
+        place = self._places[route.id]
+        place.in_flight += 1
+        place.breaker.begin(call)
+        return route
 
-    def leave(self, route: Route) -> None:
-        """A call is no longer in flight at a deployment."""
-        self._in_flight[route.id] -= 1
+    def leave(self, route: Route, call: str) -> None:
+        """The call is no longer in flight at the deployment."""
+        place = self._places[route.id]
+        place.in_flight -= 1
+        place.breaker.end(call)
 
-    def shun(self, route: Route) -> None:
-        """A backend failed: prefer others for a moment."""
-        self._shunned_until[route.backend] = time.monotonic() + SHUNNED_SECONDS
+    def answered(self, route: Route) -> None:
+        """The deployment's server does its work."""
+        self._places[route.id].breaker.answered()
+
+    def failed(self, route: Route, *, opens: bool) -> None:
+        """The deployment's server failed a call; `opens`: as one that takes none."""
+        self._places[route.id].breaker.failed(time.monotonic(), opens=opens)
 
     def _known(self) -> RoutingTable:
         if self._table is None:

@@ -1,6 +1,8 @@
 """Which of a model's deployments a call goes to, with inference servers that count what they are asked."""
 
+import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -8,10 +10,15 @@ import openai
 import pytest
 from django.db import transaction
 
+from apikeys.verification import digests_of
 from catalog.models import Backend, Deployment, HostedModel
 from common.ids import new_id
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import chat
+from usage.calls import MeteredCalls
+from usage.ingest import drain
+from usage.models import UsageEvent
+from usage.policies import Caller, load
 
 Host = Callable[..., str]
 Asked = Callable[[], list[int]]
@@ -108,3 +115,73 @@ def test_one_that_failed_its_check_is_asked_after_one_of_a_later_priority(
     for _number in range(5):
         call(client, model)
     assert asked() == [0, 5, 0]
+
+
+@pytest.mark.parametrize("fault", ["gone", "busy"])
+def test_one_of_two_that_takes_no_calls_costs_none(
+    client: openai.OpenAI, host: Host, asked: Asked, servers: list[FakeInferenceServer], fault: str
+) -> None:
+    model = host({"weight": 3}, {})
+    servers[0].scripts[model] = {"status": 503}
+    if fault == "gone":
+        servers[0].stop()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            ids = list(pool.map(lambda _number: call(client, model), range(200)))
+    finally:
+        if fault == "gone":
+            servers[0].start()
+    drain()
+    events = UsageEvent.objects.filter(request_id__in=ids)
+    assert sorted(events.values_list("request_id", "status", "completion_tokens")) == [
+        (request_id, 200, 1) for request_id in sorted(ids)
+    ]
+    at_the_first, at_the_second, _none = asked()
+    assert at_the_second == 200
+    assert at_the_first <= 8, "only those that were under way before the first failure"
+
+
+def test_a_server_that_is_back_is_probed_by_one_call_at_a_time(
+    host: Host, asked: Asked, servers: list[FakeInferenceServer], secret: str
+) -> None:
+    model = host({}, {"priority": 1})
+    caller = load(digests_of(secret)[0])
+    assert caller is not None
+
+    async def work(caller: Caller) -> None:
+        calls = MeteredCalls(rest_seconds=0.2)
+        await calls.start()
+
+        async def make() -> None:
+            body = {"model": model, "messages": chat(), "max_tokens": 1}
+            await calls.open(caller=caller, endpoint="chat/completions", body=body, request_id=new_id("req"))
+
+        servers[0].scripts[model] = {"status": 503}
+        await make()
+        assert asked() == [1, 1, 0]
+        servers[0].scripts[model] = {"slow_headers": 0.4}
+        running = []
+        while asked()[0] == 1:
+            running.append(asyncio.create_task(make()))
+            await asyncio.sleep(0.005)
+        await asyncio.gather(*(make() for _number in range(5)))
+        assert asked()[0] == 2, "one is enough to find out"
+        await asyncio.gather(*running)
+        await asyncio.gather(*(make() for _number in range(5)))
+        assert asked()[0] == 7, "it has answered: all go there again"
+        await calls.close()
+
+    asyncio.run(asyncio.wait_for(work(caller), 20))
+
+
+def test_the_only_server_is_always_asked(
+    client: openai.OpenAI, host: Host, asked: Asked, servers: list[FakeInferenceServer]
+) -> None:
+    model = host({})
+    servers[0].scripts[model] = {"status": 503}
+    for _number in range(7):
+        with pytest.raises(openai.InternalServerError):
+            call(client, model)
+    del servers[0].scripts[model]
+    call(client, model)
+    assert asked() == [8, 0, 0]
