@@ -2,6 +2,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.validators import validate_slug
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
@@ -180,13 +181,36 @@ class ModelForm(forms.Form):
         return values
 
 
+TIMEOUTS = {
+    "connect_timeout_seconds": "GATEWAY_CONNECT_TIMEOUT_SECONDS",
+    "first_byte_timeout_seconds": "GATEWAY_FIRST_BYTE_TIMEOUT_SECONDS",
+    "idle_timeout_seconds": "GATEWAY_IDLE_TIMEOUT_SECONDS",
+    "total_timeout_seconds": "GATEWAY_TOTAL_TIMEOUT_SECONDS",
+}
+"""By the field that overrides it, the setting that counts where it is empty."""
+
+
 class DeploymentForm(forms.ModelForm[Deployment]):
     """How calls for a model go to one backend."""
 
     class Meta:
         model = Deployment
-        fields = ["priority", "weight"]
+        fields = ["priority", "weight", *TIMEOUTS]
 
     def __init__(self, data: QueryDict | None = None, *, deployment: Deployment) -> None:
         # Not the row itself, which a form writes to before anybody has agreed.
         super().__init__(data, initial=forms.model_to_dict(deployment, self.Meta.fields))
+        for name, setting in TIMEOUTS.items():
+            self.fields[name].widget.attrs["placeholder"] = getattr(settings, setting)
+
+    @property
+    def shares(self) -> list[forms.BoundField]:
+        return [field for field in self if field.name not in TIMEOUTS]
+
+    @property
+    def timeouts(self) -> list[forms.BoundField]:
+        return [field for field in self if field.name in TIMEOUTS]
+
+    @property
+    def has_timeouts(self) -> bool:
+        return any(field.errors or field.value() not in (None, "") for field in self.timeouts)

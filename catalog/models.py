@@ -1,6 +1,6 @@
 """Backends, the models they host, and where each model runs."""
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -19,6 +19,8 @@ from inference.uses import Use
 SHORTEST_HINTED_CREDENTIAL = 12
 MOST_WEIGHT = 100
 LAST_PRIORITY = 100
+SHORTEST_TIMEOUT_SECONDS = 0.1
+LONGEST_TIMEOUT_SECONDS = 3600.0
 
 
 class BackendKind(models.TextChoices):
@@ -296,6 +298,17 @@ class DeploymentQuerySet(models.QuerySet["Deployment"]):
         return self.select_related("hosted_model").prefetch_related("backend")
 
 
+def _timeout(name: Any, help_text: Any) -> "models.FloatField[float | None, float | None]":
+    """Seconds that a phase of a call may take; None is what the installation's settings say."""
+    return models.FloatField(
+        name,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(SHORTEST_TIMEOUT_SECONDS), MaxValueValidator(LONGEST_TIMEOUT_SECONDS)],
+        help_text=help_text,
+    )
+
+
 class Deployment(models.Model):
     """A hosted model on one backend, under the name that backend knows it by."""
 
@@ -319,6 +332,14 @@ class Deployment(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(MOST_WEIGHT)],
         help_text=_("Among deployments of the same priority, one of weight 3 gets three times the calls of one of 1."),
     )
+    connect_timeout_seconds = _timeout(
+        _("seconds to connect"), _("How long connecting may take before another deployment is tried.")
+    )
+    first_byte_timeout_seconds = _timeout(
+        _("seconds to the first byte"), _("How long the server may take to begin its answer.")
+    )
+    idle_timeout_seconds = _timeout(_("seconds of silence"), _("How long an answer may pause once it has begun."))
+    total_timeout_seconds = _timeout(_("seconds in all"), _("How long one call may take altogether."))
     # A model that went away by itself comes back by itself; one that staff switched off stays off.
     vanished_at = models.DateTimeField(_("no longer listed since"), null=True, blank=True, editable=False)
     context_window = models.PositiveIntegerField(_("context window here"), null=True, blank=True, editable=False)

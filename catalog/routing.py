@@ -7,11 +7,13 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
+from django.conf import settings
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from catalog.models import Deployment
 from common.fields import UndecryptableError, decrypt
+from inference.client import Timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Route:
     is_healthy: bool | None
     priority: int
     weight: int
+    timeouts: Timeouts
     credential: str = field(repr=False)
 
 
@@ -67,6 +70,10 @@ class _Row(NamedTuple):
     backend_name: str
     priority: int
     weight: int
+    connect_timeout: float | None
+    first_byte_timeout: float | None
+    idle_timeout: float | None
+    total_timeout: float | None
     sealed: str
 
 
@@ -96,6 +103,10 @@ def load() -> RoutingTable:
             "backend_name",
             "priority",
             "weight",
+            "connect_timeout_seconds",
+            "first_byte_timeout_seconds",
+            "idle_timeout_seconds",
+            "total_timeout_seconds",
             Cast("backend__credential", TextField()),
         )
     )
@@ -134,5 +145,11 @@ def _route(row: _Row) -> Route | None:
         is_healthy=row.is_healthy,
         priority=row.priority,
         weight=row.weight,
+        timeouts=Timeouts(
+            connect=row.connect_timeout or settings.GATEWAY_CONNECT_TIMEOUT_SECONDS,
+            first_byte=row.first_byte_timeout or settings.GATEWAY_FIRST_BYTE_TIMEOUT_SECONDS,
+            idle=row.idle_timeout or settings.GATEWAY_IDLE_TIMEOUT_SECONDS,
+            total=row.total_timeout or settings.GATEWAY_TOTAL_TIMEOUT_SECONDS,
+        ),
         credential=credential,
     )

@@ -200,9 +200,29 @@ def set_deployment_enabled(*, deployment: Deployment, is_enabled: bool, by: User
 
 
 @transaction.atomic
-def edit_deployment(*, deployment: Deployment, by: User | None, priority: int, weight: int) -> None:
-    """Change which share of a model's calls goes to this backend."""
-    before, after = _save(deployment, {"priority": priority, "weight": weight})
+def edit_deployment(
+    *,
+    deployment: Deployment,
+    by: User | None,
+    priority: int,
+    weight: int,
+    connect_timeout_seconds: float | None = None,
+    first_byte_timeout_seconds: float | None = None,
+    idle_timeout_seconds: float | None = None,
+    total_timeout_seconds: float | None = None,
+) -> None:
+    """Change which share of a model's calls goes to this backend, and how long they may take there."""
+    before, after = _save(
+        deployment,
+        {
+            "priority": priority,
+            "weight": weight,
+            "connect_timeout_seconds": connect_timeout_seconds,
+            "first_byte_timeout_seconds": first_byte_timeout_seconds,
+            "idle_timeout_seconds": idle_timeout_seconds,
+            "total_timeout_seconds": total_timeout_seconds,
+        },
+    )
     if after:
         label = str(deployment)
         record("deployment.changed", by=by, target=deployment, label=label, before=before, after=after)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import SimpleNamespace, TracebackType
 from typing import Self
 
@@ -112,8 +113,7 @@ def _tracing() -> aiohttp.TraceConfig:
 class InferenceClient:
     """Sends calls to inference servers. It belongs to one event loop: enter it there, leave it there."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._timeouts = timeouts
+    def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -123,7 +123,6 @@ class InferenceClient:
                 limit=0, keepalive_timeout=25, ttl_dns_cache=30, enable_cleanup_closed=False
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, connect=self._timeouts.connect),
             headers={"Accept-Encoding": "identity", "User-Agent": "Lyceum"},
             read_bufsize=READ_BUFFER_BYTES,
             raise_for_status=False,
@@ -145,7 +144,16 @@ class InferenceClient:
             await self._session.close()
             self._session = None
 
-    async def post(self, url: str, *, credential: str, payload: bytes, content_type: str, may_lack: str = "") -> Reply:
+    async def post(
+        self,
+        url: str,
+        *,
+        credential: str,
+        payload: bytes,
+        content_type: str,
+        timeouts: Timeouts,
+        may_lack: str = "",
+    ) -> Reply:
         """Send `payload` and return once the server has begun a good answer.
 
         `may_lack` is the path below `/v1` when good servers may be without it; empty when they all have it.
@@ -155,11 +163,12 @@ class InferenceClient:
         started = asyncio.get_running_loop().time()
         sending = _Sending()
         try:
-            async with asyncio.timeout_at(started + self._timeouts.first_byte):
+            async with asyncio.timeout_at(started + min(timeouts.first_byte, timeouts.total)):
                 response = await session.post(
                     url,
                     data=payload,
                     headers=_headers(credential, content_type),
+                    timeout=_connecting(timeouts.connect),
                     allow_redirects=False,
                     trace_request_ctx=sending,
                 )
@@ -179,17 +188,17 @@ class InferenceClient:
         except (aiohttp.ClientError, OSError) as error:
             raise AttemptFailedError(UpstreamError(), is_servers=True) from error
         if response.status != 200:
-            raise await self._failure(response, may_lack)
-        return Reply(response, timeouts=self._timeouts, started=started)
+            raise await self._failure(response, may_lack, timeouts)
+        return Reply(response, timeouts=timeouts, started=started)
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             raise RuntimeError("The client is not open: enter it with `async with` first.")
         return self._session
 
-    async def _failure(self, response: aiohttp.ClientResponse, may_lack: str) -> AttemptFailedError:
+    async def _failure(self, response: aiohttp.ClientResponse, may_lack: str, timeouts: Timeouts) -> AttemptFailedError:
         try:
-            async with asyncio.timeout(self._timeouts.idle):
+            async with asyncio.timeout(timeouts.idle):
                 body = await response.content.read(LARGEST_ERROR_BYTES)
         except (TimeoutError, aiohttp.ClientError, OSError):
             body = b""
@@ -197,6 +206,12 @@ class InferenceClient:
             response.close()
         retry_after = response.headers.get("Retry-After")
         return from_status(response.status, body, retry_after=retry_after, may_lack=may_lack)
+
+
+@lru_cache
+def _connecting(seconds: float) -> aiohttp.ClientTimeout:
+    """Of aiohttp's time-outs the one that tells a server which was never reached; the others are kept here."""
+    return aiohttp.ClientTimeout(total=None, connect=seconds)
 
 
 def _headers(credential: str, content_type: str) -> Mapping[str, str]:

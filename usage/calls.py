@@ -22,7 +22,6 @@ from functools import partial
 
 import orjson
 import structlog
-from django.conf import settings
 from redis.exceptions import RedisError
 
 from catalog.routing import Route, RoutedModel
@@ -39,7 +38,7 @@ from common.errors import (
 from common.upkeep import keep_running, stop
 from inference import forms
 from inference.checks import Body
-from inference.client import InferenceClient, Timeouts
+from inference.client import InferenceClient
 from inference.counting import TokenCount, fewest_tokens
 from inference.endpoints import ENDPOINTS, Endpoint, model_name
 from inference.failures import AttemptFailedError
@@ -73,12 +72,6 @@ class MeteredCalls:
     def __init__(self, *, replay_seconds: float = REPLAY_SECONDS, rest_seconds: float = REST_SECONDS) -> None:
         self._replay_seconds = replay_seconds
         self._rest_seconds = rest_seconds
-        self._timeouts = Timeouts(
-            connect=settings.GATEWAY_CONNECT_TIMEOUT_SECONDS,
-            first_byte=settings.GATEWAY_FIRST_BYTE_TIMEOUT_SECONDS,
-            idle=settings.GATEWAY_IDLE_TIMEOUT_SECONDS,
-            total=settings.GATEWAY_TOTAL_TIMEOUT_SECONDS,
-        )
         self._running: dict[str, Call] = {}
         self._refusals = Refusals()
         self._upkeep: list[asyncio.Task[None]] = []
@@ -89,7 +82,7 @@ class MeteredCalls:
         self._spool = Spool()
         self._admissions = Admissions(self.link, self._spool)
         self.routes = Routes(rest_seconds=self._rest_seconds)
-        self._client = await InferenceClient(self._timeouts).__aenter__()
+        self._client = await InferenceClient().__aenter__()
         await self.link.start()
         await self.routes.start()
         self._upkeep = [
@@ -272,6 +265,7 @@ class MeteredCalls:
                 credential=route.credential,
                 payload=payload,
                 content_type=forms.CONTENT_TYPE if endpoint.takes_form else "application/json",
+                timeouts=route.timeouts,
                 may_lack=endpoint.path if endpoint.is_optional else "",
             )
             call.reply = reply

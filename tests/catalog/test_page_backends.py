@@ -303,7 +303,29 @@ def test_routing_of_a_deployment(sam_client: Client, hosted_model: HostedModel) 
     assert 'value="30"' in sam_client.get(DEPLOYMENT).content.decode()
 
 
-@pytest.mark.parametrize("change", [{"priority": "-1"}, {"priority": "101"}, {"weight": "0"}, {"weight": "101"}])
+def test_time_outs_of_a_deployment(sam_client: Client, hosted_model: HostedModel) -> None:
+    text = sam_client.get(DEPLOYMENT).content.decode()
+    assert 'placeholder="600"' in text
+    assert "<details" in text
+    assert " open>" not in text.partition("<details")[2][:200]
+    sam_client.post(DEPLOYMENT, {"priority": "0", "weight": "1", "idle_timeout_seconds": "2.5"})
+    deployment = Deployment.objects.get()
+    assert (deployment.idle_timeout_seconds, deployment.total_timeout_seconds) == (2.5, None)
+    assert " open>" in sam_client.get(DEPLOYMENT).content.decode().partition("<details")[2][:200]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"priority": "-1"},
+        {"priority": "101"},
+        {"weight": "0"},
+        {"weight": "101"},
+        {"idle_timeout_seconds": "0"},
+        {"total_timeout_seconds": "3601"},
+        {"connect_timeout_seconds": "nan"},
+    ],
+)
 def test_routing_that_cannot_be(sam_client: Client, hosted_model: HostedModel, change: dict[str, str]) -> None:
     assert sam_client.post(DEPLOYMENT, {"priority": "0", "weight": "1"} | change).status_code == 400
     assert (Deployment.objects.get().priority, Deployment.objects.get().weight) == (0, 1)

@@ -4,6 +4,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from catalog.models import Backend, BackendKind, Deployment, HostedModel
 from catalog.routing import Route, load
+from inference.client import Timeouts
 
 
 def test_it_works(hosted_model: HostedModel) -> None:
@@ -21,6 +22,7 @@ def test_it_works(hosted_model: HostedModel) -> None:
             is_healthy=True,
             priority=0,
             weight=1,
+            timeouts=Timeouts(connect=3, first_byte=60, idle=30, total=600),
             credential="sk-gpu-1-very-secret-7Kq2",
         ),
     )
@@ -41,6 +43,12 @@ def test_one_query_however_many(hosted_model: HostedModel, django_assert_num_que
         table = load()
     assert len(table.models) == 21
     assert len(table.models["Qwen/Qwen3-8B"].routes) == 21
+
+
+def test_a_time_out_of_its_own_counts_before_the_setting(hosted_model: HostedModel) -> None:
+    Deployment.objects.update(idle_timeout_seconds=0.5)
+    [route] = load().models["Qwen/Qwen3-8B"].routes
+    assert route.timeouts == Timeouts(connect=3, first_byte=60, idle=0.5, total=600)
 
 
 def test_hidden_models_are_left_out(hosted_model: HostedModel) -> None:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -20,7 +20,7 @@ import openai
 import pytest
 import uvicorn
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.models import AuditEvent, AuditOrigin, AuditSeal, Organization, Project, User
@@ -28,12 +28,16 @@ from accounts.services import open_workspace
 from apikeys.services import mint_key
 from apikeys.terms import Terms
 from catalog.models import Backend, Deployment, HostedModel
+from common.ids import new_id
 from inference.uses import Use
 from tests.fakes.inference_server import FakeInferenceServer
 from usage.ingest import drain
 from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
 
 MILLION = 1_000_000
+
+Host = Callable[..., str]
+Asked = Callable[[], list[int]]
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,66 @@ def is_there(url: str) -> bool:
         return ask(url, "/models", method="GET").status == 401
     except OSError:
         return False
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[FakeInferenceServer]]:
+    with ExitStack() as running:
+        yield [running.enter_context(FakeInferenceServer()) for _number in range(3)]
+
+
+@pytest.fixture
+def host(servers: list[FakeInferenceServer], url: str, secret: str) -> Iterator[Host]:
+    """Hosts a new model: `host({"weight": 3}, {})` on the first server and the second. Gives its name."""
+    names: list[str] = []
+
+    def on(*deployments: dict[str, Any], **fields: Any) -> str:
+        name = new_id("model")
+        names.append(name)
+        # In one transaction: a gateway that reads half of it would know half of it for a moment.
+        with transaction.atomic():
+            model = HostedModel.objects.create(public_name=name, **fields)
+            for number, told in enumerate(deployments):
+                address = {"base_url": servers[number].base_url, "is_healthy": True}
+                address |= {field: told.pop(field) for field in address if field in told}
+                backend = Backend.objects.create(name=f"{name}-{number}", **address)
+                Deployment.objects.create(hosted_model=model, backend=backend, **{"backend_name": name, **told})
+        wait_until_known(url, secret, name)
+        return name
+
+    yield on
+    Backend.objects.filter(deployments__hosted_model__public_name__in=names).delete()
+    HostedModel.objects.filter(public_name__in=names).delete()
+
+
+def wait_until_known(url: str, secret: str, name: str) -> None:
+    """Wait until a gateway has heard of a name: one that it did not find it looks up again a second later."""
+
+    def is_known() -> bool:
+        reply = ask(url, f"/models/{name}", method="GET", secret=secret)
+        return reply.status == 200 or "does not exist" not in reply.error["message"]
+
+    wait_for(is_known)
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """The base URL of a machine that answers no attempt to connect."""
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        # A full queue of connections that nobody takes: the kernel drops what else comes.
+        for _number in range(2):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+
+@pytest.fixture
+def asked(servers: list[FakeInferenceServer]) -> Asked:
+    """How many calls each server was asked since the test began."""
+    before = [server.ledger.requests for server in servers]
+    return lambda: [server.ledger.requests - was for server, was in zip(servers, before, strict=True)]
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float = 5.0) -> float:

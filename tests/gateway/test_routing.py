@@ -1,63 +1,21 @@
 """Which of a model's deployments a call goes to, with inference servers that count what they are asked."""
 
 import asyncio
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import openai
 import pytest
-from django.db import transaction
 
 from apikeys.verification import digests_of
-from catalog.models import Backend, Deployment, HostedModel
 from common.ids import new_id
 from tests.fakes.inference_server import FakeInferenceServer
-from tests.gateway.conftest import chat
+from tests.gateway.conftest import Asked, Host, chat
 from usage.calls import MeteredCalls
 from usage.ingest import drain
 from usage.models import UsageEvent
 from usage.policies import Caller, load
-
-Host = Callable[..., str]
-Asked = Callable[[], list[int]]
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[list[FakeInferenceServer]]:
-    with ExitStack() as running:
-        yield [running.enter_context(FakeInferenceServer()) for _number in range(3)]
-
-
-@pytest.fixture
-def host(servers: list[FakeInferenceServer]) -> Iterator[Host]:
-    """Hosts a new model: `host({"weight": 3}, {})` on the first server and the second. Gives its name."""
-    names: list[str] = []
-
-    def on(*deployments: dict[str, Any], **fields: Any) -> str:
-        name = new_id("model")
-        names.append(name)
-        # In one transaction: a gateway that reads half of it would know half of it for a moment.
-        with transaction.atomic():
-            model = HostedModel.objects.create(public_name=name, **fields)
-            for number, told in enumerate(deployments):
-                backend = Backend.objects.create(
-                    name=f"{name}-{number}", base_url=servers[number].base_url, is_healthy=told.pop("is_healthy", True)
-                )
-                Deployment.objects.create(hosted_model=model, backend=backend, backend_name=name, **told)
-        return name
-
-    yield on
-    Backend.objects.filter(deployments__hosted_model__public_name__in=names).delete()
-    HostedModel.objects.filter(public_name__in=names).delete()
-
-
-@pytest.fixture
-def asked(servers: list[FakeInferenceServer]) -> Asked:
-    """How many calls each server was asked since the test began."""
-    before = [server.ledger.requests for server in servers]
-    return lambda: [server.ledger.requests - was for server, was in zip(servers, before, strict=True)]
 
 
 def call(client: openai.OpenAI, model: str, **told: Any) -> str:
