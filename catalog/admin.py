@@ -30,7 +30,10 @@ class DeploymentInline(admin.TabularInline[Deployment, HostedModel]):
     model = Deployment
     extra = 0
     can_delete = False
-    fields = ["backend", "backend_name", "is_enabled", "priority", "weight", "context_window", "vanished_at"]
+    fields = [
+        "backend", "backend_name", "is_enabled", "priority", "weight", "most_in_flight", "context_window",
+        "vanished_at",
+    ]  # fmt: skip
     readonly_fields = ["backend", "backend_name", "context_window", "vanished_at"]
 
     def has_add_permission(self, request: HttpRequest, obj: HostedModel | None = None) -> bool:
@@ -138,7 +141,8 @@ class HostedModelAdmin(admin.ModelAdmin[HostedModel]):
 @admin.register(Deployment)
 class DeploymentAdmin(admin.ModelAdmin[Deployment]):
     list_display = [
-        "hosted_model", "backend", "backend_name", "priority", "weight", "context_window", "is_enabled", "vanished_at",
+        "hosted_model", "backend", "backend_name", "priority", "weight", "most_in_flight", "context_window",
+        "is_enabled", "vanished_at",
     ]  # fmt: skip
     list_filter = ["is_enabled", "backend", ("vanished_at", admin.EmptyFieldListFilter)]
     search_fields = ["backend_name", "hosted_model__public_name", "backend__name"]

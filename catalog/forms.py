@@ -195,7 +195,7 @@ class DeploymentForm(forms.ModelForm[Deployment]):
 
     class Meta:
         model = Deployment
-        fields = ["priority", "weight", *TIMEOUTS]
+        fields = ["priority", "weight", "most_in_flight", *TIMEOUTS]
 
     def __init__(self, data: QueryDict | None = None, *, deployment: Deployment) -> None:
         # Not the row itself, which a form writes to before anybody has agreed.

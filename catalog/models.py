@@ -332,6 +332,16 @@ class Deployment(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(MOST_WEIGHT)],
         help_text=_("Among deployments of the same priority, one of weight 3 gets three times the calls of one of 1."),
     )
+    most_in_flight = models.PositiveIntegerField(
+        _("most calls at the same time"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_(
+            "Of each process of the gateway, which counts its own calls alone: with four processes and 8 here, the "
+            "server gets up to 32. Empty for no bound."
+        ),
+    )
     connect_timeout_seconds = _timeout(
         _("seconds to connect"), _("How long connecting may take before another deployment is tried.")
     )

@@ -19,7 +19,8 @@ from inference.client import Timeouts
 @dataclass(frozen=True, slots=True)
 class Route:
     """One place where a model runs, a deployment. `base_url` has no slash at its end; `backend_name` is what to put in
-    `model`. The lowest `priority` goes first; deployments of one priority share calls by `weight`."""
+    `model`. The lowest `priority` goes first; deployments of one priority share calls by `weight`. Without
+    `most_in_flight` any number of calls may be under way there at once."""
 
     id: int
     backend: str
@@ -29,6 +30,7 @@ class Route:
     is_healthy: bool | None
     priority: int
     weight: int
+    most_in_flight: int | None
     timeouts: Timeouts
     credential: str = field(repr=False)
 
@@ -70,6 +72,7 @@ class _Row(NamedTuple):
     backend_name: str
     priority: int
     weight: int
+    most_in_flight: int | None
     connect_timeout: float | None
     first_byte_timeout: float | None
     idle_timeout: float | None
@@ -103,6 +106,7 @@ def load() -> RoutingTable:
             "backend_name",
             "priority",
             "weight",
+            "most_in_flight",
             "connect_timeout_seconds",
             "first_byte_timeout_seconds",
             "idle_timeout_seconds",
@@ -145,6 +149,7 @@ def _route(row: _Row) -> Route | None:
         is_healthy=row.is_healthy,
         priority=row.priority,
         weight=row.weight,
+        most_in_flight=row.most_in_flight,
         timeouts=Timeouts(
             connect=row.connect_timeout or settings.GATEWAY_CONNECT_TIMEOUT_SECONDS,
             first_byte=row.first_byte_timeout or settings.GATEWAY_FIRST_BYTE_TIMEOUT_SECONDS,

@@ -206,17 +206,19 @@ def edit_deployment(
     by: User | None,
     priority: int,
     weight: int,
+    most_in_flight: int | None = None,
     connect_timeout_seconds: float | None = None,
     first_byte_timeout_seconds: float | None = None,
     idle_timeout_seconds: float | None = None,
     total_timeout_seconds: float | None = None,
 ) -> None:
-    """Change which share of a model's calls goes to this backend, and how long they may take there."""
+    """Change which share of a model's calls goes to this backend, how many at once, and how long they may take."""
     before, after = _save(
         deployment,
         {
             "priority": priority,
             "weight": weight,
+            "most_in_flight": most_in_flight,
             "connect_timeout_seconds": connect_timeout_seconds,
             "first_byte_timeout_seconds": first_byte_timeout_seconds,
             "idle_timeout_seconds": idle_timeout_seconds,

@@ -34,6 +34,7 @@
     ├── UpstreamError                502   the inference server failed
     │   └── UpstreamTimeoutError     504
     ├── OverloadedError              503   try again in a moment: carries Retry-After
+    │   ├── SlotsTakenError                every server of the model has as many calls as it may
     │   └── RestartingError                this process was told to stop
     └── StorageFullError             507   passes only when the operator makes room: says not to retry
 
@@ -354,6 +355,15 @@ class RestartingError(OverloadedError):
 
     def __init__(self) -> None:
         super().__init__("The portal is being restarted, and this answer was not finished. Send the request again.")
+
+
+class SlotsTakenError(OverloadedError):
+    """Every place where the model runs has as many calls in hand as it may."""
+
+    default_code = "server_is_overloaded"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"All servers of the model `{model}` are busy. Try again in a moment.")
 
 
 class StorageFullError(ApiError):

@@ -66,6 +66,7 @@ class Call:
         self.backend = ""
         self.upstream_seconds = 0.0
         self.was_at_work = False
+        self.is_sent = False
         self.most_nano = 0
         self.admission: Admission | None = None
         self.reply: Reply | None = None
@@ -159,6 +160,8 @@ class Call:
         return TokenCount(self.prompt.likely_tokens, answer)
 
     def count_so_far(self) -> TokenCount:
+        if not self.is_sent:
+            return TokenCount()
         if self.stream is None:
             return TokenCount(self.prompt.likely_tokens, 0)
         return self.stream.count(likely_prompt=self.prompt.likely_tokens)

@@ -7,11 +7,13 @@ and is only put on record:
     the answer, complete           200      the server's count                              only if it gave none
     an error status of the server  4xx–5xx  none                                            no
     the time-out, before an answer 504      the prompt and 512 of the answer, as estimated  yes
+    the client, before a server    499      none                                            no
     the client, before an answer   499      the prompt, as estimated                        yes
     the client, mid-stream         499      the server's running count, else what came      unless all had come
     the server, mid-stream         502/504  the same                                        unless all had come
     a refusal before it began      4xx–503  none; of each key and minute the first 60       no
     a server nobody can reach      502/504  none                                            no
+    no free slot in time           503      none                                            no
     the death of this process      500      as of the last heartbeat, else all it reserved  yes
 """
 
@@ -147,7 +149,11 @@ class MeteredCalls:
             raise error from failure
         except asyncio.CancelledError:
             self.finish(
-                call, status=CLIENT_CLOSED, error_code="client_closed", count=call.count_so_far(), is_estimated=True
+                call,
+                status=CLIENT_CLOSED,
+                error_code="client_closed",
+                count=call.count_so_far(),
+                is_estimated=call.is_sent,
             )
             raise
         except Exception:
@@ -230,7 +236,9 @@ class MeteredCalls:
     async def _relay(self, call: Call, body: Body, routes: list[Route], *, bound: int | None, payload: bytes) -> Answer:
         first, number = routes[0], 1
         while True:
-            route = self.routes.take(routes, call.id)
+            route = self.routes.take(routes, call.id) or await self.routes.wait_for_slot(
+                routes, call.id, model=call.model.name
+            )
             if route is not first or bound is not None:
                 payload = self._payload(body, route, call.endpoint, bound=bound)
             try:
@@ -255,7 +263,7 @@ class MeteredCalls:
 
     async def _attempt(self, call: Call, route: Route, payload: bytes) -> Answer:
         """Ask one server, where the call is in flight already; it leaves with the end of its answer."""
-        call.backend = route.backend
+        call.backend, call.is_sent = route.backend, True
         endpoint = call.endpoint
         is_streaming = False
         asked_at = time.perf_counter()
@@ -286,6 +294,7 @@ class MeteredCalls:
             answer = await read_whole(reply, call)
         except AttemptFailedError as failure:
             call.was_at_work = isinstance(failure.answer, UpstreamTimeoutError) and not failure.elsewhere
+            call.is_sent = False
             raise
         finally:
             call.upstream_seconds += time.perf_counter() - asked_at

@@ -9,13 +9,14 @@ from random import expovariate
 
 import redis.asyncio
 import structlog
+from django.conf import settings
 from redis.exceptions import RedisError
 
 from catalog import routing
 from catalog.routing import Route, RoutedModel, RoutingTable
 from catalog.signals import CHANNEL
 from common import redis as servers
-from common.errors import ModelNotFoundError, OverloadedError
+from common.errors import ModelNotFoundError, OverloadedError, SlotsTakenError
 from common.upkeep import keep_running, stop
 from usage.breaker import REST_SECONDS, Breaker
 from usage.threads import DatabaseAwayError, in_thread
@@ -31,11 +32,30 @@ LOOK_AGAIN_SECONDS = 1.0
 class _Place:
     """What this event loop knows of a deployment."""
 
-    __slots__ = ("breaker", "in_flight")
+    __slots__ = ("breaker", "in_flight", "waiting")
 
     def __init__(self, rest_seconds: float) -> None:
         self.in_flight = 0
         self.breaker = Breaker(rest_seconds=rest_seconds)
+        # By the id of the call, in the order in which they came.
+        self.waiting: dict[str, tuple[asyncio.Future[Route], Route]] = {}
+
+    def is_full(self, route: Route) -> bool:
+        return route.most_in_flight is not None and self.in_flight >= route.most_in_flight
+
+    def occupy(self, call: str) -> None:
+        self.in_flight += 1
+        self.breaker.begin(call)
+
+    def hand_on(self) -> None:
+        """Give what is free to those who wait."""
+        for call, (future, route) in self.waiting.items():
+            if self.is_full(route):
+                return
+            # A call waits at several places, and may just have been given its slot by another.
+            if not future.done():
+                self.occupy(call)
+                future.set_result(route)
 
 
 class Routes:
@@ -100,23 +120,47 @@ class Routes:
 
         return sorted(model.routes, key=rank)
 
-    def take(self, routes: Sequence[Route], call: str) -> Route:
-        """The first of `routes` whose breaker lets calls pass, else the first, with the call in flight there until
-        `leave`."""
-        route = routes[0]
-        if len(routes) > 1:
+    def take(self, routes: Sequence[Route], call: str) -> Route | None:
+        """The first of `routes` that has a slot free and a breaker that lets calls pass, else the first with a slot,
+        with the call in flight there until `leave`. None when no slot is free: then `wait_for_slot` is next."""
+        free = [route for route in routes if not self._places[route.id].is_full(route)]
+        if not free:
+            return None
+        route = free[0]
+        if len(free) > 1:
             now = time.monotonic()
-            route = next((other for other in routes if self._places[other.id].breaker.passes(now)), route)
-        place = self._places[route.id]
-        place.in_flight += 1
-        place.breaker.begin(call)
+            route = next((other for other in free if self._places[other.id].breaker.passes(now)), route)
+        self._places[route.id].occupy(call)
         return route
+
+    async def wait_for_slot(self, routes: Sequence[Route], call: str, *, model: str) -> Route:
+        """What `take` gives once a slot of one of `routes` is free. First come, first served.
+
+        Raises SlotsTakenError when none is in time.
+        """
+        future: asyncio.Future[Route] = asyncio.get_running_loop().create_future()
+        for route in routes:
+            self._places[route.id].waiting[call] = future, route
+        try:
+            await asyncio.wait([future], timeout=settings.GATEWAY_SLOT_WAIT_SECONDS)
+        except asyncio.CancelledError:
+            if future.done():
+                self.leave(future.result(), call)
+            raise
+        finally:
+            for route in routes:
+                del self._places[route.id].waiting[call]
+        if not future.done():
+            raise SlotsTakenError(model)
+        return future.result()
 
     def leave(self, route: Route, call: str) -> None:
         """The call is no longer in flight at the deployment."""
         place = self._places[route.id]
         place.in_flight -= 1
         place.breaker.end(call)
+        if place.waiting:
+            place.hand_on()
 
     def answered(self, route: Route) -> None:
         """The deployment's server does its work."""

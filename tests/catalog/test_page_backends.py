@@ -297,9 +297,9 @@ DEPLOYMENT = "/backends/gpu-1/deployments/Qwen/Qwen3-8B/"
 
 def test_routing_of_a_deployment(sam_client: Client, hosted_model: HostedModel) -> None:
     assert DEPLOYMENT in sam_client.get("/backends/gpu-1/").content.decode()
-    assert sam_client.post(DEPLOYMENT, {"priority": "2", "weight": "30"}).status_code == 302
+    assert sam_client.post(DEPLOYMENT, {"priority": "2", "weight": "30", "most_in_flight": "8"}).status_code == 302
     deployment = Deployment.objects.get()
-    assert (deployment.priority, deployment.weight) == (2, 30)
+    assert (deployment.priority, deployment.weight, deployment.most_in_flight) == (2, 30, 8)
     assert 'value="30"' in sam_client.get(DEPLOYMENT).content.decode()
 
 
@@ -321,6 +321,7 @@ def test_time_outs_of_a_deployment(sam_client: Client, hosted_model: HostedModel
         {"priority": "101"},
         {"weight": "0"},
         {"weight": "101"},
+        {"most_in_flight": "0"},
         {"idle_timeout_seconds": "0"},
         {"total_timeout_seconds": "3601"},
         {"connect_timeout_seconds": "nan"},

@@ -22,6 +22,7 @@ def test_it_works(hosted_model: HostedModel) -> None:
             is_healthy=True,
             priority=0,
             weight=1,
+            most_in_flight=None,
             timeouts=Timeouts(connect=3, first_byte=60, idle=30, total=600),
             credential="sk-gpu-1-very-secret-7Kq2",
         ),
