@@ -112,6 +112,7 @@ class Backend(models.Model):
 
     if TYPE_CHECKING:
         sealed: str  # set by with_sealed_credential
+        running: int | None  # set by note_running
 
     class Meta:
         verbose_name = _("backend")

@@ -16,6 +16,7 @@ from catalog import services
 from catalog.discovery import DiscoveryError, FoundServer
 from catalog.forms import AddressForm, ConnectForm, DeploymentForm, EditBackendForm, ModelForm
 from catalog.models import Backend, Deployment, HostedModel
+from catalog.running import note_running
 
 ORDERS = {
     "name": BY_NAME,
@@ -50,7 +51,9 @@ def backends_page(request: AuthedRequest) -> HttpResponse:
     backends = Backend.objects.for_backends_page()
     if listing.query:
         backends = backends.matching(listing.query)
-    context = {"listing": listing, "page": listing.page(backends), "found": services.find_local_servers()}
+    page = listing.page(backends)
+    note_running(page.items)
+    context = {"listing": listing, "page": page, "found": services.find_local_servers()}
     return render(request, "catalog/backends.html", context)
 
 
@@ -84,6 +87,7 @@ def connect(request: AuthedRequest) -> HttpResponse:
 def backend_page(request: AuthedRequest, name: str) -> HttpResponse:
     """One server: how it is, which models it serves, and where it is."""
     backend = get_object_or_404(Backend.objects.for_backends_page(), name=name)
+    note_running([backend])
     form = EditBackendForm(request.POST or None, backend=backend)
     found: FoundServer | None = None
     if request.method == "POST" and not backend.is_embedded and form.is_valid():

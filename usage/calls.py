@@ -26,6 +26,7 @@ import orjson
 import structlog
 from redis.exceptions import RedisError
 
+from catalog import running
 from catalog.routing import Route, RoutedModel
 from common.errors import (
     ApiError,
@@ -37,6 +38,7 @@ from common.errors import (
     RateLimitError,
     UpstreamTimeoutError,
 )
+from common.ids import new_id
 from common.upkeep import keep_running, stop
 from inference import forms
 from inference.checks import Body
@@ -90,6 +92,7 @@ class MeteredCalls:
         self._upkeep = [
             keep_running(self._extend_leases, name="leases"),
             keep_running(self._empty_spool, name="spool"),
+            keep_running(self._say_what_runs, name="running"),
         ]
 
     async def close(self) -> None:
@@ -310,6 +313,21 @@ class MeteredCalls:
             for call in list(self._running.values()):
                 if call.admission is not None and not call.admission.is_local:
                     self._admissions.extend(call.admission, call.lost())
+
+    async def _say_what_runs(self) -> None:
+        """Tell who drains a backend how far that is."""
+        me, counts = new_id("process"), dict[str, int]()
+        try:
+            while True:
+                await asyncio.sleep(running.SAID_EVERY_SECONDS)
+                before, counts = counts, self.routes.in_flight()
+                if counts:
+                    self.link.execute("HSET", running.KEY, me, running.said(counts))
+                elif before:
+                    self.link.execute("HDEL", running.KEY, me)
+        finally:
+            if counts:
+                self.link.execute("HDEL", running.KEY, me)
 
     async def _empty_spool(self) -> None:
         """Settle what waited on the disk: now, each time Redis comes back, and while it is there every so often, for a

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from random import expovariate
 
@@ -32,9 +32,10 @@ LOOK_AGAIN_SECONDS = 1.0
 class _Place:
     """What this event loop knows of a deployment."""
 
-    __slots__ = ("breaker", "in_flight", "waiting")
+    __slots__ = ("backend", "breaker", "in_flight", "waiting")
 
     def __init__(self, rest_seconds: float) -> None:
+        self.backend = ""
         self.in_flight = 0
         self.breaker = Breaker(rest_seconds=rest_seconds)
         # By the id of the call, in the order in which they came.
@@ -43,7 +44,8 @@ class _Place:
     def is_full(self, route: Route) -> bool:
         return route.most_in_flight is not None and self.in_flight >= route.most_in_flight
 
-    def occupy(self, call: str) -> None:
+    def occupy(self, route: Route, call: str) -> None:
+        self.backend = route.backend
         self.in_flight += 1
         self.breaker.begin(call)
 
@@ -54,7 +56,7 @@ class _Place:
                 return
             # A call waits at several places, and may just have been given its slot by another.
             if not future.done():
-                self.occupy(call)
+                self.occupy(route, call)
                 future.set_result(route)
 
 
@@ -130,7 +132,7 @@ class Routes:
         if len(free) > 1:
             now = time.monotonic()
             route = next((other for other in free if self._places[other.id].breaker.passes(now)), route)
-        self._places[route.id].occupy(call)
+        self._places[route.id].occupy(route, call)
         return route
 
     async def wait_for_slot(self, routes: Sequence[Route], call: str, *, model: str) -> Route:
@@ -161,6 +163,14 @@ class Routes:
         place.breaker.end(call)
         if place.waiting:
             place.hand_on()
+
+    def in_flight(self) -> dict[str, int]:
+        """The number of calls that are under way, by the name of the backend; those with none are left out."""
+        counts: Counter[str] = Counter()
+        for place in self._places.values():
+            if place.in_flight:
+                counts[place.backend] += place.in_flight
+        return counts
 
     def answered(self, route: Route) -> None:
         """The deployment's server does its work."""

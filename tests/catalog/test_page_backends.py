@@ -2,10 +2,13 @@ import re
 from collections.abc import Callable
 
 import pytest
+from django.conf import LazySettings
 from django.test import Client
 
+from catalog import running
 from catalog.models import Backend, Deployment, HostedModel
 from catalog.services import EMBEDDED_DESCRIPTION
+from common import redis
 from tests.catalog.servers import Server, openai, vllm
 from tests.catalog.test_routing import break_credential
 
@@ -201,9 +204,37 @@ def test_a_new_credential(sam_client: Client, serve: Serve, hosted_model: Hosted
 def test_turning_off_and_on(sam_client: Client, hosted_model: HostedModel) -> None:
     sam_client.post("/backends/gpu-1/enabled/", {"enabled": "no"})
     assert not HostedModel.objects.offered().exists()
-    assert "This backend is off" in sam_client.get("/backends/gpu-1/").content.decode()
+    assert "This backend is out of service" in sam_client.get("/backends/gpu-1/").content.decode()
+    assert "Out of service" in sam_client.get("/backends/").content.decode()
     sam_client.post("/backends/gpu-1/enabled/", {"enabled": "yes"})
     assert HostedModel.objects.offered().exists()
+
+
+def test_a_backend_that_drains_says_how_many_calls_still_run(sam_client: Client, hosted_model: HostedModel) -> None:
+    redis.durable().hset(running.KEY, "process_1", running.said({"gpu-1": 2}))
+    try:
+        assert "2 calls run there now." in sam_client.get("/backends/gpu-1/").content.decode()
+        sam_client.post("/backends/gpu-1/enabled/", {"enabled": "no"})
+        text = sam_client.get("/backends/gpu-1/").content.decode()
+        for words in ("This backend is draining", "2 still run there", "Back in service"):
+            assert words in text
+        assert "Draining" in sam_client.get("/backends/").content.decode()
+    finally:
+        redis.durable().hdel(running.KEY, "process_1")
+
+
+def test_without_redis_it_is_not_known_how_many_calls_run(
+    sam_client: Client, hosted_model: HostedModel, settings: LazySettings
+) -> None:
+    Backend.objects.update(is_enabled=False)
+    shared = settings.REDIS_URL
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    redis.durable.cache_clear()
+    try:
+        assert "is not known at the moment" in sam_client.get("/backends/gpu-1/").content.decode()
+    finally:
+        settings.REDIS_URL = shared
+        redis.durable.cache_clear()
 
 
 def test_turning_one_model_off(sam_client: Client, hosted_model: HostedModel) -> None:
