@@ -20,6 +20,7 @@ from catalog.models import (
     DeploymentQuerySet,
     HostedModel,
     HostedModelQuerySet,
+    ModelAlias,
 )
 from catalog.signals import catalog_changed
 
@@ -98,6 +99,13 @@ class HostedModelForm(forms.ModelForm[HostedModel]):
     uses = forms.MultipleChoiceField(label=_("uses"), required=False, choices=USES, widget=forms.CheckboxSelectMultiple)
 
 
+class ModelAliasInline(admin.TabularInline[ModelAlias, HostedModel]):
+    """What else a model is called."""
+
+    model = ModelAlias
+    extra = 0
+
+
 @admin.register(HostedModel)
 class HostedModelAdmin(admin.ModelAdmin[HostedModel]):
     form = HostedModelForm
@@ -115,7 +123,7 @@ class HostedModelAdmin(admin.ModelAdmin[HostedModel]):
     ordering = ["public_name"]
     readonly_fields = ["public_name", "is_demonstration", "created_at"]
     actions = ["show", "hide"]
-    inlines = [DeploymentInline]
+    inlines = [ModelAliasInline, DeploymentInline]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

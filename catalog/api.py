@@ -18,11 +18,15 @@ class ModelSerializer(serializers.ModelSerializer[HostedModel]):
         Availability.choices, help_text="How much of what serves the model answered the last check."
     )
 
+    aliases = serializers.ListField(
+        child=serializers.CharField(), source="other_names", help_text="What else may be put into `model`."
+    )
+
     class Meta:
         model = HostedModel
         fields = [
-            "id", "description", "context_window", "max_output_tokens", "input_price_nano", "output_price_nano",
-            "uses", "availability", "is_demonstration", "created_at",
+            "id", "aliases", "description", "context_window", "max_output_tokens", "input_price_nano",
+            "output_price_nano", "uses", "availability", "is_demonstration", "created_at",
         ]  # fmt: skip
 
 

@@ -195,13 +195,14 @@ def _entries(reply: Reply) -> list[dict[str, Any]]:
     listed = _listed(reply)
     if not isinstance(listed, list):
         raise DiscoveryError(Fault.NOT_OPENAI)
-    entries = {entry["id"]: entry for entry in listed if isinstance(entry, dict) and _is_name(entry.get("id"))}
+    entries = {entry["id"]: entry for entry in listed if isinstance(entry, dict) and is_name(entry.get("id"))}
     if listed and not entries:
         raise DiscoveryError(Fault.NOT_OPENAI)
     return list(entries.values())[:MAX_MODELS]
 
 
-def _is_name(value: object) -> bool:
+def is_name(value: object) -> bool:
+    """Whether a model may be called so."""
     # Names stand in the commands that developers copy from a page: none may end a quoted string there.
     return (
         isinstance(value, str)

@@ -7,8 +7,8 @@ from django.core.validators import validate_slug
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from catalog.discovery import DiscoveryError, normalize
-from catalog.models import USES, Backend, BackendKind, Deployment, Fault, HostedModel
+from catalog.discovery import DiscoveryError, is_name, normalize
+from catalog.models import USES, Backend, BackendKind, Deployment, Fault, HostedModel, ModelAlias
 from catalog.services import RESERVED_NAMES
 from common.http import origin, validate_base_url
 from common.money import dollars, nano_from_dollars
@@ -160,19 +160,47 @@ class ModelForm(forms.Form):
         required=False,
         help_text=_("A hidden model is refused as if it did not exist."),
     )
+    aliases = forms.CharField(
+        label=_("Other names"),
+        required=False,
+        max_length=4000,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false", "placeholder": "gpt-4o-mini"}),
+        help_text=_(
+            "One a line. Calls that name one of them go to this model; answers, usage and the models a key may use "
+            "know it by its own name."
+        ),
+    )
 
-    @classmethod
-    def initial_for(cls, model: HostedModel) -> dict[str, Any]:
+    def __init__(self, data: QueryDict | None = None, *, hosted_model: HostedModel) -> None:
         plain = ("context_window", "max_output_tokens", "uses", "is_visible")
-        return {name: getattr(model, name) for name in plain} | {
-            "input_price": f"{dollars(model.input_price_nano).normalize():f}",
-            "output_price": f"{dollars(model.output_price_nano).normalize():f}",
-            "description": model.about,
+        initial = {name: getattr(hosted_model, name) for name in plain} | {
+            "input_price": f"{dollars(hosted_model.input_price_nano).normalize():f}",
+            "output_price": f"{dollars(hosted_model.output_price_nano).normalize():f}",
+            "description": hosted_model.about,
+            "aliases": "\n".join(hosted_model.other_names),
         }
+        super().__init__(data, initial=initial)
+        self.hosted_model = hosted_model
 
-    def changes(self, model: HostedModel) -> dict[str, Any]:
+    def clean_aliases(self) -> list[str]:
+        names = list(dict.fromkeys(line.strip() for line in self.cleaned_data["aliases"].splitlines() if line.strip()))
+        if wrong := [name for name in names if not is_name(name)]:
+            raise forms.ValidationError(
+                _("This is no name for a model: %(name)s. Leave out quotation marks and angle brackets.")
+                % {"name": wrong[0]}
+            )
+        if taken := HostedModel.objects.filter(public_name__in=names).first():
+            raise forms.ValidationError(_("A model called %(name)s is hosted here.") % {"name": taken.public_name})
+        others = ModelAlias.objects.exclude(hosted_model=self.hosted_model).select_related("hosted_model")
+        if other := others.filter(name__in=names).first():
+            raise forms.ValidationError(
+                _("%(name)s is another name of %(model)s already.") % {"name": other.name, "model": other.hosted_model}
+            )
+        return names
+
+    def changes(self) -> dict[str, Any]:
         """The cleaned values under the names and in the units of `services.edit_model`."""
-        values = dict(self.cleaned_data)
+        values, model = dict(self.cleaned_data), self.hosted_model
         if values["description"] == model.about:
             # What was left alone stays as it is stored, which other languages translate.
             values["description"] = model.description

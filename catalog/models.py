@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q
@@ -190,7 +191,7 @@ class HostedModelQuerySet(models.QuerySet["HostedModel"]):
         serving = Deployment.objects.serving().select_related(None).prefetch_related("backend")
         return (
             self.offered()
-            .prefetch_related(Prefetch("deployments", queryset=serving, to_attr="serving"))
+            .prefetch_related(Prefetch("deployments", queryset=serving, to_attr="serving"), "aliases")
             .annotate(sort_name=Concat(Cast("is_demonstration", models.CharField()), Lower("public_name")))
             .order_by("sort_name", "pk")
         )
@@ -250,6 +251,10 @@ class HostedModel(models.Model):
         return self.input_price_nano == 0 and self.output_price_nano == 0
 
     @property
+    def other_names(self) -> list[str]:
+        return [alias.name for alias in self.aliases.all()]
+
+    @property
     def chats(self) -> bool:
         return Use.CHAT in self.uses
 
@@ -286,6 +291,28 @@ class HostedModel(models.Model):
         if not any(answers):
             return Availability.DOWN
         return Availability.WORKING if all(answers) else Availability.PARTLY
+
+
+class ModelAlias(models.Model):
+    """Another name for a hosted model, such as one that programs were written for elsewhere. Answers, usage and keys
+    know the model by its own name alone, and a model's own name goes before another's alias."""
+
+    name = models.CharField(_("name"), max_length=200, unique=True)
+    hosted_model = models.ForeignKey(
+        HostedModel, on_delete=models.CASCADE, related_name="aliases", verbose_name=_("hosted model")
+    )
+
+    class Meta:
+        verbose_name = _("alias")
+        verbose_name_plural = _("aliases")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if HostedModel.objects.filter(public_name=self.name).exists():
+            raise ValidationError({"name": _("A model of this name is hosted here.")})
 
 
 class DeploymentQuerySet(models.QuerySet["Deployment"]):

@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db.models import TextField
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef, TextField
 from django.db.models.functions import Cast
 
-from catalog.models import Deployment
+from catalog.models import Deployment, ModelAlias
 from common.fields import UndecryptableError, decrypt
 from inference.client import Timeouts
 
@@ -51,13 +52,19 @@ class RoutedModel:
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """Every offered model by its public name."""
+    """Every offered model by its public name, and by other names the public names that they stand for."""
 
     models: Mapping[str, RoutedModel]
+    aliases: Mapping[str, str]
+
+    def find(self, name: str) -> RoutedModel | None:
+        """The model called `name`, by its own name or another."""
+        return self.models.get(name) or self.models.get(self.aliases.get(name, ""))
 
 
 class _Row(NamedTuple):
     public_name: str
+    aliases: list[str]
     input_price_nano: int
     output_price_nano: int
     context_window: int | None
@@ -92,6 +99,7 @@ def load() -> RoutingTable:
         # The cast reads the ciphertext as it stands, so that one broken credential does not break the whole table.
         .values_list(
             "hosted_model__public_name",
+            ArraySubquery(ModelAlias.objects.filter(hosted_model=OuterRef("hosted_model")).values("name")),
             "hosted_model__input_price_nano",
             "hosted_model__output_price_nano",
             "hosted_model__context_window",
@@ -118,7 +126,10 @@ def load() -> RoutingTable:
     for values in rows:
         row = _Row(*values)
         by_name[row.public_name].append(row)
-    return RoutingTable(models=MappingProxyType({name: _model(name, found) for name, found in by_name.items()}))
+    return RoutingTable(
+        models=MappingProxyType({name: _model(name, found) for name, found in by_name.items()}),
+        aliases=MappingProxyType({alias: name for name, found in by_name.items() for alias in found[0].aliases}),
+    )
 
 
 def _model(name: str, rows: list[_Row]) -> RoutedModel:

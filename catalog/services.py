@@ -18,7 +18,7 @@ from accounts.models import User
 from catalog import discovery
 from catalog.discovery import DiscoveryError, FoundModel, FoundServer, LocalServer
 from catalog.kinds import UNREADABLE
-from catalog.models import Backend, BackendKind, BackendQuerySet, Deployment, Fault, HostedModel
+from catalog.models import Backend, BackendKind, BackendQuerySet, Deployment, Fault, HostedModel, ModelAlias
 from catalog.signals import catalog_changed
 from common.fields import UndecryptableError, decrypt
 from common.http import Client, origin, run
@@ -47,13 +47,15 @@ class ReservedNameError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """What connecting a backend did to the catalog. The lists hold public names of models."""
+    """What connecting a backend did to the catalog. The lists hold public names of models; `passed_over` are those that
+    other models have as an alias."""
 
     backend: Backend
     is_new: bool
     found: tuple[FoundModel, ...]
     added: tuple[str, ...]
     vanished: tuple[str, ...]
+    passed_over: tuple[str, ...]
 
 
 def discover(*, url: str, credential: str, kind: BackendKind | None = None) -> FoundServer:
@@ -155,8 +157,9 @@ def edit_model(
     max_output_tokens: int | None,
     uses: list[str],
     is_visible: bool,
+    aliases: Sequence[str],
 ) -> None:
-    """Change what developers read about a model, what it costs them, and whether they see it."""
+    """Change what developers read about a model, what it costs them, whether they see it, and its other names."""
     before, after = _save(
         hosted_model,
         {
@@ -169,6 +172,13 @@ def edit_model(
             "is_visible": is_visible,
         },
     )
+    names = hosted_model.other_names
+    if set(names) != set(aliases):
+        hosted_model.aliases.exclude(name__in=aliases).delete()
+        ModelAlias.objects.bulk_create(
+            ModelAlias(name=name, hosted_model=hosted_model) for name in aliases if name not in names
+        )
+        before, after = before | {"aliases": names}, after | {"aliases": list(aliases)}
     if after:
         record(
             "model.price_changed" if PRICES & set(after) else "model.changed",
@@ -364,6 +374,9 @@ def _host(backend: Backend, server: FoundServer, *, is_new: bool) -> Connected:
     """Write what was found on `backend`, whose row the caller's transaction has locked by writing it."""
     before = {row.backend_name: row for row in backend.deployments.select_related("hosted_model")}
     new = [model for model in server.models if model.name not in before]
+    # Hosted under it, the model would take calls that are meant for another.
+    aliases = set(ModelAlias.objects.filter(name__in=[model.name for model in new]).values_list("name", flat=True))
+    new = [model for model in new if model.name not in aliases]
     hosted, added = _hosted_models(new)
     affected = [*hosted.values(), *(row.hosted_model for row in before.values())]
     said_before = _context_windows(affected)
@@ -382,7 +395,14 @@ def _host(backend: Backend, server: FoundServer, *, is_new: bool) -> Connected:
         is_healthy=True, fault="", fault_detail="", latency_ms=server.latency_ms, checked_at=timezone.now()
     )
     catalog_changed()
-    return Connected(backend=backend, is_new=is_new, found=server.models, added=added, vanished=vanished)
+    return Connected(
+        backend=backend,
+        is_new=is_new,
+        found=tuple(model for model in server.models if model.name not in aliases),
+        added=added,
+        vanished=vanished,
+        passed_over=tuple(sorted(aliases)),
+    )
 
 
 def _hosted_models(found: Sequence[FoundModel]) -> tuple[dict[str, HostedModel], tuple[str, ...]]:

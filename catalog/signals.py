@@ -5,7 +5,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save
 
-from catalog.models import Backend, Deployment, HostedModel
+from catalog.models import Backend, Deployment, HostedModel, ModelAlias
 from common import redis
 
 CHANNEL = "ly:catalog:changed"
@@ -26,6 +26,6 @@ def _announce() -> None:
 
 def connect() -> None:
     """Listen to the models; called once, when the app is ready."""
-    for model in (Backend, HostedModel, Deployment):
+    for model in (Backend, HostedModel, Deployment, ModelAlias):
         for signal in (post_save, post_delete):
             signal.connect(catalog_changed, sender=model, dispatch_uid=f"catalog_changed_{model.__name__}")

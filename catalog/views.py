@@ -178,9 +178,9 @@ def remove(request: AuthedRequest, name: str) -> HttpResponse:
 def edit_model(request: AuthedRequest, name: str) -> HttpResponse:
     """What developers read about a model, what it costs, and whether they see it."""
     model = get_object_or_404(HostedModel.objects.prefetch_related("deployments__backend"), public_name=name)
-    form = ModelForm(request.POST or None, initial=ModelForm.initial_for(model))
+    form = ModelForm(request.POST or None, hosted_model=model)
     if request.method == "POST" and form.is_valid():
-        services.edit_model(hosted_model=model, by=request.user, **form.changes(model))
+        services.edit_model(hosted_model=model, by=request.user, **form.changes())
         messages.success(request, _("Saved. Calls follow within seconds."))
         return redirect("catalog:edit_model", name)
     is_offered = HostedModel.objects.offered().filter(pk=model.pk).exists()
@@ -210,6 +210,12 @@ def _show_connected(request: AuthedRequest, connected: services.Connected) -> Ht
             request,
             _("No longer listed there, so no longer served from there: %(models)s.")
             % {"models": ", ".join(connected.vanished)},
+        )
+    if connected.passed_over:
+        messages.warning(
+            request,
+            _("Not hosted, for other models have these names as aliases: %(models)s.")
+            % {"models": ", ".join(connected.passed_over)},
         )
     target = reverse("catalog:backend", args=[connected.backend.name])
     return HttpResponseClientRedirect(target) if request.htmx else redirect(target)

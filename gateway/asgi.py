@@ -26,7 +26,6 @@ from common.errors import (
     EndpointNotAllowedError,
     InternalError,
     MethodNotAllowedError,
-    ModelNotAllowedError,
     RestartingError,
     RevokedKeyError,
     UnknownRouteError,
@@ -117,10 +116,8 @@ class Gateway:
 
     async def model(self, exchange: Exchange) -> None:
         """Describe one model. Its name may have slashes in it."""
-        caller, name = await self._caller(exchange), exchange.path_params["name"]
-        if not caller.may_use_model(name):
-            raise ModelNotAllowedError(name)
-        model = await self.calls.routes.find(name)
+        caller = await self._caller(exchange)
+        model = await self.calls.find_model(caller, exchange.path_params["name"])
         await exchange.send_json(200, orjson.dumps(described(model)), headers={})
 
     def managed(self, view: View) -> Handler:

@@ -34,6 +34,7 @@ from common.errors import (
     InvalidRequestError,
     InvalidValueError,
     ModelNotAllowedError,
+    ModelNotFoundError,
     OverloadedError,
     RateLimitError,
     UpstreamTimeoutError,
@@ -122,10 +123,7 @@ class MeteredCalls:
         entry, started = ENDPOINTS[endpoint], time.perf_counter()
         model: RoutedModel | None = None
         try:
-            name = model_name(body)
-            if not caller.may_use_model(name):
-                raise ModelNotAllowedError(name)
-            model = await self.routes.find(name)
+            model = await self.find_model(caller, model_name(body))
             call, routes, payload = await self._admit(caller, entry, model, body, request_id)
         except ApiError as refusal:
             is_for_now = isinstance(refusal, RateLimitError | OverloadedError)
@@ -162,6 +160,22 @@ class MeteredCalls:
         except Exception:
             self.finish(call, status=500, error_code="internal_error", count=call.count_so_far(), is_estimated=True)
             raise
+
+    async def find_model(self, caller: Caller, name: str) -> RoutedModel:
+        """The model that `caller` means by `name`, its own or another.
+
+        Raises ModelNotAllowedError, or what `Routes.find` does.
+        """
+        try:
+            model = await self.routes.find(name)
+        except ModelNotFoundError:
+            if caller.may_use_model(name):
+                raise
+            raise ModelNotAllowedError(name) from None
+        # By its own name: what an alias stands for may change, and a key is not to follow it.
+        if not caller.may_use_model(model.name):
+            raise ModelNotAllowedError(name)
+        return model
 
     async def _admit(
         self, caller: Caller, entry: Endpoint, model: RoutedModel, body: Body, request_id: str

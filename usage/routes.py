@@ -89,14 +89,14 @@ class Routes:
         return list(self._known().models.values())
 
     async def find(self, name: str) -> RoutedModel:
-        """The model called `name`.
+        """The model called `name`, by its own name or another.
 
         Raises ModelNotFoundError, or OverloadedError while the catalog was never read.
         """
-        model = self._table.models.get(name) if self._table is not None else None
+        model = self._table.find(name) if self._table is not None else None
         if model is None and time.monotonic() - self._loaded_at > LOOK_AGAIN_SECONDS:
             await self._refresh()
-            model = self._known().models.get(name)
+            model = self._known().find(name)
         if model is None:
             raise ModelNotFoundError(name)
         return model

@@ -9,6 +9,7 @@ def test_it_works(client: Client, hosted_model: HostedModel) -> None:
     assert model.pop("created_at")
     assert model == {
         "id": "Qwen/Qwen3-8B",
+        "aliases": [],
         "description": "Good at many things.",
         "context_window": 32768,
         "max_output_tokens": None,

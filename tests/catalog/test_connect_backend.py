@@ -98,6 +98,7 @@ def test_what_staff_wrote_about_a_model_stays(serve: Serve) -> None:
         max_output_tokens=None,
         uses=["chat"],
         is_visible=False,
+        aliases=[],
     )
     rediscover_backend(backend=backend)
     model = HostedModel.objects.get()

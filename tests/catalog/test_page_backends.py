@@ -5,8 +5,9 @@ import pytest
 from django.conf import LazySettings
 from django.test import Client
 
+from accounts.models import AuditEvent
 from catalog import running
-from catalog.models import Backend, Deployment, HostedModel
+from catalog.models import Backend, Deployment, HostedModel, ModelAlias
 from catalog.services import EMBEDDED_DESCRIPTION
 from common import redis
 from tests.catalog.servers import Server, openai, vllm
@@ -297,6 +298,49 @@ def test_editing_a_model(sam_client: Client, hosted_model: HostedModel) -> None:
     assert (model.description, model.input_price_nano, model.output_price_nano) == ("Ours.", 123_456_789, 200_000_000)
     assert (model.context_window, model.max_output_tokens, model.uses) == (8192, None, ["chat"])
     assert model.is_visible
+
+
+def test_other_names_of_a_model(client: Client, sam_client: Client, hosted_model: HostedModel) -> None:
+    page = "/backends/models/Qwen/Qwen3-8B/"
+    for names in ("gpt-4o-mini\r\n\r\n b \r\nb", "b\nc"):
+        assert sam_client.post(page, MODEL | {"is_visible": "on", "aliases": names}).status_code == 302
+    assert hosted_model.other_names == ["b", "c"]
+    event = AuditEvent.objects.filter(action__startswith="model.").latest("pk")
+    assert (event.before["aliases"], event.after["aliases"]) == (["b", "gpt-4o-mini"], ["b", "c"])
+    text = sam_client.get(page).content.decode()
+    assert "b\nc</textarea>" in text
+    assert "Also called" in client.get("/models/Qwen/Qwen3-8B/").content.decode()
+    assert client.get("/api/models/").json()["data"][0]["aliases"] == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("taken", "taken is another name of other already."),
+        ("Qwen/Qwen3-8B", "A model called Qwen/Qwen3-8B is hosted here."),
+        ("other", "A model called other is hosted here."),
+        ("say 'hi'", "Leave out quotation marks"),
+        ("a" * 201, "This is no name for a model"),
+    ],
+)
+def test_a_name_that_cannot_be(sam_client: Client, hosted_model: HostedModel, names: str, words: str) -> None:
+    other = HostedModel.objects.create(public_name="other")
+    ModelAlias.objects.create(name="taken", hosted_model=other)
+    response = sam_client.post("/backends/models/Qwen/Qwen3-8B/", MODEL | {"aliases": names})
+    assert response.status_code == 400
+    assert words in response.content.decode()
+    assert hosted_model.other_names == []
+
+
+def test_a_listed_model_whose_name_stands_for_another_is_passed_over(
+    sam_client: Client, serve: Serve, hosted_model: HostedModel
+) -> None:
+    ModelAlias.objects.create(name="gpt-4o-mini", hosted_model=hosted_model)
+    server = serve(vllm("gpt-4o-mini", "new"), key=SECRET)
+    Backend.objects.update(base_url=server.base_url)
+    text = sam_client.post("/backends/gpu-1/discover/", follow=True).content.decode()
+    assert "Not hosted, for other models have these names as aliases: gpt-4o-mini." in text
+    assert set(HostedModel.objects.values_list("public_name", flat=True)) == {"Qwen/Qwen3-8B", "new"}
 
 
 @pytest.mark.parametrize(

@@ -60,13 +60,13 @@ def test_one_server_of_two_down(client: Client, hosted_model: HostedModel) -> No
     assert "Partly working" in client.get("/models/").content.decode()
 
 
-def test_three_queries_however_many(
+def test_four_queries_however_many(
     client: Client, hosted_model: HostedModel, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for number in range(10):
         other = HostedModel.objects.create(public_name=f"model-{number}")
         Deployment.objects.create(hosted_model=other, backend=Backend.objects.get(), backend_name=f"{number}")
-    with django_assert_num_queries(3):  # models, deployments, backends
+    with django_assert_num_queries(4):  # models, deployments, backends, aliases
         client.get("/models/")
 
 

@@ -93,6 +93,7 @@ class Stage:
             "max_output_tokens": None,
             "uses": ["chat"],
             "is_visible": True,
+            "aliases": [],
         }
         catalog.edit_model(hosted_model=self.model(), by=self.sam, **same | changes)  # type: ignore[arg-type]
 

@@ -28,6 +28,7 @@ WITHIN_OTHERS = {
     "accounts.membership",
     "accounts.operatorinvitation",
     "accounts.projectmembership",
+    "catalog.modelalias",
     "community.postrevision",
 }
 

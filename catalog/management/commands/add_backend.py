@@ -53,6 +53,8 @@ class Command(BaseCommand):
             self.stdout.write(f"  {model.name}{_described(model, is_new=model.name in connected.added)}")
         for model_name in connected.vanished:
             self.stdout.write(f"  {model_name}  no longer listed there, so no longer served from there")
+        for model_name in connected.passed_over:
+            self.stdout.write(f"  {model_name}  not hosted: another model has this name as an alias")
         if not backend.is_enabled:
             self.stdout.write(f"No call goes there while it is turned off: turn it on at {_page(backend)}")
 
