@@ -171,8 +171,19 @@ class ModelForm(forms.Form):
         ),
     )
 
+    fallback = forms.ModelChoiceField(
+        HostedModel.objects.none(),
+        label=_("Fallback"),
+        required=False,
+        empty_label=_("None"),
+        help_text=_(
+            "The model that answers while no server of this one can, for keys that may use it. Its price counts, and "
+            "answers carry its name."
+        ),
+    )
+
     def __init__(self, data: QueryDict | None = None, *, hosted_model: HostedModel) -> None:
-        plain = ("context_window", "max_output_tokens", "uses", "is_visible")
+        plain = ("context_window", "max_output_tokens", "uses", "is_visible", "fallback")
         initial = {name: getattr(hosted_model, name) for name in plain} | {
             "input_price": f"{dollars(hosted_model.input_price_nano).normalize():f}",
             "output_price": f"{dollars(hosted_model.output_price_nano).normalize():f}",
@@ -181,6 +192,14 @@ class ModelForm(forms.Form):
         }
         super().__init__(data, initial=initial)
         self.hosted_model = hosted_model
+        others = HostedModel.objects.exclude(pk=hosted_model.pk).order_by("public_name")
+        self.fields["fallback"].queryset = others  # type: ignore[attr-defined]
+
+    def clean_fallback(self) -> HostedModel | None:
+        fallback: HostedModel | None = self.cleaned_data["fallback"]
+        if fallback is not None and self.hosted_model.is_fallback_of(fallback):
+            raise forms.ValidationError(_("%(name)s falls back on this model.") % {"name": fallback})
+        return fallback
 
     def clean_aliases(self) -> list[str]:
         names = list(dict.fromkeys(line.strip() for line in self.cleaned_data["aliases"].splitlines() if line.strip()))

@@ -226,6 +226,15 @@ class HostedModel(models.Model):
         models.CharField(max_length=20, choices=USES), verbose_name=_("uses"), default=chat_only, blank=True
     )
     is_visible = models.BooleanField(_("visible to developers"), default=True)
+    fallback = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("fallback"),
+        help_text=_("The model that answers while no server of this one can."),
+    )
     is_demonstration = models.BooleanField(_("demonstration model"), default=False, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
@@ -249,6 +258,21 @@ class HostedModel(models.Model):
     @property
     def is_free(self) -> bool:
         return self.input_price_nano == 0 and self.output_price_nano == 0
+
+    def clean(self) -> None:
+        if self.fallback is not None and self.is_fallback_of(self.fallback):
+            raise ValidationError({"fallback": _("This model would fall back on itself.")})
+
+    def is_fallback_of(self, other: "HostedModel") -> bool:
+        """Whether `other` is this model, or falls back on it sooner or later."""
+        seen: set[int] = set()
+        following: HostedModel | None = other
+        while following is not None and following.pk not in seen:
+            if following.pk == self.pk:
+                return True
+            seen.add(following.pk)
+            following = following.fallback
+        return False
 
     @property
     def other_names(self) -> list[str]:
@@ -315,10 +339,13 @@ class ModelAlias(models.Model):
             raise ValidationError({"name": _("A model of this name is hosted here.")})
 
 
+SERVING = Q(is_enabled=True, backend__is_enabled=True)
+
+
 class DeploymentQuerySet(models.QuerySet["Deployment"]):
     def serving(self) -> Self:
         """Where calls may go: enabled, on an enabled backend."""
-        return self.filter(is_enabled=True, backend__is_enabled=True)
+        return self.filter(SERVING)
 
     def with_both_ends(self) -> Self:
         """Each with its model and its backend."""

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import OuterRef, TextField
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, TextField
 from django.db.models.functions import Cast
 
-from catalog.models import Deployment, ModelAlias
+from catalog.models import SERVING, Deployment, ModelAlias
 from common.fields import UndecryptableError, decrypt
 from inference.client import Timeouts
 
@@ -38,7 +38,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RoutedModel:
-    """A model that callers may name. `routes` is empty when no backend of it can be used at the moment."""
+    """A model that callers may name. `routes` is empty when no backend of it can be used at the moment; `fallback` is
+    the name of the model that answers then. Following that ends somewhere."""
 
     name: str
     routes: tuple[Route, ...]
@@ -48,11 +49,13 @@ class RoutedModel:
     max_output_tokens: int | None
     uses: frozenset[str]
     created: int
+    fallback: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """Every offered model by its public name, and by other names the public names that they stand for."""
+    """Every model that is offered or falls back on another, by its public name; and the public names that other names
+    stand for."""
 
     models: Mapping[str, RoutedModel]
     aliases: Mapping[str, str]
@@ -71,6 +74,8 @@ class _Row(NamedTuple):
     max_output_tokens: int | None
     uses: list[str]
     created_at: datetime
+    fallback: str | None
+    is_serving: bool
     id: int
     backend: str
     base_url: str
@@ -93,8 +98,8 @@ def load() -> RoutingTable:
     A backend whose credential no longer decrypts is left out of its models' routes; the health check tells staff.
     """
     rows = (
-        Deployment.objects.serving()
-        .filter(hosted_model__is_visible=True)
+        Deployment.objects.annotate(is_serving=ExpressionWrapper(SERVING, output_field=BooleanField()))
+        .filter(Q(is_serving=True) | Q(hosted_model__fallback__isnull=False), hosted_model__is_visible=True)
         .order_by("hosted_model__public_name", "pk")
         # The cast reads the ciphertext as it stands, so that one broken credential does not break the whole table.
         .values_list(
@@ -106,6 +111,8 @@ def load() -> RoutingTable:
             "hosted_model__max_output_tokens",
             "hosted_model__uses",
             "hosted_model__created_at",
+            "hosted_model__fallback__public_name",
+            "is_serving",
             "pk",
             "backend__name",
             "backend__base_url",
@@ -126,23 +133,41 @@ def load() -> RoutingTable:
     for values in rows:
         row = _Row(*values)
         by_name[row.public_name].append(row)
+    fallbacks = {name: found[0].fallback for name, found in by_name.items()}
+    models = {
+        name: _model(name, found, None if _is_loop(fallbacks, name) else fallbacks[name])
+        for name, found in by_name.items()
+    }
     return RoutingTable(
-        models=MappingProxyType({name: _model(name, found) for name, found in by_name.items()}),
+        models=MappingProxyType(models),
         aliases=MappingProxyType({alias: name for name, found in by_name.items() for alias in found[0].aliases}),
     )
 
 
-def _model(name: str, rows: list[_Row]) -> RoutedModel:
+def _is_loop(fallbacks: Mapping[str, str | None], name: str) -> bool:
+    """Whether the model falls back on itself: two members of staff may each have set one half of it."""
+    seen: set[str] = set()
+    following = fallbacks.get(name)
+    while following is not None and following not in seen:
+        if following == name:
+            return True
+        seen.add(following)
+        following = fallbacks.get(following)
+    return False
+
+
+def _model(name: str, rows: list[_Row], fallback: str | None) -> RoutedModel:
     first = rows[0]
     return RoutedModel(
         name=name,
-        routes=tuple(route for row in rows if (route := _route(row)) is not None),
+        routes=tuple(route for row in rows if row.is_serving and (route := _route(row)) is not None),
         input_price_nano=first.input_price_nano,
         output_price_nano=first.output_price_nano,
         context_window=first.context_window,
         max_output_tokens=first.max_output_tokens,
         uses=frozenset(first.uses),
         created=int(first.created_at.timestamp()),
+        fallback=fallback,
     )
 
 

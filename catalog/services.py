@@ -158,8 +158,10 @@ def edit_model(
     uses: list[str],
     is_visible: bool,
     aliases: Sequence[str],
+    fallback: HostedModel | None,
 ) -> None:
-    """Change what developers read about a model, what it costs them, whether they see it, and its other names."""
+    """Change what developers read about a model, what it costs them, whether they see it, its other names, and who
+    answers in its place."""
     before, after = _save(
         hosted_model,
         {
@@ -170,6 +172,7 @@ def edit_model(
             "max_output_tokens": max_output_tokens,
             "uses": uses,
             "is_visible": is_visible,
+            "fallback": fallback,
         },
     )
     names = hosted_model.other_names
@@ -192,12 +195,17 @@ def edit_model(
 
 def _save(row: HostedModel | Deployment, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Save the row with these values; what those that changed were before, and are now."""
-    after = {name: value for name, value in values.items() if value != getattr(row, name)}
-    before = {name: getattr(row, name) for name in after}
-    for name, value in after.items():
+    changed = {name: value for name, value in values.items() if value != getattr(row, name)}
+    before = {name: getattr(row, name) for name in changed}
+    for name, value in changed.items():
         setattr(row, name, value)
     row.save()
-    return before, after
+    return _plain(before), _plain(changed)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """For the audit log: a model by its name."""
+    return {name: str(value) if isinstance(value, HostedModel) else value for name, value in values.items()}
 
 
 @transaction.atomic

@@ -10,7 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -142,6 +142,15 @@ class Admissions:
             self._settle_locally(admission)
         return self._send(settlement(admission, event))
 
+    def undo(self, admission: Admission) -> Admission:
+        """Give back all that a call holds, as if it had used nothing; it counts as a request all the same. Gives an
+        admission with nothing left in it, which a call that is over is settled with."""
+        if admission.is_local:
+            self._settle_locally(admission)
+        scopes = [(scope.kind, scope.id) for scope in admission.scopes]
+        self._send(_nothing_used(admission.organization_id, scopes, admission.period, admission.id))
+        return replace(admission, is_local=False)
+
     def extend(self, admission: Admission, lost: Event) -> None:
         """Extend the lease of a running call, which has come as far as `lost` says."""
         base = f"ly:{{{admission.organization_id}}}:"
@@ -267,7 +276,11 @@ def settlement(admission: Admission, event: Event) -> Settlement:
 def release(caller: Caller, identifier: str, period: str) -> Settlement:
     """How to undo an admission that nobody knows of: nothing used, no event."""
     scopes = [(scope.kind, scope.id) for scope in caller.scopes]
-    return _settlement(caller.organization_id, scopes, period, id=identifier, cost=0, tokens=0, event="")
+    return _nothing_used(caller.organization_id, scopes, period, identifier)
+
+
+def _nothing_used(organization_id: str, scopes: list[tuple[str, str]], period: str, identifier: str) -> Settlement:
+    return _settlement(organization_id, scopes, period, id=identifier, cost=0, tokens=0, event="")
 
 
 def settle_now(what: Settlement) -> None:

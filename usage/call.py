@@ -74,6 +74,22 @@ class Call:
         self.settled: asyncio.Future[Any] | None = None
         self.usage: CallUsage | None = None
 
+    def for_model(self, model: RoutedModel, body: Body, payload: bytes) -> "Call":
+        """The same call of another model, not admitted yet."""
+        return Call(
+            caller=self.caller,
+            endpoint=self.endpoint,
+            model=model,
+            body=body,
+            request_id=self.request_id,
+            payload=payload,
+        )
+
+    def become(self, other: "Call", admission: Admission) -> None:
+        """Go on as `other`, which was admitted. It has taken its time from the start all the same."""
+        self.id, self.model, self.prompt, self.most_nano = other.id, other.model, other.prompt, other.most_nano
+        self.admission = admission
+
     def open_stream(self, kind: type[AnswerStream]) -> AnswerStream:
         """The stream of a new attempt; nothing of an earlier one was delivered."""
         self.stream = kind(model=self.model.name, wants_usage=self.wants_usage, wants_timings=self.wants_timings)

@@ -30,6 +30,7 @@ from catalog import running
 from catalog.routing import Route, RoutedModel
 from common.errors import (
     ApiError,
+    BudgetError,
     ContextTooLongError,
     InvalidRequestError,
     InvalidValueError,
@@ -37,6 +38,7 @@ from common.errors import (
     ModelNotFoundError,
     OverloadedError,
     RateLimitError,
+    SlotsTakenError,
     UpstreamTimeoutError,
 )
 from common.ids import new_id
@@ -69,6 +71,14 @@ KINDS_WITH_CONTINUOUS_USAGE = frozenset({"vllm", "sglang"})
 # And this one its own form of it.
 KIND_WITH_TIMINGS = "llama.cpp"
 MOST_ATTEMPTS = 2
+
+
+class _NobodyTookItError(Exception):
+    """No server of a model took a call, so that another model may. `answer` is what the client is told if none does."""
+
+    def __init__(self, answer: ApiError) -> None:
+        super().__init__(answer.message)
+        self.answer = answer
 
 
 class MeteredCalls:
@@ -134,9 +144,8 @@ class MeteredCalls:
                 )
             raise
         assert call.admission is not None  # noqa: S101 - that is what admitting is
-        bound = call.bound_output if caller.has_budget and call.most_nano and entry.output_limits else None
         try:
-            return await self._relay(call, body, routes, bound=bound, payload=payload)
+            return await self._answer(call, body, routes, payload)
         except ApiError as failure:
             error = call.ended_by or failure
             error.headers = {**call.admission.headers, **error.headers}
@@ -190,13 +199,28 @@ class MeteredCalls:
             # A server would spend seconds on reading it before it said the same.
             raise ContextTooLongError(limit=model.context_window, requested=None)
         routes = self.routes.by_preference(model)
-        if not routes:
-            raise OverloadedError(f"No server offers the model `{model.name}` at the moment.", wait_seconds=5)
+        if not routes or (model.fallback is not None and self.routes.are_broken(routes)):
+            stand_in = self._stand_in(caller, entry, model, body)
+            if stand_in is not None:
+                # A budget that does not cover the other model is no reason to refuse this one.
+                with contextlib.suppress(BudgetError):
+                    return await self._admit(caller, entry, stand_in, body, request_id)
+            if not routes:
+                raise OverloadedError(f"No server offers the model `{model.name}` at the moment.", wait_seconds=5)
         payload = self._payload(body, routes[0], entry, bound=None)
         call = Call(caller=caller, endpoint=entry, model=model, body=body, request_id=request_id, payload=payload)
         call.admission = await self._admissions.admit(caller, call.demand(), id=call.id, lost=call.lost())
         self._running[call.id] = call
         return call, routes, payload
+
+    def _stand_in(self, caller: Caller, entry: Endpoint, model: RoutedModel, body: Body) -> RoutedModel | None:
+        """The first of the models that `model` falls back on which can serve the call, and which the caller may use."""
+        while model.fallback is not None and (following := self.routes.known(model.fallback)) is not None:
+            model = following
+            is_long_enough = model.context_window is None or fewest_tokens(body) <= model.context_window
+            if model.routes and entry.needs in model.uses and is_long_enough and caller.may_use_model(model.name):
+                return model
+        return None
 
     def secrets_in_use(self) -> set[str]:
         """The digests of the keys whose calls are running."""
@@ -250,12 +274,52 @@ class MeteredCalls:
         except TypeError:
             raise InvalidValueError("body", "text that is valid Unicode") from None
 
-    async def _relay(self, call: Call, body: Body, routes: list[Route], *, bound: int | None, payload: bytes) -> Answer:
+    async def _answer(self, call: Call, body: Body, routes: list[Route], payload: bytes) -> Answer:
+        """What the call's model answers or, when no server of it could, the model it falls back on."""
+        while True:
+            try:
+                return await self._relay(call, body, routes, payload)
+            except _NobodyTookItError as nobody:
+                stand_in = self._stand_in(call.caller, call.endpoint, call.model, body)
+                if stand_in is None:
+                    raise nobody.answer from nobody
+                routes, payload = await self._hand_over(call, body, stand_in, nobody.answer)
+
+    async def _hand_over(
+        self, call: Call, body: Body, model: RoutedModel, failure: ApiError
+    ) -> tuple[list[Route], bytes]:
+        """Make the call one of another model: where it may go, and what to send there first.
+
+        It is admitted anew, for the other model has its own price. Raises `failure` when its limits do not let it.
+        """
+        assert call.admission is not None  # noqa: S101 - it was admitted for the first model
+        routes = self.routes.by_preference(model)
+        payload = self._payload(body, routes[0], call.endpoint, bound=None)
+        following = call.for_model(model, body, payload)
+        # Given back first: a key that may make one call at a time could not make this one besides.
+        call.admission = self._admissions.undo(call.admission)
+        try:
+            admission = await self._admissions.admit(
+                call.caller, following.demand(), id=following.id, lost=following.lost()
+            )
+        except ApiError as refusal:
+            raise failure from refusal
+        self._running.pop(call.id, None)
+        call.become(following, admission)
+        self._running[call.id] = call
+        return routes, payload
+
+    async def _relay(self, call: Call, body: Body, routes: list[Route], payload: bytes) -> Answer:
+        is_bound = call.caller.has_budget and call.most_nano and call.endpoint.output_limits
+        bound = call.bound_output if is_bound else None
         first, number = routes[0], 1
         while True:
-            route = self.routes.take(routes, call.id) or await self.routes.wait_for_slot(
-                routes, call.id, model=call.model.name
-            )
+            try:
+                route = self.routes.take(routes, call.id) or await self.routes.wait_for_slot(
+                    routes, call.id, model=call.model.name
+                )
+            except SlotsTakenError as taken:
+                raise _NobodyTookItError(taken) from taken
             if route is not first or bound is not None:
                 payload = self._payload(body, route, call.endpoint, bound=bound)
             try:
@@ -270,7 +334,9 @@ class MeteredCalls:
                 else:
                     self.routes.answered(route)
                 others = [other for other in routes if other is not route]
-                if number == MOST_ATTEMPTS or not (failure.again or (failure.elsewhere and others)):
+                if failure.elsewhere and (number == MOST_ATTEMPTS or not others):
+                    raise _NobodyTookItError(failure.answer) from failure
+                if number == MOST_ATTEMPTS or not (failure.again or failure.elsewhere):
                     raise failure.answer from failure
                 routes = [route] if failure.again else others
                 number += 1

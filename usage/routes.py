@@ -101,6 +101,10 @@ class Routes:
             raise ModelNotFoundError(name)
         return model
 
+    def known(self, name: str) -> RoutedModel | None:
+        """The model of this name, if it is in the table."""
+        return self._known().models.get(name)
+
     def by_preference(self, model: RoutedModel) -> list[Route]:
         """The model's deployments, best first: healthy ones, those of the first priority, and of these the one with
         least in flight for its weight.
@@ -121,6 +125,11 @@ class Routes:
             )
 
         return sorted(model.routes, key=rank)
+
+    def are_broken(self, routes: Sequence[Route]) -> bool:
+        """Whether the breaker of none of them lets calls pass."""
+        now = time.monotonic()
+        return not any(self._places[route.id].breaker.passes(now) for route in routes)
 
     def take(self, routes: Sequence[Route], call: str) -> Route | None:
         """The first of `routes` that has a slot free and a breaker that lets calls pass, else the first with a slot,

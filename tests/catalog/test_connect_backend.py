@@ -99,6 +99,7 @@ def test_what_staff_wrote_about_a_model_stays(serve: Serve) -> None:
         uses=["chat"],
         is_visible=False,
         aliases=[],
+        fallback=None,
     )
     rediscover_backend(backend=backend)
     model = HostedModel.objects.get()

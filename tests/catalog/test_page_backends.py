@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import pytest
 from django.conf import LazySettings
+from django.core.exceptions import ValidationError
 from django.test import Client
 
 from accounts.models import AuditEvent
@@ -409,3 +410,24 @@ def test_routing_that_cannot_be(sam_client: Client, hosted_model: HostedModel, c
 
 def test_routing_of_no_deployment(sam_client: Client, hosted_model: HostedModel) -> None:
     assert sam_client.get("/backends/gpu-1/deployments/other/").status_code == 404
+
+
+def test_a_fallback_of_a_model(sam_client: Client, hosted_model: HostedModel) -> None:
+    page = "/backends/models/Qwen/Qwen3-8B/"
+    other = HostedModel.objects.create(public_name="other")
+    assert sam_client.post(page, MODEL | {"fallback": str(other.pk)}).status_code == 302
+    hosted_model.refresh_from_db()
+    assert hosted_model.fallback == other
+    event = AuditEvent.objects.filter(action__startswith="model.").latest("pk")
+    assert (event.before["fallback"], event.after["fallback"]) == (None, "other")
+    assert "selected>other" in sam_client.get(page).content.decode()
+
+
+def test_a_fallback_that_would_go_round_in_circles(sam_client: Client, hosted_model: HostedModel) -> None:
+    other = HostedModel.objects.create(public_name="other", fallback=hosted_model)
+    third = HostedModel.objects.create(public_name="third", fallback=other)
+    for fallback in (third, other, hosted_model):
+        response = sam_client.post("/backends/models/Qwen/Qwen3-8B/", MODEL | {"fallback": str(fallback.pk)})
+        assert response.status_code == 400
+    with pytest.raises(ValidationError, match="fall back on itself"):
+        HostedModel(pk=hosted_model.pk, public_name="x", fallback=third).clean()

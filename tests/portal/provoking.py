@@ -94,6 +94,7 @@ class Stage:
             "uses": ["chat"],
             "is_visible": True,
             "aliases": [],
+            "fallback": None,
         }
         catalog.edit_model(hosted_model=self.model(), by=self.sam, **same | changes)  # type: ignore[arg-type]
 
