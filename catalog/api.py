@@ -22,11 +22,19 @@ class ModelSerializer(serializers.ModelSerializer[HostedModel]):
         child=serializers.CharField(), source="other_names", help_text="What else may be put into `model`."
     )
 
+    successor = serializers.CharField(
+        source="successor.public_name",
+        default=None,
+        allow_null=True,
+        help_text="What to use instead once it is deprecated.",
+    )
+
     class Meta:
         model = HostedModel
         fields = [
             "id", "aliases", "description", "context_window", "max_output_tokens", "input_price_nano",
-            "output_price_nano", "uses", "availability", "is_demonstration", "created_at",
+            "output_price_nano", "uses", "availability", "deprecated_on", "retires_on", "successor",
+            "is_demonstration", "created_at",
         ]  # fmt: skip
 
 

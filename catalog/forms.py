@@ -1,5 +1,5 @@
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import settings
@@ -122,6 +122,15 @@ class EditBackendForm(AddressForm):
         return self.cleaned_data["credential"] or None
 
 
+GOING = ("deprecated_on", "retires_on", "successor")
+DAY = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+
+
+def help_of(name: str) -> str:
+    """What the field of a hosted model says of itself."""
+    return cast(str, HostedModel._meta.get_field(name).help_text)  # type: ignore[union-attr]
+
+
 class ModelForm(forms.Form):
     """What developers read about a hosted model, and what it costs them."""
 
@@ -182,8 +191,20 @@ class ModelForm(forms.Form):
         ),
     )
 
+    deprecated_on = forms.DateField(
+        label=_("Deprecated on"), required=False, widget=DAY, help_text=help_of("deprecated_on")
+    )
+    retires_on = forms.DateField(label=_("Retires on"), required=False, widget=DAY, help_text=help_of("retires_on"))
+    successor = forms.ModelChoiceField(
+        HostedModel.objects.none(),
+        label=_("Successor"),
+        required=False,
+        empty_label=_("None"),
+        help_text=help_of("successor"),
+    )
+
     def __init__(self, data: QueryDict | None = None, *, hosted_model: HostedModel) -> None:
-        plain = ("context_window", "max_output_tokens", "uses", "is_visible", "fallback")
+        plain = ("context_window", "max_output_tokens", "uses", "is_visible", "fallback", *GOING)
         initial = {name: getattr(hosted_model, name) for name in plain} | {
             "input_price": f"{dollars(hosted_model.input_price_nano).normalize():f}",
             "output_price": f"{dollars(hosted_model.output_price_nano).normalize():f}",
@@ -193,7 +214,8 @@ class ModelForm(forms.Form):
         super().__init__(data, initial=initial)
         self.hosted_model = hosted_model
         others = HostedModel.objects.exclude(pk=hosted_model.pk).order_by("public_name")
-        self.fields["fallback"].queryset = others  # type: ignore[attr-defined]
+        for name in ("fallback", "successor"):
+            self.fields[name].queryset = others  # type: ignore[attr-defined]
 
     def clean_fallback(self) -> HostedModel | None:
         fallback: HostedModel | None = self.cleaned_data["fallback"]
@@ -216,6 +238,13 @@ class ModelForm(forms.Form):
                 _("%(name)s is another name of %(model)s already.") % {"name": other.name, "model": other.hosted_model}
             )
         return names
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        deprecated_on, retires_on = cleaned.get("deprecated_on"), cleaned.get("retires_on")
+        if deprecated_on and retires_on and retires_on < deprecated_on:
+            self.add_error("retires_on", _("It cannot retire before it is deprecated."))
+        return cleaned
 
     def changes(self) -> dict[str, Any]:
         """The cleaned values under the names and in the units of `services.edit_model`."""

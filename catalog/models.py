@@ -1,5 +1,6 @@
 """Backends, the models they host, and where each model runs."""
 
+from datetime import UTC, date
 from typing import TYPE_CHECKING, Any, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -161,13 +162,19 @@ def chat_only() -> list[str]:
     return [Use.CHAT]
 
 
+def today() -> date:
+    """The day that models are deprecated and retired by: UTC's, whoever looks."""
+    return timezone.now().astimezone(UTC).date()
+
+
 BEST_FIRST = ("-may_answer", "is_demonstration", "public_name")
 
 
 class HostedModelQuerySet(models.QuerySet["HostedModel"]):
     def offered(self) -> Self:
-        """Models a caller may name: visible, and with a deployment on an enabled backend."""
-        return self.filter(Exists(Deployment.objects.serving().filter(hosted_model=OuterRef("pk"))), is_visible=True)
+        """Models a caller may name: visible, not retired, and with a deployment on an enabled backend."""
+        serving = Exists(Deployment.objects.serving().filter(hosted_model=OuterRef("pk")))
+        return self.filter(serving, is_visible=True).exclude(retires_on__lte=today())
 
     def best_first(self) -> Self:
         """In the order to recommend them: what answers before what does not, the demonstration model last, by name."""
@@ -191,6 +198,7 @@ class HostedModelQuerySet(models.QuerySet["HostedModel"]):
         serving = Deployment.objects.serving().select_related(None).prefetch_related("backend")
         return (
             self.offered()
+            .select_related("successor")
             .prefetch_related(Prefetch("deployments", queryset=serving, to_attr="serving"), "aliases")
             .annotate(sort_name=Concat(Cast("is_demonstration", models.CharField()), Lower("public_name")))
             .order_by("sort_name", "pk")
@@ -235,6 +243,27 @@ class HostedModel(models.Model):
         verbose_name=_("fallback"),
         help_text=_("The model that answers while no server of this one can."),
     )
+    deprecated_on = models.DateField(
+        _("deprecated on"),
+        null=True,
+        blank=True,
+        help_text=_("From this day on (UTC) the models page advises against it; answers say the day in a header."),
+    )
+    retires_on = models.DateField(
+        _("retires on"),
+        null=True,
+        blank=True,
+        help_text=_("From this day on (UTC) calls are refused as for a model that does not exist."),
+    )
+    successor = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("successor"),
+        help_text=_("The model to use instead. Refusals after the last day name it."),
+    )
     is_demonstration = models.BooleanField(_("demonstration model"), default=False, editable=False)
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
@@ -262,6 +291,14 @@ class HostedModel(models.Model):
     def clean(self) -> None:
         if self.fallback is not None and self.is_fallback_of(self.fallback):
             raise ValidationError({"fallback": _("This model would fall back on itself.")})
+        if self.successor is not None and self.successor == self:
+            raise ValidationError({"successor": _("A model cannot succeed itself.")})
+        if self.deprecated_on and self.retires_on and self.retires_on < self.deprecated_on:
+            raise ValidationError({"retires_on": _("It cannot retire before it is deprecated.")})
+
+    @property
+    def is_deprecated(self) -> bool:
+        return self.deprecated_on is not None and self.deprecated_on <= today()
 
     def is_fallback_of(self, other: "HostedModel") -> bool:
         """Whether `other` is this model, or falls back on it sooner or later."""

@@ -1,9 +1,11 @@
 """The catalog as the gateway needs it: which model runs where, under which name, at what price."""
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime
+from datetime import time as time_of_day
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -11,8 +13,9 @@ from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, TextField
 from django.db.models.functions import Cast
+from django.utils.http import http_date
 
-from catalog.models import SERVING, Deployment, ModelAlias
+from catalog.models import SERVING, Deployment, ModelAlias, today
 from common.fields import UndecryptableError, decrypt
 from inference.client import Timeouts
 
@@ -50,12 +53,20 @@ class RoutedModel:
     uses: frozenset[str]
     created: int
     fallback: str | None
+    notices: Mapping[str, str]
+    """Headers that say when the model is deprecated and retired (RFC 9745, RFC 8594)."""
+    retires_at: float | None
+    successor: str | None
+
+    @property
+    def is_retired(self) -> bool:
+        return self.retires_at is not None and time.time() >= self.retires_at
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """Every model that is offered or falls back on another, by its public name; and the public names that other names
-    stand for."""
+    """Every model that is offered, falls back on another or has retired, by its public name; and the public names that
+    other names stand for."""
 
     models: Mapping[str, RoutedModel]
     aliases: Mapping[str, str]
@@ -75,6 +86,9 @@ class _Row(NamedTuple):
     uses: list[str]
     created_at: datetime
     fallback: str | None
+    deprecated_on: date | None
+    retires_on: date | None
+    successor: str | None
     is_serving: bool
     id: int
     backend: str
@@ -99,7 +113,10 @@ def load() -> RoutingTable:
     """
     rows = (
         Deployment.objects.annotate(is_serving=ExpressionWrapper(SERVING, output_field=BooleanField()))
-        .filter(Q(is_serving=True) | Q(hosted_model__fallback__isnull=False), hosted_model__is_visible=True)
+        .filter(
+            Q(is_serving=True) | Q(hosted_model__fallback__isnull=False) | Q(hosted_model__retires_on__lte=today()),
+            hosted_model__is_visible=True,
+        )
         .order_by("hosted_model__public_name", "pk")
         # The cast reads the ciphertext as it stands, so that one broken credential does not break the whole table.
         .values_list(
@@ -112,6 +129,9 @@ def load() -> RoutingTable:
             "hosted_model__uses",
             "hosted_model__created_at",
             "hosted_model__fallback__public_name",
+            "hosted_model__deprecated_on",
+            "hosted_model__retires_on",
+            "hosted_model__successor__public_name",
             "is_serving",
             "pk",
             "backend__name",
@@ -168,7 +188,23 @@ def _model(name: str, rows: list[_Row], fallback: str | None) -> RoutedModel:
         uses=frozenset(first.uses),
         created=int(first.created_at.timestamp()),
         fallback=fallback,
+        notices=_notices(first),
+        retires_at=None if first.retires_on is None else _begin_of(first.retires_on),
+        successor=first.successor,
     )
+
+
+def _notices(row: _Row) -> Mapping[str, str]:
+    notices = {}
+    if row.deprecated_on is not None:
+        notices["Deprecation"] = f"@{_begin_of(row.deprecated_on):.0f}"
+    if row.retires_on is not None:
+        notices["Sunset"] = http_date(_begin_of(row.retires_on))
+    return MappingProxyType(notices)
+
+
+def _begin_of(day: date) -> float:
+    return datetime.combine(day, time_of_day.min, tzinfo=UTC).timestamp()
 
 
 def _route(row: _Row) -> Route | None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import structlog
@@ -159,9 +159,12 @@ def edit_model(
     is_visible: bool,
     aliases: Sequence[str],
     fallback: HostedModel | None,
+    deprecated_on: date | None,
+    retires_on: date | None,
+    successor: HostedModel | None,
 ) -> None:
-    """Change what developers read about a model, what it costs them, whether they see it, its other names, and who
-    answers in its place."""
+    """Change what developers read about a model, what it costs them, whether they see it, its other names, who answers
+    in its place, and when it goes."""
     before, after = _save(
         hosted_model,
         {
@@ -173,6 +176,9 @@ def edit_model(
             "uses": uses,
             "is_visible": is_visible,
             "fallback": fallback,
+            "deprecated_on": deprecated_on,
+            "retires_on": retires_on,
+            "successor": successor,
         },
     )
     names = hosted_model.other_names
@@ -204,8 +210,8 @@ def _save(row: HostedModel | Deployment, values: dict[str, Any]) -> tuple[dict[s
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """For the audit log: a model by its name."""
-    return {name: str(value) if isinstance(value, HostedModel) else value for name, value in values.items()}
+    """For the audit log: a model by its name, a day as text."""
+    return {name: str(value) if isinstance(value, HostedModel | date) else value for name, value in values.items()}
 
 
 @transaction.atomic

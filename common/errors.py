@@ -25,6 +25,7 @@
     ├── NotFoundError                404
     │   ├── UnknownRouteError
     │   └── ModelNotFoundError             unknown or not allowed: told alike
+    │       └── RetiredModelError          was there, and is no longer
     ├── MethodNotAllowedError        405
     ├── ConflictError                409   what it is about is in a state that does not allow it
     ├── RateLimitError               429   passes by itself: carries Retry-After
@@ -270,6 +271,14 @@ class ModelNotFoundError(NotFoundError):
 
     def __init__(self, model: str) -> None:
         super().__init__(f"The model `{model[:200]}` does not exist or you do not have access to it.")
+
+
+class RetiredModelError(ModelNotFoundError):
+    """`successor` is the name to use instead; None when staff named none."""
+
+    def __init__(self, model: str, *, on: str, successor: str | None) -> None:
+        instead = f"Use `{successor}` instead." if successor else "`GET /v1/models` lists those that are served."
+        NotFoundError.__init__(self, f"The model `{model}` was retired on {on} (UTC). {instead}")
 
 
 class MethodNotAllowedError(ApiError):

@@ -118,7 +118,7 @@ class Gateway:
         """Describe one model. Its name may have slashes in it."""
         caller = await self._caller(exchange)
         model = await self.calls.find_model(caller, exchange.path_params["name"])
-        await exchange.send_json(200, orjson.dumps(described(model)), headers={})
+        await exchange.send_json(200, orjson.dumps(described(model)), headers=model.notices)
 
     def managed(self, view: View) -> Handler:
         """The handler of a view that management keys open."""

@@ -40,6 +40,8 @@ class Answer:
         self.body = body
         self.content_type = content_type
         self.headers = call.admission.headers if call.admission is not None else {}
+        if call.model.notices:
+            self.headers = {**self.headers, **call.model.notices}
 
     @property
     def usage(self) -> CallUsage | None:

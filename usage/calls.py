@@ -20,6 +20,7 @@ and is only put on record:
 import asyncio
 import contextlib
 import time
+from datetime import UTC, datetime
 from functools import partial
 
 import orjson
@@ -38,6 +39,7 @@ from common.errors import (
     ModelNotFoundError,
     OverloadedError,
     RateLimitError,
+    RetiredModelError,
     SlotsTakenError,
     UpstreamTimeoutError,
 )
@@ -173,7 +175,7 @@ class MeteredCalls:
     async def find_model(self, caller: Caller, name: str) -> RoutedModel:
         """The model that `caller` means by `name`, its own or another.
 
-        Raises ModelNotAllowedError, or what `Routes.find` does.
+        Raises ModelNotAllowedError, RetiredModelError, or what `Routes.find` does.
         """
         try:
             model = await self.routes.find(name)
@@ -184,6 +186,9 @@ class MeteredCalls:
         # By its own name: what an alias stands for may change, and a key is not to follow it.
         if not caller.may_use_model(model.name):
             raise ModelNotAllowedError(name)
+        if model.retires_at is not None and model.is_retired:
+            day = datetime.fromtimestamp(model.retires_at, UTC)
+            raise RetiredModelError(model.name, on=f"{day:%Y-%m-%d}", successor=model.successor)
         return model
 
     async def _admit(
@@ -218,7 +223,8 @@ class MeteredCalls:
         while model.fallback is not None and (following := self.routes.known(model.fallback)) is not None:
             model = following
             is_long_enough = model.context_window is None or fewest_tokens(body) <= model.context_window
-            if model.routes and entry.needs in model.uses and is_long_enough and caller.may_use_model(model.name):
+            can_serve = model.routes and not model.is_retired and entry.needs in model.uses and is_long_enough
+            if can_serve and caller.may_use_model(model.name):
                 return model
         return None
 

@@ -86,10 +86,10 @@ class Routes:
     @property
     def models(self) -> list[RoutedModel]:
         """Every model that callers may name."""
-        return list(self._known().models.values())
+        return [model for model in self._known().models.values() if not model.is_retired]
 
     async def find(self, name: str) -> RoutedModel:
-        """The model called `name`, by its own name or another.
+        """The model called `name`, by its own name or another; it may have retired.
 
         Raises ModelNotFoundError, or OverloadedError while the catalog was never read.
         """

@@ -17,6 +17,9 @@ def test_it_works(client: Client, hosted_model: HostedModel) -> None:
         "output_price_nano": 200_000_000,
         "uses": ["chat"],
         "availability": "working",
+        "deprecated_on": None,
+        "retires_on": None,
+        "successor": None,
         "is_demonstration": False,
     }
 

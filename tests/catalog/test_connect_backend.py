@@ -100,6 +100,9 @@ def test_what_staff_wrote_about_a_model_stays(serve: Serve) -> None:
         is_visible=False,
         aliases=[],
         fallback=None,
+        deprecated_on=None,
+        retires_on=None,
+        successor=None,
     )
     rediscover_backend(backend=backend)
     model = HostedModel.objects.get()

@@ -431,3 +431,24 @@ def test_a_fallback_that_would_go_round_in_circles(sam_client: Client, hosted_mo
         assert response.status_code == 400
     with pytest.raises(ValidationError, match="fall back on itself"):
         HostedModel(pk=hosted_model.pk, public_name="x", fallback=third).clean()
+
+
+def test_the_end_of_a_model(sam_client: Client, hosted_model: HostedModel) -> None:
+    page = "/backends/models/Qwen/Qwen3-8B/"
+    successor = HostedModel.objects.create(public_name="the-next")
+    going = {"deprecated_on": "2031-05-01", "retires_on": "2031-06-01", "successor": str(successor.pk)}
+    assert sam_client.post(page, MODEL | going).status_code == 302
+    hosted_model.refresh_from_db()
+    assert (str(hosted_model.retires_on), hosted_model.successor) == ("2031-06-01", successor)
+    event = AuditEvent.objects.filter(action__startswith="model.").latest("pk")
+    assert (event.after["retires_on"], event.after["successor"]) == ("2031-06-01", "the-next")
+    assert 'value="2031-06-01"' in sam_client.get(page).content.decode()
+
+
+def test_an_end_that_cannot_be(sam_client: Client, hosted_model: HostedModel) -> None:
+    page = "/backends/models/Qwen/Qwen3-8B/"
+    going = {"deprecated_on": "2031-05-02", "retires_on": "2031-05-01"}
+    response = sam_client.post(page, MODEL | going)
+    assert response.status_code == 400
+    assert "It cannot retire before it is deprecated." in response.content.decode()
+    assert sam_client.post(page, MODEL | {"successor": str(hosted_model.pk)}).status_code == 400

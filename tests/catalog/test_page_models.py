@@ -1,8 +1,10 @@
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from catalog.models import Backend, Deployment, HostedModel
+from catalog.models import Backend, Deployment, HostedModel, today
 from tests.catalog.test_routing import break_credential
 
 
@@ -100,4 +102,29 @@ def test_a_model_that_is_not_offered(client: Client, hosted_model: HostedModel, 
 def test_a_credential_that_no_longer_decrypts_breaks_no_page(client: Client, hosted_model: HostedModel) -> None:
     break_credential("gpu-1")
     assert client.get("/models/").status_code == 200
+    assert client.get("/models/Qwen/Qwen3-8B/").status_code == 200
+
+
+def test_a_model_that_will_go_says_so(client: Client, hosted_model: HostedModel) -> None:
+    successor = HostedModel.objects.create(public_name="the-next")
+    day = timedelta(days=1)
+    HostedModel.objects.filter(pk=hosted_model.pk).update(
+        deprecated_on=today() + day, retires_on=today() + 2 * day, successor=successor
+    )
+    text = client.get("/models/Qwen/Qwen3-8B/").content.decode()
+    for words in ("This model will be deprecated on", "calls to it are refused", "/models/the-next/"):
+        assert words in text
+    assert "Deprecated" not in client.get("/models/").content.decode()
+    HostedModel.objects.filter(pk=hosted_model.pk).update(deprecated_on=today())
+    assert "This model is deprecated since" in client.get("/models/Qwen/Qwen3-8B/").content.decode()
+    assert "Deprecated" in client.get("/models/").content.decode()
+    [model] = client.get("/api/models/").json()["data"]
+    assert (model["deprecated_on"], model["successor"]) == (str(today()), "the-next")
+
+
+def test_a_model_that_retired_is_on_no_page(client: Client, hosted_model: HostedModel) -> None:
+    HostedModel.objects.update(retires_on=today())
+    assert client.get("/models/Qwen/Qwen3-8B/").status_code == 404
+    assert "Qwen" not in client.get("/models/").content.decode()
+    HostedModel.objects.update(retires_on=today() + timedelta(days=1))
     assert client.get("/models/Qwen/Qwen3-8B/").status_code == 200

@@ -95,6 +95,9 @@ class Stage:
             "is_visible": True,
             "aliases": [],
             "fallback": None,
+            "deprecated_on": None,
+            "retires_on": None,
+            "successor": None,
         }
         catalog.edit_model(hosted_model=self.model(), by=self.sam, **same | changes)  # type: ignore[arg-type]
 
