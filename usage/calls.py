@@ -318,7 +318,8 @@ class MeteredCalls:
     async def _relay(self, call: Call, body: Body, routes: list[Route], payload: bytes) -> Answer:
         is_bound = call.caller.has_budget and call.most_nano and call.endpoint.output_limits
         bound = call.bound_output if is_bound else None
-        first, number = routes[0], 1
+        # Which server the payload is for; a bound is not in it yet.
+        written_for, number = None if bound is not None else routes[0], 1
         while True:
             try:
                 route = self.routes.take(routes, call.id) or await self.routes.wait_for_slot(
@@ -326,8 +327,8 @@ class MeteredCalls:
                 )
             except SlotsTakenError as taken:
                 raise _NobodyTookItError(taken) from taken
-            if route is not first or bound is not None:
-                payload = self._payload(body, route, call.endpoint, bound=bound)
+            if route is not written_for:
+                payload, written_for = self._payload(body, route, call.endpoint, bound=bound), route
             try:
                 answer = await self._attempt(call, route, payload)
             except AttemptFailedError as failure:

@@ -132,6 +132,21 @@ def test_a_server_that_is_back_is_probed_by_one_call_at_a_time(
     asyncio.run(asyncio.wait_for(work(caller), 20))
 
 
+def test_each_server_is_asked_for_its_own_name_of_the_model(
+    client: openai.OpenAI, host: Host, asked: Asked, servers: list[FakeInferenceServer]
+) -> None:
+    """Also the first, when it is the last to be tried because it failed before."""
+    model = host({"backend_name": "of-the-first"}, {"backend_name": "of-the-second", "priority": 1})
+    servers[0].scripts["of-the-first"] = {"status": 503}
+    call(client, model)
+    del servers[0].scripts["of-the-first"]
+    servers[1].scripts["of-the-second"] = {"status": 503}
+    call(client, model)
+    assert asked() == [2, 2, 0]
+    for server, name in zip(servers, ("of-the-first", "of-the-second"), strict=False):
+        assert {entry.body["model"] for entry in server.ledger.entries[-2:]} == {name}
+
+
 def test_the_only_server_is_always_asked(
     client: openai.OpenAI, host: Host, asked: Asked, servers: list[FakeInferenceServer]
 ) -> None:
