@@ -25,7 +25,15 @@ from batches.lines import Line, Result
 from batches.models import Batch, BatchStatus
 from batches.progress import ClaimLostError
 from common import ids
-from common.errors import ApiError, BudgetError, ModelNotFoundError, OverloadedError, RateLimitError, UpstreamError
+from common.errors import (
+    ApiError,
+    BudgetError,
+    ModelNotAllowedError,
+    ModelNotFoundError,
+    OverloadedError,
+    RateLimitError,
+    UpstreamError,
+)
 from common.upkeep import stop
 from usage.calls import MeteredCalls
 from usage.policies import Caller, caller_for_batch
@@ -203,10 +211,11 @@ class _BatchRun:
         if not checked.errors:
             caller = await self._sql(lambda: caller_for_batch(self.batch.key.public_id if self.batch.key else ""))
             try:
-                if caller is not None and not caller.may_use_model(checked.model_name):
-                    raise ModelNotFoundError(checked.model_name)
-                await self._calls.routes.find(checked.model_name)
-            except ModelNotFoundError as error:
+                if caller is not None:
+                    await self._calls.find_model(caller, checked.model_name)
+                else:
+                    await self._calls.routes.find(checked.model_name)
+            except (ModelNotFoundError, ModelNotAllowedError) as error:
                 checked.errors.extend(lines.failure("model_not_found", error.message.replace("\0", "")))
         await self._sql(lambda: progress.begin(self.batch, checked))
         return not checked.errors

@@ -1,6 +1,6 @@
 """Batches that never begin: what the request says, and what stands in the file, line by line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import openai
@@ -10,9 +10,10 @@ from django.conf import LazySettings
 from batches import batches, lines
 from batches.models import Batch
 from batches.worker import BatchWorker
+from catalog.models import HostedModel, ModelAlias
 from tests.batches.conftest import CHAT, in_the_end, line, make, upload
 from tests.fakes.inference_server import FakeInferenceServer
-from tests.gateway.conftest import ask
+from tests.gateway.conftest import Stage, ask
 
 
 def errors_of(client: openai.OpenAI, worker: BatchWorker, requests: list[Any]) -> list[tuple[str | None, int | None]]:
@@ -82,6 +83,21 @@ def test_a_file_of_which_all_is_wrong_is_not_repeated(client: openai.OpenAI, wor
 @pytest.mark.parametrize("model", ["no-such-model", "nul\0in it"])
 def test_a_model_that_does_not_exist(client: openai.OpenAI, worker: BatchWorker, model: str) -> None:
     assert errors_of(client, worker, [line("one", model=model)]) == [("model_not_found", None)]
+
+
+@pytest.fixture
+def alias(stage: Stage) -> Iterator[str]:
+    """Another name of a model, which the worker knows from its start."""
+    row = ModelAlias.objects.create(name="in-batches", hosted_model=HostedModel.objects.get(public_name="fake-chat"))
+    yield row.name
+    row.delete()
+
+
+def test_another_name_of_a_model(url: str, mint: Callable[..., str], alias: str, worker: BatchWorker) -> None:
+    with openai.OpenAI(base_url=url, api_key=mint(allowed_models=("fake-chat",)), max_retries=0) as client:
+        batch = make(client, [line("one", model=alias)])
+        worker.take(batch.id)
+        assert in_the_end(client, batch).status == "completed"
 
 
 def test_a_model_that_the_key_may_not_use(url: str, mint: Callable[..., str], worker: BatchWorker) -> None:
