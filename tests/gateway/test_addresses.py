@@ -11,7 +11,7 @@ from tests.gateway.conftest import Stage, ask, is_there, wait_for, web_process
 def portal(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The whole web process, in which the pages stand beside the gateway."""
     with web_process(tmp_path_factory.mktemp("var"), application="portal.asgi:application") as (url, _process):
-        wait_for(lambda: is_there(url), seconds=30)
+        wait_for(lambda: is_there(url), seconds=60)
         yield url.removesuffix("/v1")
 
 

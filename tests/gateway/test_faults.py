@@ -66,7 +66,7 @@ def own(stage: Stage, tmp_path: Path) -> Iterator[OwnProcess]:
             GATEWAY_IDLE_TIMEOUT_SECONDS="1",
         )
         with changed as (url, process):
-            wait_for(lambda: is_there(url), seconds=20)
+            wait_for(lambda: is_there(url), seconds=60)
             yield OwnProcess(url, redis, postgres, process)
 
 

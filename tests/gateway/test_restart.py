@@ -34,7 +34,7 @@ class Web:
             DRAIN_SECONDS=str(drain),
         )
         self.url, self.process = self._running.__enter__()
-        wait_for(self.is_up, seconds=30)
+        wait_for(self.is_up, seconds=60)
 
     def is_up(self) -> bool:
         """What a load balancer would ask: whether the process says that it is stopping, or nothing."""
