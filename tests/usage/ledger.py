@@ -23,6 +23,7 @@ def add_usage(
     model: str = "small",
     endpoint: str = "chat/completions",
     requests: int = 1,
+    source: str = "",
     **sums: int,
 ) -> None:
     """Add one cell to both roll-ups; without a key it is the playground's, of `user_id` or somebody."""
@@ -31,7 +32,7 @@ def add_usage(
     for rollup, minutes in ((UsageRollup5Min, 5), (UsageRollup15Min, 15)):
         rollup.objects.create(
             bucket_at=at - timedelta(minutes=at.minute % minutes, seconds=at.second, microseconds=at.microsecond),
-            source=Source.KEY if key else Source.PLAYGROUND,
+            source=source or (Source.KEY if key else Source.PLAYGROUND),
             organization_id=project.organization.public_id,
             project_id=project.public_id,
             key_id=key.public_id if key else "",

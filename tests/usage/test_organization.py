@@ -293,17 +293,19 @@ def test_each_group_has_a_result(ada: User, ben: User, project: Project) -> None
     add_usage(project, NOON, key=laptop, user_id="-", requests=1)
     add_usage(project, NOON, key=bens, user_id="-", model="large", requests=2)
     add_usage(project, NOON, user_id=ben.public_id, requests=4)
+    add_usage(project, NOON, key=bens, user_id="-", requests=3, source="batch")
     forget_whose_calls_they_were()
     by = ["project_id", "user_id", "api_key_id", "model", "batch", "service_tier"]
     found = results(completions(ada, limit=1, group_by=by))
     assert [tuple(one[name] for name in ("num_model_requests", *by)) for one in found] == [
         (4, project.public_id, ben.public_id, None, "small", False, "default"),
+        (3, project.public_id, ben.public_id, bens.public_id, "small", True, "default"),
         (2, project.public_id, ben.public_id, bens.public_id, "large", False, "default"),
         (1, project.public_id, ada.public_id, laptop.public_id, "small", False, "default"),
     ]
     by_person = results(completions(ada, limit=1, group_by=["user_id"]))
     assert [(one["user_id"], one["num_model_requests"]) for one in by_person] == [
-        (ben.public_id, 6),
+        (ben.public_id, 9),
         (ada.public_id, 1),
     ]
 
@@ -322,21 +324,22 @@ def test_each_filter_narrows(ada: User, ben: User, project: Project) -> None:
     add_usage(project, NOON, key=laptop, user_id="-", requests=1)
     add_usage(project, NOON, key=bens, user_id="-", model="large", requests=2)
     add_usage(second, NOON, user_id=ben.public_id, requests=4)
+    add_usage(second, NOON, model="nightly", requests=8, source="batch")
     forget_whose_calls_they_were()
 
     def narrowed(**given: Any) -> int:
         return sum(requests_in(completions(ada, limit=1, **given)))
 
-    assert narrowed() == 7
+    assert narrowed() == 15
     assert narrowed(project_ids=[project.public_id]) == 3
-    assert narrowed(project_ids=[project.public_id, second.public_id]) == 7
+    assert narrowed(project_ids=[project.public_id, second.public_id]) == 15
     assert narrowed(project_ids=["proj_unknown"]) == 0
     assert narrowed(user_ids=[ben.public_id]) == 6
     assert narrowed(api_key_ids=[laptop.public_id]) == 1
     assert narrowed(models=["large", "small"], user_ids=[ada.public_id]) == 1
     assert narrowed(models=["large"]) == 2
     assert narrowed(batch="false") == 7
-    assert narrowed(batch="true") == 0
+    assert narrowed(batch="true") == 8
 
 
 def test_lists_come_in_curls_way_as_well(ada: User, project: Project) -> None:

@@ -16,7 +16,7 @@ from django.db.models import Count, DateTimeField, F, Func, Model, Q, Value
 from apikeys.models import ApiKey
 from common.errors import InvalidRequestError
 from usage.measures import Measures
-from usage.models import UsageEvent, UsageRollup15Min
+from usage.models import Source, UsageEvent, UsageRollup15Min
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE, QUARTER, HOUR, DAY = 60, 900, 3600, 86_400
@@ -29,8 +29,11 @@ DIMENSIONS: Mapping[str, tuple[str, ...]] = {
     "user_id": ("user_id", "key_id"),
     "api_key_id": ("key_id",),
     "model": ("model",),
+    "batch": ("source",),
 }
 """What usage is told apart by, and the columns it takes."""
+Name = str | bool | None
+"""By what one of them is called: an id, a model, whether it is a batch."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Bucket:
 
     start: int
     end: int
-    results: Sequence[tuple[Mapping[str, str | None], Used]]
+    results: Sequence[tuple[Mapping[str, Name], Used]]
 
 
 @dataclass(frozen=True)
@@ -146,27 +149,29 @@ def _rows(piece: _Piece, condition: Q, *, columns: Sequence[str], scale: Scale, 
 
 def _merged(
     rows: Sequence[dict[str, Any]], dimensions: Sequence[str]
-) -> Mapping[int, Sequence[tuple[Mapping[str, str | None], Used]]]:
+) -> Mapping[int, Sequence[tuple[Mapping[str, Name], Used]]]:
     """The results by the beginning of their whole bucket, the busiest first."""
     makers = (
         ApiKey.objects.filter(public_id__in={row["key_id"] for row in rows}).makers() if "user_id" in dimensions else {}
     )
-    sums: dict[int, dict[tuple[str | None, ...], Used]] = defaultdict(dict)
+    sums: dict[int, dict[tuple[Name, ...], Used]] = defaultdict(dict)
     for row in rows:
         names = tuple(_name(row, dimension, makers) for dimension in dimensions)
         used = Used.read(row)
         cells = sums[_seconds(row["slot"])]
         cells[names] = cells[names] + used if names in cells else used
-    found: dict[int, Sequence[tuple[Mapping[str, str | None], Used]]] = defaultdict(list)
+    found: dict[int, Sequence[tuple[Mapping[str, Name], Used]]] = defaultdict(list)
     for slot, cells in sums.items():
-        ordered = sorted(cells.items(), key=lambda cell: (-cell[1].requests, [name or "" for name in cell[0]]))
+        ordered = sorted(cells.items(), key=lambda cell: (-cell[1].requests, [str(name or "") for name in cell[0]]))
         found[slot] = [(dict(zip(dimensions, names, strict=True)), used) for names, used in ordered]
     return found
 
 
-def _name(row: Mapping[str, str], dimension: str, makers: Mapping[str, str]) -> str | None:
+def _name(row: Mapping[str, str], dimension: str, makers: Mapping[str, str]) -> Name:
     if dimension == "user_id":
         return row["user_id"] or makers.get(row["key_id"])
+    if dimension == "batch":
+        return row["source"] == Source.BATCH
     (column,) = DIMENSIONS[dimension]
     return row[column] or None
 

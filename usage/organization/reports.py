@@ -12,6 +12,7 @@ from apikeys.models import ApiKey
 from common.errors import InvalidValueError
 from inference.endpoints import ENDPOINTS
 from inference.uses import Use
+from usage.models import Source
 from usage.organization.asked import Asked, Parameters
 from usage.organization.buckets import DAY, HOUR, MINUTE, Scale, Used, usage_in_buckets
 from usage.sight import seen_of, sights
@@ -115,8 +116,10 @@ def _narrowed(asked: Asked) -> Q:
     if people := given.texts("user_ids"):
         made = ApiKey.objects.made_by(people)
         condition &= Q(user_id__in=people) | Q(key_id__in=made.values("public_id"))
-    # No call here is part of a batch.
-    return condition & Q(pk__in=[]) if given.flag("batch") else condition
+    if (of_batches := given.flag("batch")) is not None:
+        of_a_batch = Q(source=Source.BATCH)
+        condition &= of_a_batch if of_batches else ~of_a_batch
+    return condition
 
 
 def _that_need(use: Use) -> Q:
@@ -155,9 +158,9 @@ COMPLETIONS = Report(
     name="organization.usage.completions.result",
     of=_that_need(Use.CHAT),
     figures=_completions,
-    groups=DIMENSIONS,
+    groups={**DIMENSIONS, "batch": "batch"},
     filters=(*FILTERS, "batch"),
-    constants={"batch": False, "service_tier": "default"},
+    constants={"service_tier": "default"},
 )
 EMBEDDINGS = Report(
     name="organization.usage.embeddings.result",
