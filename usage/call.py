@@ -70,6 +70,7 @@ class Call:
         self.most_nano = 0
         self.admission: Admission | None = None
         self.reply: Reply | None = None
+        self.silence: asyncio.Timeout | None = None
         self.ended_by: ApiError | None = None
         self.settled: asyncio.Future[Any] | None = None
         self.usage: CallUsage | None = None
@@ -94,6 +95,14 @@ class Call:
         """The stream of a new attempt; nothing of an earlier one was delivered."""
         self.stream = kind(model=self.model.name, wants_usage=self.wants_usage, wants_timings=self.wants_timings)
         return self.stream
+
+    def end(self, error: ApiError) -> None:
+        """Have the client read `error`: the server is hung up on, whether it has begun to answer or not."""
+        self.ended_by = error
+        if self.reply is not None:
+            self.reply.close()
+        elif self.silence is not None:
+            self.silence.reschedule(asyncio.get_running_loop().time())
 
     @property
     def bound_output(self) -> int:

@@ -11,6 +11,7 @@ and is only put on record:
     the client, before an answer   499      the prompt, as estimated                        yes
     the client, mid-stream         499      the server's running count, else what came      unless all had come
     the server, mid-stream         502/504  the same                                        unless all had come
+    its key revoked, or a restart  401/503  in a stream the same, before an answer none     unless all had come
     a refusal before it began      4xx–503  none; of each key and minute the first 60       no
     a server nobody can reach      502/504  none                                            no
     no free slot in time           503      none                                            no
@@ -235,9 +236,8 @@ class MeteredCalls:
     def end_calls(self, error: ApiError, *, of: str | None = None) -> None:
         """End the running calls, or those of a secret by its digest: their servers stop, their clients read `error`."""
         for call in list(self._running.values()):
-            if of in (None, call.caller.digest) and call.reply is not None:
-                call.ended_by = error
-                call.reply.close()
+            if of in (None, call.caller.digest):
+                call.end(error)
 
     def finish(self, call: Call, *, status: int, error_code: str, count: TokenCount, is_estimated: bool) -> None:
         """Settle a call, the first time this is called for it."""
@@ -353,19 +353,20 @@ class MeteredCalls:
 
     async def _attempt(self, call: Call, route: Route, payload: bytes) -> Answer:
         """Ask one server, where the call is in flight already; it leaves with the end of its answer."""
-        call.backend, call.is_sent = route.backend, True
+        call.backend, call.is_sent, call.reply = route.backend, True, None
         endpoint = call.endpoint
         is_streaming = False
         asked_at = time.perf_counter()
         try:
-            reply = await self._client.post(
-                f"{route.base_url}/{endpoint.path}",
-                credential=route.credential,
-                payload=payload,
-                content_type=forms.CONTENT_TYPE if endpoint.takes_form else "application/json",
-                timeouts=route.timeouts,
-                may_lack=endpoint.path if endpoint.is_optional else "",
-            )
+            async with asyncio.timeout(None) as call.silence:
+                reply = await self._client.post(
+                    f"{route.base_url}/{endpoint.path}",
+                    credential=route.credential,
+                    payload=payload,
+                    content_type=forms.CONTENT_TYPE if endpoint.takes_form else "application/json",
+                    timeouts=route.timeouts,
+                    may_lack=endpoint.path if endpoint.is_optional else "",
+                )
             call.reply = reply
             if call.is_streamed and endpoint.stream is not None:
                 stream = call.open_stream(endpoint.stream)
@@ -382,6 +383,8 @@ class MeteredCalls:
                 settle = partial(self._end_stream, call, None, route)
                 return Answer(call, source=Bytes(call, reply, first, settle), content_type=reply.content_type)
             answer = await read_whole(reply, call)
+        except TimeoutError as silence:
+            raise AttemptFailedError(call.ended_by or UpstreamTimeoutError()) from silence
         except AttemptFailedError as failure:
             call.was_at_work = isinstance(failure.answer, UpstreamTimeoutError) and not failure.elsewhere
             call.is_sent = False

@@ -90,11 +90,13 @@ def test_what_does_not_end_in_time_is_told_to_come_again(
     web.start(notice=0, drain=1)
     with ThreadPoolExecutor() as pool:
         streamed = pool.submit(stream, web, secret, tokens=1000, rate=10)
-        body = {"model": "fake-chat", "messages": chat(), "fake": {"slow_headers": 0, "tokens": 3}}
-        assert ask(web.url, "/chat/completions", secret=secret, body=body).status == 200
+        body = {"model": "fake-chat", "messages": chat(), "fake": {"slow_headers": 30}}
+        silent = pool.submit(ask, web.url, "/chat/completions", secret=secret, body=body)
         time.sleep(0.5)
         web.stop()
-        reply = streamed.result()
+        reply, refusal = streamed.result(), silent.result()
+    assert (refusal.status, refusal.error["code"]) == (503, "server_restarting")
+    assert "retry-after" in refusal.headers
     assert b'"code":"server_restarting"' in reply.body.split(b"\n\n")[-2]
     event = event_of(reply.headers["x-request-id"])
     assert (event.status, event.error_code, event.is_estimated) == (503, "server_restarting", True)
