@@ -24,11 +24,14 @@ class Connection(HttpToolsProtocol):
     _in_head = True
     _is_partial = True
     _bytes = 0
+    _bytes_around_body = 0
+    _since = 0.0
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._wait()
+        self._begin()
+        self._wait(self.patience_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -37,43 +40,71 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = self._is_partial = True
-        self._bytes = 0
+        self._begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        # What its pieces are wrapped in is not kept; headers that follow the last one are.
+        self._bytes_around_body = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._is_partial = False
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        if not self._is_partial and self.cycle.response_complete:
+            # Empty lines before a request do not begin one, but uvicorn waits no longer once they came.
+            self._begin()
+        self._bytes_around_body += len(data)
         super().data_received(data)
-        if self._is_partial:
+        if self._is_partial and not self.transport.is_closing():
             self._bytes += len(data)
-            if self._in_head and self._bytes > MOST_HEAD_BYTES:
+            if self._bytes_around_body > MOST_HEAD_BYTES:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers of this request are too large.")
             elif self._timer is None:
-                self._wait()
+                self._wait(self.patience_seconds)
 
-    def _wait(self) -> None:
-        self._timer = self.loop.call_later(self.patience_seconds, self._look)
+    def _begin(self) -> None:
+        self._in_head = self._is_partial = True
+        self._bytes = self._bytes_around_body = 0
+        self._since = self.loop.time()
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
         self._timer = None
         if not self._is_partial or self.transport.is_closing():
+            return
+        # The timer may have been set for an earlier request: one for each would cost more than it is worth.
+        rest = self._since + self.patience_seconds - self.loop.time()
+        if rest > 0:
+            self._wait(rest)
             return
         # What is not read because its reader is busy is not the sender's fault.
         if self._in_head or (self._bytes < self.least_bytes and not self.flow.read_paused):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "This request did not arrive in time.")
             return
         self._bytes = 0
-        self._wait()
+        self._since = self.loop.time()
+        self._wait(self.patience_seconds)
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:
+        """Close. Nothing is said within an answer, nor after the one that this request got."""
+        if self._in_head:
+            is_heard = self.cycle is None or self.cycle.response_complete
+        else:
+            is_heard = not self.cycle.response_started
+        if is_heard:
+            self._say(status, words)
+        self.transport.close()
+
+    def _say(self, status: HTTPStatus, words: str) -> None:
         error = {"message": words, "type": "invalid_request_error", "param": None, "code": None}
         body = orjson.dumps({"error": error})
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
         self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-        self.transport.close()

@@ -37,6 +37,14 @@ def answer(connection: socket.socket) -> bytes:
     return received
 
 
+def status(connection: socket.socket) -> int:
+    """Of an answer after which the connection is kept."""
+    with http.client.HTTPResponse(connection) as response:
+        response.begin()
+        response.read()
+        return response.status
+
+
 def head(length: int, secret: str = "") -> bytes:
     lines = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {secret}"]
     return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
@@ -46,17 +54,11 @@ def test_it_works(impatient: str, secret: str) -> None:
     body = {"model": "fake-chat", "messages": chat(), "stream": True, "fake": {"tokens": 6, "rate": 4}}
     # An answer may take longer than a request.
     assert ask(impatient, "/chat/completions", secret=secret, body=body).body.endswith(b"[DONE]\n\n")
-    parts = urlsplit(impatient)
-    kept = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
-    for pause in (0, 1):
-        # Between two requests a connection may be silent for longer than within one.
-        time.sleep(pause)
-        sent = json.dumps({"model": "fake-chat", "messages": chat()})
-        kept.request("POST", "/v1/chat/completions", body=sent, headers={"Authorization": f"Bearer {secret}"})
-        socket_before = kept.sock
-        assert kept.getresponse().read()
-        assert kept.sock is socket_before
-    kept.close()
+    with connected(impatient) as connection:
+        for _number in range(2):
+            sent = json.dumps({"model": "fake-chat", "messages": chat()}).encode()
+            connection.sendall(head(len(sent), secret) + sent)
+            assert status(connection) == 200
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/chat", b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-A: b"])
@@ -92,7 +94,44 @@ def test_a_body_that_goes_on_coming(impatient: str, secret: str) -> None:
         for start in range(0, len(sent), 1000):
             connection.sendall(sent[start : start + 1000])
             time.sleep(0.15)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        assert status(connection) == 200
+
+
+def test_one_request_does_not_wait_by_the_clock_of_another(impatient: str, secret: str) -> None:
+    sent = json.dumps({"model": "fake-chat", "messages": chat()}).encode()
+    with connected(impatient) as connection:
+        for _number in range(25):
+            connection.sendall(head(len(sent), secret))
+            time.sleep(0.03)
+            connection.sendall(sent)
+            assert status(connection) == 200
+
+
+def test_empty_lines_after_an_answer(impatient: str) -> None:
+    with connected(impatient) as connection:
+        connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert status(connection) == 401
+        connection.sendall(b"\r\n")
+        assert answer(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_half_a_request_during_an_answer(impatient: str, secret: str) -> None:
+    body = {"model": "fake-chat", "messages": chat(), "stream": True, "fake": {"tokens": 100, "rate": 20}}
+    sent = json.dumps(body).encode()
+    with connected(impatient) as connection:
+        connection.sendall(head(len(sent), secret) + sent + b"POST /v1")
+        received = answer(connection)
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+
+
+def test_headers_after_a_body_without_end(impatient: str) -> None:
+    opening = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    line = b"X-A: " + b"a" * 1000 + b"\r\n"
+    with connected(impatient) as connection:
+        connection.sendall(opening)
+        with pytest.raises(ConnectionError):
+            connection.sendall(line * 30_000)
 
 
 @pytest.mark.parametrize("value", ["", "a" * 60_000])
