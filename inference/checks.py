@@ -11,7 +11,7 @@ import orjson
 
 from common.errors import InvalidValueError, MissingParameterError, UnsupportedParameterError
 from inference.bounds import check_bounds, check_schema, check_whole
-from inference.fields import DENIED_FIELDS, DENIED_PARTS, DENIED_TEMPLATE_ARGUMENTS, STORED_STATE
+from inference.fields import DENIED_FIELDS, DENIED_PARTS, DENIED_TEMPLATE_ARGUMENTS, OUTPUT_LIMITS, STORED_STATE
 from inference.forms import FIELD_NAME, Attachment
 
 Body = dict[str, Any]
@@ -53,7 +53,7 @@ def check_chat(body: Body) -> None:
 
 def check_completion(body: Body) -> None:
     """A text to go on with, or several, of OpenAI's first API."""
-    _refuse_denied(body)
+    _refuse_denied(body, limits=("max_tokens",))
     check_bounds(body)
     prompts = body.get("prompt")
     if prompts is None:
@@ -70,7 +70,8 @@ def check_completion(body: Body) -> None:
 
 def check_response(body: Body) -> None:
     """A call of OpenAI's Responses API. Nothing is kept between calls, so that everything stands in `input`."""
-    _refuse_denied(body, but="max_output_tokens")
+    _refuse_denied(body, limits=("max_output_tokens",))
+    _refuse_several(body)
     stored = {name for name in STORED_STATE.intersection(body) if body[name]}
     if stored:
         raise UnsupportedParameterError(
@@ -94,7 +95,8 @@ def check_response(body: Body) -> None:
 
 def check_message(body: Body) -> None:
     """A call of Anthropic's Messages API."""
-    _refuse_denied(body)
+    _refuse_denied(body, limits=("max_tokens",))
+    _refuse_several(body)
     check_bounds(body)
     if body.get("max_tokens") is None:
         raise MissingParameterError("max_tokens")
@@ -301,8 +303,15 @@ def _check_text(body: Body, name: str) -> None:
         raise InvalidValueError(name, "a text")
 
 
-def _refuse_denied(body: Body, *, but: str = "") -> None:
-    denied = DENIED_FIELDS.intersection(body) - {but}
+def _refuse_several(body: Body) -> None:
+    """Refuse more than one answer where no API has it: some servers make them all the same, and count one."""
+    if body.get("n") not in (None, 1):
+        raise UnsupportedParameterError("n", "There is one answer to a call.")
+
+
+def _refuse_denied(body: Body, *, limits: tuple[str, ...] = ("max_completion_tokens", "max_tokens")) -> None:
+    """`limits` are the fields that may say how long the answer is to be."""
+    denied = (DENIED_FIELDS | OUTPUT_LIMITS).intersection(body).difference(limits)
     if denied:
         raise UnsupportedParameterError(min(denied))
     arguments = body.get("chat_template_kwargs")

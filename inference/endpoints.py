@@ -83,7 +83,7 @@ def choices(body: Body) -> int:
     """How many answers are asked for at once: so many to each prompt."""
     value, prompts = body.get("n"), body.get("prompt")
     number = value if isinstance(value, int) and value > 0 else 1
-    if isinstance(prompts, list) and not isinstance(prompts[0], int):
+    if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
         number *= len(prompts)
     return number
 

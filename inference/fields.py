@@ -60,11 +60,12 @@ DENIED_FIELDS = frozenset(
         "max_gen_len",
         "max_length",
         "max_new_tokens",
-        "max_output_tokens",
         "n_predict",
         "num_predict",
     }
 )
+# And these: an endpoint takes those that it counts by, and none of the others.
+OUTPUT_LIMITS = frozenset({"max_completion_tokens", "max_output_tokens", "max_tokens"})
 # What would be kept at a server under an id that anybody can name, or is to be fetched by it.
 STORED_STATE = frozenset({"background", "conversation", "previous_response_id", "prompt"})
 # Serialized tensors: inference servers unpack them with code that has run what was in them.

@@ -189,6 +189,11 @@ def test_errors_of_messages_are_anthropics(url: str, secret: str) -> None:
         assert reply.json["error"]["message"]
 
 
+def test_a_field_of_another_endpoint_is_no_fault(url: str, secret: str) -> None:
+    body = {"model": "fake-all", "messages": [{"role": "user", "content": "hi"}], "prompt": []}
+    assert ask(url, "/chat/completions", secret=secret, body=body).status == 200
+
+
 @pytest.mark.parametrize(("path", "limit"), [("responses", "max_output_tokens"), ("completions", "max_tokens")])
 def test_a_budget_bounds_what_nobody_bounded(
     url: str, mint: Callable[..., str], fake: FakeInferenceServer, path: str, limit: str
@@ -203,6 +208,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("completions", {"prompt": [{"text": "x"}]}, "prompt"),
     ("completions", {"best_of": 5}, "best_of"),
     ("completions", {"n": 100}, "n"),
+    # Servers read another name of the limit first, and its budget is reserved by this one.
+    ("completions", {"max_completion_tokens": 100_000}, "max_completion_tokens"),
+    ("responses", {"max_completion_tokens": 100_000}, "max_completion_tokens"),
+    ("responses", {"max_tokens": 100_000}, "max_tokens"),
+    ("responses", {"n": 8}, "n"),
+    ("messages", {"max_completion_tokens": 100_000}, "max_completion_tokens"),
+    ("messages", {"n": 8}, "n"),
     ("responses", {"previous_response_id": "resp_1"}, "previous_response_id"),
     ("responses", {"background": True}, "background"),
     ("responses", {"conversation": "conv_1"}, "conversation"),
