@@ -6,6 +6,7 @@ for the bulk is the results between, and inside a text no quote is bare: a field
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,11 +129,11 @@ def _scanned(received: bytearray, *, endpoint: Endpoint, model: str, choices: in
 
 
 def _usage_in(edge: bytearray) -> TokenCount | None:
-    for match in USAGE.finditer(edge):
-        try:
-            return reported(orjson.loads(match[1]))
-        except orjson.JSONDecodeError:
-            continue
+    # The last one: what a client called so itself, in tools that some servers repeat, stands before it.
+    for match in reversed(list(USAGE.finditer(edge))):
+        with suppress(orjson.JSONDecodeError):
+            if (count := reported(orjson.loads(match[1]))) is not None:
+                return count
     return None
 
 

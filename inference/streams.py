@@ -263,7 +263,9 @@ class _TypedStream(AnswerStream):
         held = found.get(self.holder)
         held = held if isinstance(held, dict) else {}
         self._check(held)
-        self._count(found.get("delta"))
+        if kind not in self.counts:
+            # Anthropic calls the reason why an answer ends a delta as well.
+            self._count(found.get("delta"))
         self._note(kind, found.get("usage") or held.get("usage"))
         if kind in self.endings:
             self.is_done = self.is_finished = True

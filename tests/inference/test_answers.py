@@ -55,6 +55,14 @@ def test_a_large_answer_says_the_same_without_being_parsed(order: tuple[str, ...
     assert orjson.loads(large.body) == {**fields, "model": "m"}
 
 
+def test_what_a_client_calls_usage_is_no_count_of_a_large_answer() -> None:
+    said = {"type": "message", "content": [{"type": "output_text", "text": "word " * 300_000}]}
+    tool = {"type": "function", "name": "f", "parameters": {"usage": {"input_tokens": 0, "output_tokens": 0}}}
+    usage = {"input_tokens": 3, "output_tokens": 50, "input_tokens_details": {"cached_tokens": 1}}
+    received = orjson.dumps({"model": "inside", "output": [said], "tools": [tool], "usage": usage, "user": None})
+    assert read(bytearray(received), path="responses").count == TokenCount(3, 50, 1)
+
+
 def test_a_large_answer_with_several_choices_or_no_count() -> None:
     several = answer(*(choice(index, "x", logprobs=logprobs(1000)) for index in range(2)))
     assert read(several, choices=2).count.completion_tokens == 2000

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.errors import ApiError, ContextTooLongError, UpstreamError
 from inference.counting import TokenCount
-from inference.streams import ChatStream, EventSplitter
+from inference.streams import ChatStream, EventSplitter, MessageStream
 
 TEXTS = st.text(alphabet=st.characters(blacklist_categories=["Cs"]), max_size=40)
 
@@ -97,6 +97,13 @@ def test_a_thought_sent_under_two_names_is_one() -> None:
     stream = ChatStream(model="m", wants_usage=False)
     stream.take(orjson.dumps({"choices": [{"delta": {"reasoning": "a" * 12, "reasoning_content": "a" * 12}}]}))
     assert stream.count(likely_prompt=9) == TokenCount(9, 2)
+
+
+def test_the_reason_why_a_message_ends_is_no_word_of_it() -> None:
+    stream = MessageStream(model="m", wants_usage=False)
+    stream.take(b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"Hello"}}')
+    stream.take(b'{"type":"message_delta","delta":{"stop_reason":"end_turn"}}')
+    assert stream.count(likely_prompt=9) == TokenCount(9, 1)
 
 
 def test_a_running_count_is_no_final_one() -> None:
