@@ -107,8 +107,7 @@ def prompt_size(body: Body, *, payload_bytes: int, context_window: int | None) -
     most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + 1) + IMAGE_TOKENS * images
     if context_window is not None:
         # Texts to embed, or to go on with, are read one by one: the window bounds each of them, not all together.
-        texts = max((len(body[name]) for name in TEXT_LISTS if isinstance(body.get(name), list)), default=1)
-        most = min(most, context_window * texts)
+        most = min(most, context_window * max(1, *(_texts_apart(body, name) for name in TEXT_LISTS)))
     likely = IMAGE_TOKENS * images + sum(map(_likely_message, messages))
     likely += sum(_likely_text(body[name]) for name in TEXT_FIELDS if name in body)
     if messages:
@@ -172,6 +171,14 @@ def _has_system(body: Body, messages: list[Any]) -> bool:
     first = messages[0]
     spoken = isinstance(first, dict) and first.get("role") in ("system", "developer")
     return spoken or bool(body.get("system") or body.get("instructions"))
+
+
+def _texts_apart(body: Body, name: str) -> int:
+    """How many texts a field has; tokens, and what is said in turn, are one."""
+    value = body.get(name)
+    if not isinstance(value, list):
+        return 0
+    return len(value) if name == "documents" else sum(isinstance(item, str | list) for item in value)
 
 
 def _likely_text(value: Any) -> int:

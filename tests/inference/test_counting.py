@@ -31,6 +31,11 @@ def test_many_texts_to_embed_may_come_to_more_than_one_window() -> None:
     assert size.likely_tokens > 8192
 
 
+@pytest.mark.parametrize("body", [{"input": [{"role": "user", "content": "x"}] * 10}, {"prompt": [1] * 9000}])
+def test_a_conversation_and_tokens_are_read_in_one_window(body: dict[str, Any]) -> None:
+    assert prompt_size(body, payload_bytes=200_000, context_window=8192).most_tokens == 8192
+
+
 def test_a_small_picture_may_be_many_tokens() -> None:
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     body: dict[str, Any] = {"messages": [{"role": "user", "content": [part]}]}
