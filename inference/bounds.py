@@ -38,7 +38,7 @@ def check_bounds(body: dict[str, Any]) -> None:
     """Raise InvalidValueError or UnsupportedParameterError, naming the field, for more than any server should take."""
     if len(body) > MOST_FIELDS:
         raise InvalidValueError("body", f"at most {MOST_FIELDS} fields")
-    _check_size({name: value for name, value in body.items() if name != "input"})
+    check_size({name: value for name, value in body.items() if name != "input"})
     _check_logprobs(body)
     for name in ("logit_bias", "allowed_token_ids", "bad_words", "bad_words_ids", "stop_token_ids"):
         _check_length(body, name, most=MOST_BIASES)
@@ -64,7 +64,8 @@ def check_whole(body: dict[str, Any], name: str, *, least: int, most: int) -> No
         raise InvalidValueError(name, f"a whole number from {least} to {most}")
 
 
-def _check_size(body: dict[str, Any]) -> None:
+def check_size(body: dict[str, Any]) -> None:
+    """Raise InvalidValueError for more values, or deeper ones, than are looked at in one go."""
     values = 0
     level: list[Any] = [body]
     for _depth in range(MOST_DEPTH):
@@ -104,7 +105,7 @@ def check_schema(schema: Any, name: str) -> None:
     if size > LARGEST_SCHEMA_BYTES:
         raise InvalidValueError(name, f"at most {LARGEST_SCHEMA_BYTES} bytes of JSON")
     if isinstance(parsed, list | dict):
-        _check_size({name: parsed})
+        check_size({name: parsed})
         for field, value in _fields(parsed):
             if field in PATTERN_FIELDS:
                 _check_pattern(value, name)

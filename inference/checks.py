@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from common.errors import InvalidValueError, MissingParameterError, UnsupportedParameterError
-from inference.bounds import check_bounds, check_schema, check_whole
+from inference.bounds import check_bounds, check_schema, check_size, check_whole
 from inference.fields import DENIED_FIELDS, DENIED_PARTS, DENIED_TEMPLATE_ARGUMENTS, OUTPUT_LIMITS, STORED_STATE
 from inference.forms import FIELD_NAME, Attachment
 
@@ -392,6 +392,7 @@ def _check_value(value: Any, where: str, *, name: str, depth: int, values: Itera
         is_tool_use = value.get("type") == "tool_use"
         for field, item in value.items():
             if is_tool_use and field == "input":
+                check_size({field: item})
                 continue
             if field in DENIED_PARTS:
                 raise UnsupportedParameterError(f"{where}.{field}")

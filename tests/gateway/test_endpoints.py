@@ -219,6 +219,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("responses", {"background": True}, "background"),
     ("responses", {"conversation": "conv_1"}, "conversation"),
     ("responses", {"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
+    ("responses", {"input": [{"type": "tool_use", "input": [1] * 200_000}]}, "body"),
     ("responses", {"tools": [{"type": "mcp", "server_url": "http://10.0.0.7"}]}, "tools[0].type"),
     ("responses", {"tools": [{"type": "web_search"}]}, "tools[0].type"),
     ("responses", {"max_output_tokens": -1}, "max_output_tokens"),
