@@ -27,6 +27,7 @@ class Stopping:
     def __init__(self) -> None:
         self.is_on = False
         self._hooks: list[Hook] = []
+        self._notice: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
         """Tell everybody in this process. The second time it does nothing."""
@@ -67,9 +68,15 @@ class Stopping:
 
     def _patiently(self, handler: Handler, loop: asyncio.AbstractEventLoop) -> Handler:
         def heed(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(begin, number)
+
+        def begin(number: int) -> None:
             wait = 0.0 if self.is_on else settings.DRAIN_NOTICE_SECONDS
-            loop.call_soon_threadsafe(self.begin)
-            loop.call_soon_threadsafe(loop.call_later, wait, handler, number, None)
+            self.begin()
+            if self._notice is not None:
+                # Handed on as well, the first signal would be one more to the server, which it takes for impatience.
+                self._notice.cancel()
+            self._notice = loop.call_later(wait, handler, number, None)
 
         return heed
 

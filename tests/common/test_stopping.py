@@ -1,0 +1,43 @@
+"""What the signals that stop a process come to."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from django.test import override_settings
+
+from common.stopping import Stopping
+
+NOTICE_SECONDS = 0.2
+
+
+@pytest.fixture
+def handed_on() -> Iterator[list[int]]:
+    """The signals that the server gets."""
+    numbers: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: numbers.append(number))
+    with override_settings(DRAIN_NOTICE_SECONDS=NOTICE_SECONDS):
+        yield numbers
+    signal.signal(signal.SIGINT, before)
+
+
+async def after(times: int, numbers: list[int]) -> tuple[bool, int, int]:
+    """Whether it has begun, and how many signals were handed on: soon after `times` of them, and after the notice."""
+    stopping = Stopping()
+    with stopping.on_signals():
+        for _time in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(NOTICE_SECONDS / 10)
+        soon = len(numbers)
+        await asyncio.sleep(NOTICE_SECONDS * 1.5)
+    return stopping.is_on, soon, len(numbers)
+
+
+def test_it_works(handed_on: list[int]) -> None:
+    assert asyncio.run(after(1, handed_on)) == (True, 0, 1)
+
+
+def test_a_second_signal_takes_the_place_of_the_first(handed_on: list[int]) -> None:
+    assert asyncio.run(after(2, handed_on)) == (True, 1, 1)
