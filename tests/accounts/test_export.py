@@ -10,8 +10,10 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.conf import LazySettings
 from django.core.mail import EmailMessage
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from psycopg import sql
 
 from accounts import holdings, jobs
 from accounts.exports import remove_expired, start_export, write_export
@@ -26,6 +28,7 @@ from playground.models import Run
 from tests.accounts.test_sessions import sign_in
 from tests.conftest import PASSWORD
 from tests.usage.ledger import add_call
+from usage.models import UsageEvent
 
 PAGE = "/settings/data/"
 
@@ -181,3 +184,23 @@ def test_many_rows_are_written_in_pieces() -> None:
     text = "".join(pieces)
     assert len(json.loads(text)) == 100_000
     assert json.loads("".join(as_json("x.json", []).pieces)) == []
+
+
+def test_a_hundred_thousand_calls_are_all_there(ada: User, project: Project) -> None:
+    key, _secret = mint_key(project=project, name="laptop", by=ada)
+    call = add_call(project, timezone.now(), key=key, model="qwen3-8b")
+    columns = [field.column or "" for field in UsageEvent._meta.concrete_fields]
+    same = sql.Composed(sql.Identifier(name) for name in columns if name not in ("id", "request_id")).join(", ")
+    copies = sql.SQL(
+        "INSERT INTO usage_usageevent (id, request_id, {same}) SELECT gen_random_uuid(), 'req_' || n, {same}"
+        " FROM usage_usageevent, generate_series(1, 99999) AS n"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(copies.format(same=same))
+    export = start_export(user=ada)
+    write_export(export=export)
+    export.refresh_from_db()
+    with zipfile.ZipFile(export.file.path) as archive:
+        names = {row["request_id"] for row in json.loads(archive.read("usage/calls.json"))}
+    assert len(names) == 100_000
+    assert {call.request_id, "req_1", "req_99999"} <= names
