@@ -70,7 +70,7 @@ class Call:
         self.most_nano = 0
         self.admission: Admission | None = None
         self.reply: Reply | None = None
-        self.silence: asyncio.Timeout | None = None
+        self.beginning: asyncio.Timeout | None = None
         self.ended_by: ApiError | None = None
         self.settled: asyncio.Future[Any] | None = None
         self.usage: CallUsage | None = None
@@ -91,18 +91,18 @@ class Call:
         self.id, self.model, self.prompt, self.most_nano = other.id, other.model, other.prompt, other.most_nano
         self.admission = admission
 
+    def end(self, error: ApiError) -> None:
+        """Have the client read `error`: what the call waits for is left, and its server hung up on."""
+        self.ended_by = error
+        if self.beginning is not None:
+            self.beginning.reschedule(asyncio.get_running_loop().time())
+        elif self.reply is not None:
+            self.reply.close()
+
     def open_stream(self, kind: type[AnswerStream]) -> AnswerStream:
         """The stream of a new attempt; nothing of an earlier one was delivered."""
         self.stream = kind(model=self.model.name, wants_usage=self.wants_usage, wants_timings=self.wants_timings)
         return self.stream
-
-    def end(self, error: ApiError) -> None:
-        """Have the client read `error`: the server is hung up on, whether it has begun to answer or not."""
-        self.ended_by = error
-        if self.reply is not None:
-            self.reply.close()
-        elif self.silence is not None:
-            self.silence.reschedule(asyncio.get_running_loop().time())
 
     @property
     def bound_output(self) -> int:

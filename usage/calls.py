@@ -148,7 +148,7 @@ class MeteredCalls:
             raise
         assert call.admission is not None  # noqa: S101 - that is what admitting is
         try:
-            return await self._answer(call, body, routes, payload)
+            return await self._begin(call, body, routes, payload)
         except ApiError as failure:
             error = call.ended_by or failure
             error.headers = {**call.admission.headers, **error.headers}
@@ -280,6 +280,16 @@ class MeteredCalls:
         except TypeError:
             raise InvalidValueError("body", "text that is valid Unicode") from None
 
+    async def _begin(self, call: Call, body: Body, routes: list[Route], payload: bytes) -> Answer:
+        """The answer; or the error by which the call was ended while it waited for a slot or for a server's word."""
+        try:
+            async with asyncio.timeout(None) as call.beginning:
+                return await self._answer(call, body, routes, payload)
+        except TimeoutError as ended:
+            raise call.ended_by or UpstreamTimeoutError() from ended
+        finally:
+            call.beginning = None
+
     async def _answer(self, call: Call, body: Body, routes: list[Route], payload: bytes) -> Answer:
         """What the call's model answers or, when no server of it could, the model it falls back on."""
         while True:
@@ -332,9 +342,6 @@ class MeteredCalls:
             try:
                 answer = await self._attempt(call, route, payload)
             except AttemptFailedError as failure:
-                if call.ended_by is not None:
-                    # This connection was closed by us: no other server is to be tried, and this one is not at fault.
-                    raise call.ended_by from failure
                 log.warning("attempt_failed", backend=route.backend, status=failure.answer.status, attempt=number)
                 if failure.is_servers:
                     self.routes.failed(route, opens=failure.elsewhere)
@@ -353,20 +360,19 @@ class MeteredCalls:
 
     async def _attempt(self, call: Call, route: Route, payload: bytes) -> Answer:
         """Ask one server, where the call is in flight already; it leaves with the end of its answer."""
-        call.backend, call.is_sent, call.reply = route.backend, True, None
+        call.backend, call.is_sent = route.backend, True
         endpoint = call.endpoint
         is_streaming = False
         asked_at = time.perf_counter()
         try:
-            async with asyncio.timeout(None) as call.silence:
-                reply = await self._client.post(
-                    f"{route.base_url}/{endpoint.path}",
-                    credential=route.credential,
-                    payload=payload,
-                    content_type=forms.CONTENT_TYPE if endpoint.takes_form else "application/json",
-                    timeouts=route.timeouts,
-                    may_lack=endpoint.path if endpoint.is_optional else "",
-                )
+            reply = await self._client.post(
+                f"{route.base_url}/{endpoint.path}",
+                credential=route.credential,
+                payload=payload,
+                content_type=forms.CONTENT_TYPE if endpoint.takes_form else "application/json",
+                timeouts=route.timeouts,
+                may_lack=endpoint.path if endpoint.is_optional else "",
+            )
             call.reply = reply
             if call.is_streamed and endpoint.stream is not None:
                 stream = call.open_stream(endpoint.stream)
@@ -383,8 +389,6 @@ class MeteredCalls:
                 settle = partial(self._end_stream, call, None, route)
                 return Answer(call, source=Bytes(call, reply, first, settle), content_type=reply.content_type)
             answer = await read_whole(reply, call)
-        except TimeoutError as silence:
-            raise AttemptFailedError(call.ended_by or UpstreamTimeoutError()) from silence
         except AttemptFailedError as failure:
             call.was_at_work = isinstance(failure.answer, UpstreamTimeoutError) and not failure.elsewhere
             call.is_sent = False

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import pairwise
 from typing import Any, cast
@@ -13,6 +14,8 @@ import openai
 import pytest
 from django.conf import LazySettings
 
+from apikeys.models import ApiKey
+from apikeys.services import revoke_key
 from apikeys.verification import digests_of
 from catalog import routing
 from common import redis
@@ -101,6 +104,33 @@ def test_a_call_that_failed_gives_its_slot_back(
     assert ask(url, "/chat/completions", secret=secret, body=body_of(model)).status == 200
 
 
+def admitted(stage: Stage) -> int:
+    """How many calls are under way or wait."""
+    leases = f"ly:{{{stage.project.organization.public_id}}}:leases"
+    return cast(int, redis.durable().zcard(leases))
+
+
+def test_a_key_revoked_while_it_waits_waits_no_longer(
+    client: openai.OpenAI,
+    url: str,
+    mint: Callable[..., str],
+    host: Host,
+    stage: Stage,
+    servers: Servers,
+    settings: LazySettings,
+) -> None:
+    settings.GATEWAY_SLOT_WAIT_SECONDS = 10
+    model, secret = host({"most_in_flight": 1}), mint()
+    wait_for(lambda: admitted(stage) == 0)
+    with running(client, model), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, url, "/chat/completions", secret=secret, body=body_of(model))
+        wait_for(lambda: admitted(stage) == 2)
+        revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
+        reply = waiting.result(timeout=5)
+    assert (reply.status, reply.error["code"]) == (401, "invalid_api_key")
+    wait_for(lambda: admitted(stage) == 0)
+
+
 def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind(
     client: openai.OpenAI,
     url: str,
@@ -113,17 +143,12 @@ def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind(
 ) -> None:
     settings.GATEWAY_SLOT_WAIT_SECONDS = 10
     model = host({"most_in_flight": 1})
-    leases = f"ly:{{{stage.project.organization.public_id}}}:leases"
-
-    def admitted() -> int:
-        return cast(int, redis.durable().zcard(leases))
-
-    wait_for(lambda: admitted() == 0)
+    wait_for(lambda: admitted(stage) == 0)
     with running(client, model):
         with sent(url, secret, body_of(model)):
-            wait_for(lambda: admitted() == 2)
-        wait_for(lambda: admitted() == 1)
-    wait_for(lambda: admitted() == 0)
+            wait_for(lambda: admitted(stage) == 2)
+        wait_for(lambda: admitted(stage) == 1)
+    wait_for(lambda: admitted(stage) == 0)
     assert ask(url, "/chat/completions", secret=secret, body=body_of(model)).status == 200
     assert asked() == [2, 0, 0]
     drain()
