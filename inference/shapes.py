@@ -34,7 +34,9 @@ def anthropic_error(error: ApiError) -> dict[str, Any]:
 
 def event(data: bytes, *, kind: str = "") -> bytes:
     """The frame of a server-sent event, of a kind if its API names them."""
-    return (b"event: " + kind.encode() + b"\n" if kind else b"") + b"data: " + data + b"\n\n"
+    head = b"event: " + kind.encode() + b"\n" if kind else b""
+    # A server may write its JSON over several lines.
+    return head + b"data: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"
 
 
 def json_event(content: dict[str, Any], *, kind: str = "") -> bytes:

@@ -56,6 +56,12 @@ def test_what_need_not_change_passes_byte_for_byte() -> None:
     assert stream.take(data) == b"data: " + data + b"\n\n"
 
 
+def test_what_a_server_wrote_over_two_lines_stays_one_event() -> None:
+    frame = chunk("Hello").replace(b",", b",\n", 1)
+    sent = ChatStream(model="m", wants_usage=False).take(frame)
+    assert list(EventSplitter().feed(sent)) == [frame]
+
+
 def test_usage_is_hidden_from_those_who_did_not_ask() -> None:
     stream = ChatStream(model="m", wants_usage=False)
     assert b"usage" not in stream.take(chunk("a", usage=usage(3, 1)))
