@@ -1,6 +1,6 @@
 """How much of anything a body may hold: what costs the client a line must not cost a server its memory or its life."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -32,12 +32,14 @@ PATTERN_FIELDS = frozenset({"pattern", "regex", "guided_regex"})
 DENIED_IN_SCHEMAS = frozenset({"grammar", "structural_tag", "ebnf"})
 LARGEST_SCHEMA_BYTES = 64 * 1024
 LONGEST_PATTERN = 512
+LONGEST_TOLD_NAME = 64
 
 
 def check_bounds(body: dict[str, Any]) -> None:
     """Raise InvalidValueError or UnsupportedParameterError, naming the field, for more than any server should take."""
     if len(body) > MOST_FIELDS:
         raise InvalidValueError("body", f"at most {MOST_FIELDS} fields")
+    check_names(body)
     check_size({name: value for name, value in body.items() if name != "input"})
     _check_logprobs(body)
     for name in ("logit_bias", "allowed_token_ids", "bad_words", "bad_words_ids", "stop_token_ids"):
@@ -53,6 +55,17 @@ def check_bounds(body: dict[str, Any]) -> None:
             check_schema(body[name], name)
     for name in PATTERN_FIELDS.intersection(body):
         _check_pattern(body[name], name)
+
+
+def check_names(fields: Iterable[str], *, within: str = "") -> None:
+    """Raise UnsupportedParameterError for a name that some servers take for another.
+
+    Those written in Go, such as Ollama, do not tell "Model" from "model", nor the Kelvin sign from a "k", and heed
+    whichever comes last: what was checked and counted would not be what is done.
+    """
+    for name in fields:
+        if not name.isascii() or name != name.lower():
+            raise UnsupportedParameterError(within + name[:LONGEST_TOLD_NAME], "Fields are written in lower case.")
 
 
 def check_whole(body: dict[str, Any], name: str, *, least: int, most: int) -> None:

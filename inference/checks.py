@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from common.errors import InvalidValueError, MissingParameterError, UnsupportedParameterError
-from inference.bounds import check_bounds, check_schema, check_size, check_whole
+from inference.bounds import check_bounds, check_names, check_schema, check_size, check_whole
 from inference.fields import DENIED_FIELDS, DENIED_PARTS, DENIED_TEMPLATE_ARGUMENTS, OUTPUT_LIMITS, STORED_STATE
 from inference.forms import FIELD_NAME, Attachment
 
@@ -126,6 +126,7 @@ def _check_written(body: Body) -> None:
     if options is not None:
         if not isinstance(options, dict):
             raise InvalidValueError("stream_options", "an object")
+        check_names(options, within="stream_options.")
         if not body.get("stream"):
             raise UnsupportedParameterError("stream_options", "It is only allowed together with 'stream': true.")
         _check_flag(options, "include_usage", within="stream_options.")
@@ -273,6 +274,7 @@ def _check_flat_tools(tools: Any, *, kinds: tuple[str | None, ...]) -> None:
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         raise InvalidValueError("tools", "a list of objects")
     for number, tool in enumerate(tools):
+        check_names(tool, within=f"tools[{number}].")
         if tool.get("type") not in kinds:
             raise UnsupportedParameterError(f"tools[{number}].type", "Only tools that you run yourself can be offered.")
         if not isinstance(tool.get("name"), str):

@@ -222,6 +222,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("responses", {"input": [{"type": "tool_use", "input": [1] * 200_000}]}, "body"),
     ("responses", {"tools": [{"type": "mcp", "server_url": "http://10.0.0.7"}]}, "tools[0].type"),
     ("responses", {"tools": [{"type": "web_search"}]}, "tools[0].type"),
+    ("responses", {"tools": [{"type": "function", "name": "f", "Type": "web_search"}]}, "tools[0].Type"),
+    ("completions", {"Model": "paid-all"}, "Model"),
     ("responses", {"max_output_tokens": -1}, "max_output_tokens"),
     (
         "responses",

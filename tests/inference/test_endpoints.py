@@ -55,6 +55,12 @@ def test_a_template_by_way_of_its_arguments(argument: str) -> None:
     assert refused(CHAT | {"chat_template_kwargs": {argument: "{{ 7 }}"}}) == f"chat_template_kwargs.{argument}"
 
 
+@pytest.mark.parametrize("name", ["Model", "MAX_TOKENS", "Options", "max_to\u212aens", "Stream"])
+def test_a_name_that_some_servers_take_for_another(name: str) -> None:
+    assert refused(CHAT | {name: "x"}) == name
+    assert refused(CHAT | {"stream": True, "stream_options": {name: False}}) == f"stream_options.{name}"
+
+
 def test_more_work_than_the_choices_say() -> None:
     assert refused(CHAT | {"best_of": 1000}) == "best_of"
     assert refused(CHAT | {"stop": ["x"] * 10_000}) == "stop"
