@@ -6,8 +6,8 @@ for the bulk is the results between, and inside a text no quote is bare: a field
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -21,6 +21,8 @@ LARGEST_PARSED_BYTES = 1024 * 1024
 EDGE_BYTES = 64 * 1024
 USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+# So many places in an edge are tried: a caller whose tools are repeated in the answer could bring thousands.
+MOST_TRIED = 16
 # Each token of an answer with log probabilities has one.
 TOKEN_MARK = b'"top_logprobs":'
 
@@ -114,10 +116,13 @@ def _scanned(received: bytearray, *, endpoint: Endpoint, model: str, choices: in
     listed = re.compile(rb'(?<!\\)"' + endpoint.results.encode() + rb'"\s*:\s*\[')
     if not is_whole or not any(listed.search(edge) for edge in edges):
         raise _nonsense()
-    count = next((count for edge in reversed(edges) if (count := _usage_in(edge)) is not None), None)
+    told = _own(USAGE, received)
+    count = reported(orjson.loads(told[1])) if told is not None else None
+    # A match holds on to the bytes, which could not grow.
+    del told
     is_estimated = count is None
     if count is None:
-        count = TokenCount(likely_prompt, received.count(TOKEN_MARK) if endpoint.results == "choices" else 0)
+        count = TokenCount(likely_prompt, _written_at_most(received) if endpoint.output_limits else 0)
         if endpoint.fills_in:
             end = received.rindex(b"}")
             received[end:] = b',"usage":' + orjson.dumps(as_usage(count)) + b"}"
@@ -128,21 +133,37 @@ def _scanned(received: bytearray, *, endpoint: Endpoint, model: str, choices: in
     return WholeAnswer(received, count, is_estimated)
 
 
-def _usage_in(edge: bytearray) -> TokenCount | None:
-    # The last one: what a client called so itself, in tools that some servers repeat, stands before it.
-    for match in reversed(list(USAGE.finditer(edge))):
-        with suppress(orjson.JSONDecodeError):
-            if (count := reported(orjson.loads(match[1]))) is not None:
-                return count
+def _written_at_most(received: bytearray) -> int:
+    """The tokens of an answer that nobody counted: what its caller had it repeat is not told from what is new."""
+    return received.count(TOKEN_MARK) or estimated_output(len(received), 1)
+
+
+def _own(field: re.Pattern[bytes], received: bytearray) -> re.Match[bytes] | None:
+    """Where a field of the answer itself is in its edges. Tools that it repeats, or calls, may have one of that name.
+
+    A field is the answer's own if what stands before or behind it, made an object, is JSON: else a bracket is left.
+    """
+    end = len(received) - EDGE_BYTES
+    for match in reversed(list(field.finditer(received, end))[-MOST_TRIED:]):
+        if _is_object(b"{" + received[match.start() :]):
+            return match
+    for match in islice(field.finditer(received, 0, EDGE_BYTES), MOST_TRIED):
+        if _is_object(received[: match.end()] + b"}"):
+            return match
     return None
 
 
+def _is_object(text: bytes | bytearray) -> bool:
+    try:
+        return isinstance(orjson.loads(text), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 def _rename(received: bytearray, model: str) -> None:
-    for start in (0, len(received) - EDGE_BYTES):
-        match = MODEL.search(received, start, start + EDGE_BYTES)
-        if match is not None:
-            # In its place: a copy of twenty megabytes takes as long as parsing two.
-            place = match.span(1)
-            del match
-            received[slice(*place)] = orjson.dumps(model)
-            return
+    match = _own(MODEL, received)
+    if match is not None:
+        # In its place: a copy of twenty megabytes takes as long as parsing two.
+        place = match.span(1)
+        del match
+        received[slice(*place)] = orjson.dumps(model)

@@ -71,6 +71,27 @@ def test_a_large_answer_with_several_choices_or_no_count() -> None:
     assert orjson.loads(uncounted.body)["usage"]["completion_tokens"] == 2000
 
 
+@pytest.mark.parametrize("place", ["before", "behind"])
+def test_a_large_answer_is_not_counted_by_what_its_caller_wrote(place: str) -> None:
+    nothing = {"model": "nobody", "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
+    said = {"metadata": {"a": "x" * 2_000_000}, "tools": [{"parameters": {"properties": nothing}}] * 20}
+    own: dict[str, Any] = {"output": [], "model": "inside", "usage": USAGE}
+    given = said | own if place == "behind" else {**own, **dict(reversed(said.items()))}
+    large = read(bytearray(orjson.dumps(given)), path="responses")
+    assert (large.count, large.is_estimated) == (TokenCount(3, 50, 1), False)
+    assert orjson.loads(large.body) == given | {"model": "m"}
+    hidden = read(bytearray(orjson.dumps(said | {"output": [], "usage": None})), path="responses")
+    assert hidden.is_estimated
+    assert hidden.count.completion_tokens > 300_000
+
+
+def test_many_places_for_a_count_keep_nobody_waiting() -> None:
+    said = {"metadata": {"a": "x" * 2_000_000}, "output": [], "tools": [{"usage": {"a": {}}}] * 3000}
+    started = time.thread_time()
+    read(bytearray(orjson.dumps(said)), path="responses")
+    assert time.thread_time() - started < 0.05
+
+
 def test_large_nonsense() -> None:
     whole = answer(choice(0, "x", logprobs=logprobs(1000)))
     for wrong in (whole[:-1], bytearray(b"<html>" * 300_000), bytearray(b"[" + whole + b"]")):
