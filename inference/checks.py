@@ -89,6 +89,7 @@ def check_response(body: Body) -> None:
     if isinstance(body.get("text"), dict):
         check_schema(body["text"], "text")
     check_whole(body, "max_output_tokens", least=1, most=MOST_OUTPUT_TOKENS)
+    check_whole(body, "n", least=1, most=1)
     _check_flat_tools(body.get("tools"), kinds=("function", "custom"))
     _check_flag(body, "stream")
 
@@ -113,6 +114,7 @@ def check_message(body: Body) -> None:
     if isinstance(system, list):
         _check_value(system, "system", name="content", depth=0, values=iter(range(MOST_VALUES)))
     _check_flat_tools(body.get("tools"), kinds=(None, "custom"))
+    check_whole(body, "n", least=1, most=1)
     _check_stops(body, "stop_sequences")
     _check_flag(body, "stream")
 
@@ -313,7 +315,8 @@ def _refuse_several(body: Body) -> None:
 
 def _refuse_denied(body: Body, *, limits: tuple[str, ...] = ("max_completion_tokens", "max_tokens")) -> None:
     """`limits` are the fields that may say how long the answer is to be."""
-    denied = (DENIED_FIELDS | OUTPUT_LIMITS).intersection(body).difference(limits)
+    denied = DENIED_FIELDS.intersection(body)
+    denied |= {name for name in OUTPUT_LIMITS.intersection(body).difference(limits) if body[name] is not None}
     if denied:
         raise UnsupportedParameterError(min(denied))
     arguments = body.get("chat_template_kwargs")

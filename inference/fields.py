@@ -64,8 +64,8 @@ DENIED_FIELDS = frozenset(
         "num_predict",
     }
 )
-# And these: an endpoint takes those that it counts by, and none of the others.
-OUTPUT_LIMITS = frozenset({"max_completion_tokens", "max_output_tokens", "max_tokens"})
+# The output limits of other APIs: llama.cpp makes chats of completions and responses, and heeds the first of these.
+OUTPUT_LIMITS = frozenset({"max_completion_tokens", "max_tokens", "max_output_tokens"})
 # What would be kept at a server under an id that anybody can name, or is to be fetched by it.
 STORED_STATE = frozenset({"background", "conversation", "previous_response_id", "prompt"})
 # Serialized tensors: inference servers unpack them with code that has run what was in them.

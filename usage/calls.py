@@ -73,6 +73,8 @@ REPLAY_SECONDS = 30.0
 KINDS_WITH_CONTINUOUS_USAGE = frozenset({"vllm", "sglang"})
 # And this one its own form of it.
 KIND_WITH_TIMINGS = "llama.cpp"
+# And this one knows a chat's limit by its older name only: under the newer one it would write on without end.
+KINDS_WITH_ONE_LIMIT = frozenset({"ollama"})
 MOST_ATTEMPTS = 2
 
 
@@ -265,8 +267,11 @@ class MeteredCalls:
         if route.kind == "llama.cpp":
             body = {name: value for name, value in body.items() if name in LLAMA_CPP_FIELDS}
         sent = {**body, **entry.sets, "model": route.backend_name}
-        if bound is not None and entry.asked_output_tokens(body) is None:
+        asked = entry.asked_output_tokens(body)
+        if asked is None and bound is not None:
             sent[entry.output_limits[-1]] = bound
+        elif asked is not None and route.kind in KINDS_WITH_ONE_LIMIT:
+            sent[entry.output_limits[-1]] = asked
         if entry.stream is not None and entry.stream.is_told_to_count and entry.is_streamed(body):
             options = dict(body.get("stream_options") or {})
             options["include_usage"] = True

@@ -265,6 +265,12 @@ def test_what_is_refused(
     assert fake.ledger.requests == before
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+def test_no_prompt_of_another_api_is_no_fault_of_ours(url: str, secret: str, path: str) -> None:
+    body = {"model": "fake-all", "messages": [{"role": "user", "content": WORDS}], "input": WORDS, "prompt": []}
+    assert ask(url, f"/{path}", secret=secret, body=body).status == 200
+
+
 def test_what_a_tool_was_asked_may_hold_an_address(url: str, secret: str) -> None:
     used = {"type": "tool_use", "id": "t", "name": "look_up", "input": {"url": "https://example.com"}}
     result = {"type": "tool_result", "tool_use_id": "t", "content": "https://example.com says hello"}

@@ -143,3 +143,9 @@ def test_a_bound_is_written_upstream_only_for_a_budget(url: str, mint: Mint, fak
     assert "max_tokens" not in fake.last().body
     complete(url, mint(monthly_budget_nano=10**9))
     assert "max_tokens" not in fake.last().body
+
+
+def test_a_server_that_knows_the_older_name_of_a_limit_only(url: str, secret: str, fake: FakeInferenceServer) -> None:
+    body = {"model": "ollama-chat", "messages": chat(), "max_completion_tokens": 3}
+    assert ask(url, "/chat/completions", secret=secret, body=body).status == 200
+    assert fake.last().body["max_tokens"] == 3
