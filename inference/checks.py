@@ -71,7 +71,6 @@ def check_completion(body: Body) -> None:
 def check_response(body: Body) -> None:
     """A call of OpenAI's Responses API. Nothing is kept between calls, so that everything stands in `input`."""
     _refuse_denied(body, limits=("max_output_tokens",))
-    _refuse_several(body)
     stored = {name for name in STORED_STATE.intersection(body) if body[name]}
     if stored:
         raise UnsupportedParameterError(
@@ -97,7 +96,6 @@ def check_response(body: Body) -> None:
 def check_message(body: Body) -> None:
     """A call of Anthropic's Messages API."""
     _refuse_denied(body, limits=("max_tokens",))
-    _refuse_several(body)
     check_bounds(body)
     if body.get("max_tokens") is None:
         raise MissingParameterError("max_tokens")
@@ -305,12 +303,6 @@ def _check_stops(body: Body, name: str) -> None:
 def _check_text(body: Body, name: str) -> None:
     if body.get(name) is not None and not isinstance(body[name], str):
         raise InvalidValueError(name, "a text")
-
-
-def _refuse_several(body: Body) -> None:
-    """Refuse more than one answer where no API has it: some servers make them all the same, and count one."""
-    if body.get("n") not in (None, 1):
-        raise UnsupportedParameterError("n", "There is one answer to a call.")
 
 
 def _refuse_denied(body: Body, *, limits: tuple[str, ...] = ("max_completion_tokens", "max_tokens")) -> None:

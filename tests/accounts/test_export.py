@@ -190,7 +190,7 @@ def test_a_hundred_thousand_calls_are_all_there(ada: User, project: Project) -> 
     key, _secret = mint_key(project=project, name="laptop", by=ada)
     call = add_call(project, timezone.now(), key=key, model="qwen3-8b")
     columns = [field.column or "" for field in UsageEvent._meta.concrete_fields]
-    same = sql.Composed(sql.Identifier(name) for name in columns if name not in ("id", "request_id")).join(", ")
+    same = sql.Composed([sql.Identifier(name) for name in columns if name not in ("id", "request_id")]).join(", ")
     copies = sql.SQL(
         "INSERT INTO usage_usageevent (id, request_id, {same}) SELECT gen_random_uuid(), 'req_' || n, {same}"
         " FROM usage_usageevent, generate_series(1, 99999) AS n"
