@@ -109,6 +109,8 @@ def _check_length(body: dict[str, Any], name: str, *, most: int) -> None:
 
 def check_schema(schema: Any, name: str) -> None:
     """Raise InvalidValueError or UnsupportedParameterError for a schema that a server's parser should not see."""
+    if isinstance(schema, str) and len(schema) > LARGEST_SCHEMA_BYTES:
+        raise InvalidValueError(name, f"at most {LARGEST_SCHEMA_BYTES} bytes of JSON")
     try:
         # Some servers take a schema as text, and read it themselves.
         parsed = orjson.loads(schema) if isinstance(schema, str) else schema

@@ -18,7 +18,8 @@ Body = dict[str, Any]
 
 # Texts may speak of any address; elsewhere in a message an address is there to be fetched.
 TEXT_FIELDS = frozenset({"arguments", "content", "output", "prompt", "query", "refusal", "text", "thinking"})
-REMOTE = re.compile(r"\s*(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
+# Spaces are not tried again: a text may have megabytes of them.
+REMOTE = re.compile(r"\s*+(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
 # Every message and every value in one is looked at before other calls get their turn.
 MOST_MESSAGES = 10_000
 MOST_VALUES = 20_000
@@ -26,10 +27,13 @@ MOST_INPUTS = 2048
 MOST_PROMPTS = 128
 MOST_INPUT_TOKENS = 300_000
 MOST_DEPTH = 8
+# The place of each value is put together from the names around it.
+LONGEST_NAME = 256
 MOST_STOPS = 16
 MOST_CHOICES = 4
 # Templates parse the arguments of earlier calls; those with this many brackets are parsed here first.
 MOST_ARGUMENT_BRACKETS = 500
+MOST_PARSED_CHARACTERS = 2_000_000
 MOST_OUTPUT_TOKENS = 10_000_000
 LONGEST_SPOKEN_TEXT = 100_000
 MOST_PICTURES = 10
@@ -259,11 +263,13 @@ def _check_items(items: list[Any]) -> None:
     if len(items) > MOST_MESSAGES:
         raise InvalidValueError("input", f"at most {MOST_MESSAGES} items")
     values = iter(range(MOST_VALUES))
+    parsed = 0
     for index, item in enumerate(items):
         if not isinstance(item, dict):
             raise InvalidValueError(f"input[{index}]", "an object")
         if item.get("type") == "item_reference":
             raise UnsupportedParameterError(f"input[{index}].type", "Nothing is kept here that it could refer to.")
+        parsed = _check_arguments(item.get("arguments"), f"input[{index}].arguments", parsed=parsed)
         _check_value(item, f"input[{index}]", name="content", depth=0, values=values)
 
 
@@ -320,6 +326,7 @@ def _check_messages(messages: list[Any]) -> None:
     if len(messages) > MOST_MESSAGES:
         raise InvalidValueError("messages", f"at most {MOST_MESSAGES} messages")
     values = iter(range(MOST_VALUES))
+    parsed = 0
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise InvalidValueError(f"messages[{index}]", "an object")
@@ -332,27 +339,39 @@ def _check_messages(messages: list[Any]) -> None:
         if content is not None and not isinstance(content, str | list | dict):
             raise InvalidValueError(f"messages[{index}].content", "a text or a list of parts")
         if message.get("tool_calls") is not None:
-            _check_tool_calls(message["tool_calls"], f"messages[{index}].tool_calls")
+            parsed = _check_tool_calls(message["tool_calls"], f"messages[{index}].tool_calls", parsed=parsed)
         if isinstance(content, list | dict):
             if isinstance(content, list) and not all(isinstance(part, dict | list | str) for part in content):
                 raise InvalidValueError(f"messages[{index}].content", "a text or a list of parts")
             _check_value(content, f"messages[{index}].content", name="content", depth=0, values=values)
 
 
-def _check_tool_calls(calls: Any, where: str) -> None:
-    """Refuse what servers cannot read: llama.cpp calls it a fault of its own."""
+def _check_tool_calls(calls: Any, where: str, *, parsed: int) -> int:
+    """Refuse what servers cannot read: llama.cpp calls it a fault of its own.
+
+    `parsed` is how many characters of the body's arguments were parsed to see it; gives the same for what follows.
+    """
     if not isinstance(calls, list):
         raise InvalidValueError(where, "a list of calls")
     for number, call in enumerate(calls):
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise InvalidValueError(f"{where}[{number}]", "an object with a 'function' that has a 'name'")
-        arguments = function.get("arguments")
-        if isinstance(arguments, str) and arguments.count("[") + arguments.count("{") > MOST_ARGUMENT_BRACKETS:
-            try:
-                orjson.loads(arguments)
-            except orjson.JSONDecodeError:
-                raise InvalidValueError(f"{where}[{number}].function.arguments", "JSON") from None
+        parsed = _check_arguments(function.get("arguments"), f"{where}[{number}].function.arguments", parsed=parsed)
+    return parsed
+
+
+def _check_arguments(arguments: Any, where: str, *, parsed: int) -> int:
+    if not isinstance(arguments, str) or arguments.count("[") + arguments.count("{") <= MOST_ARGUMENT_BRACKETS:
+        return parsed
+    parsed += len(arguments)
+    if parsed > MOST_PARSED_CHARACTERS:
+        raise InvalidValueError(where, f"at most {MOST_PARSED_CHARACTERS} characters of JSON in all arguments")
+    try:
+        orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        raise InvalidValueError(where, "JSON") from None
+    return parsed
 
 
 def _check_tools(tools: Any) -> None:
@@ -393,6 +412,8 @@ def _check_value(value: Any, where: str, *, name: str, depth: int, values: Itera
                 continue
             if field in DENIED_PARTS:
                 raise UnsupportedParameterError(f"{where}.{field}")
+            if len(field) > LONGEST_NAME:
+                raise InvalidValueError(where, f"names of at most {LONGEST_NAME} characters")
             _check_value(item, f"{where}.{field}", name=field, depth=depth + 1, values=values)
 
 

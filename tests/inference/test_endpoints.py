@@ -3,12 +3,20 @@
 import time
 from typing import Any
 
+import orjson
 import pytest
 
 from common.errors import InvalidRequestError
-from inference.endpoints import CHAT_COMPLETIONS, EMBEDDINGS
+from inference.endpoints import CHAT_COMPLETIONS, EMBEDDINGS, ENDPOINTS
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi. See https://example.com"}]}
+
+
+FIELDS = orjson.dumps({f"a{number}": 1 for number in range(1_000_000)}).decode()
+
+
+def called(arguments: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", "arguments": arguments}}
 
 
 def refused(body: dict[str, Any]) -> str | None:
@@ -134,13 +142,20 @@ def test_a_field_that_could_take_a_server_from_everybody(fields: dict[str, Any],
         ({"tool_calls": [{"type": "function"}]}, "tool_calls[0]"),
         ({"tool_calls": [{"type": "function", "function": {"arguments": "{}"}}]}, "tool_calls[0]"),
         (
-            {"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "[" * 100_000}}]},
+            {"tool_calls": [called("[" * 100_000)]},
             "tool_calls[0].function.arguments",
         ),
     ],
 )
 def test_a_message_that_no_server_can_read(message: dict[str, Any], place: str) -> None:
     assert refused(CHAT | {"messages": [{"role": "assistant", **message}]}) == f"messages[0].{place}"
+
+
+def test_arguments_of_a_response_that_no_server_can_read() -> None:
+    item = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "[" * 100_000}
+    with pytest.raises(InvalidRequestError) as caught:
+        ENDPOINTS["responses"].check({"model": "m", "input": [item]})
+    assert caught.value.param == "input[0].arguments"
 
 
 @pytest.mark.parametrize("tools", ["x", [7], [{"type": "function"}], [{"type": "function", "function": {}}]])
@@ -164,8 +179,12 @@ def test_the_larger_of_two_output_limits_counts() -> None:
         said(*[{"a": {"b": 1}}] * 1_000_000),
         said(*[[[[[1] * 100] * 100] * 100]]),
         {"model": "m", "input": [{}] * 1_000_000},
+        said({"a" * 4_000_000: {f"b{number}": 1 for number in range(19_000)}}),
+        said({"image": " " * 10_000_000}, {"type": "image_embeds"}),
+        CHAT | {"guided_json": FIELDS},
+        CHAT | {"messages": [{"role": "assistant", "tool_calls": [called(f"[{FIELDS},{'[]' + ',[]' * 600}]")]}]},
     ],
-    ids=["messages", "parts", "lists", "inputs"],
+    ids=["messages", "parts", "lists", "inputs", "a long name", "spaces", "a schema", "arguments"],
 )
 def test_a_great_many_values_are_not_all_looked_at(body: dict[str, Any]) -> None:
     started = time.thread_time()
