@@ -14,6 +14,7 @@ MOST_DEPTH = 64
 MOST_LOGPROBS = 20
 MOST_BIASES = 300
 MOST_BREAKERS = 16
+MOST_SAMPLERS = 32
 LONGEST_BREAKER = 64
 # As many tokens are looked back at for each one written.
 FURTHEST_BACK = 65_536
@@ -47,6 +48,7 @@ def check_bounds(body: dict[str, Any]) -> None:
     for name in ("dry_penalty_last_n", "repeat_last_n"):
         check_whole(body, name, least=-1, most=FURTHEST_BACK)
     _check_length(body, "dry_sequence_breakers", most=MOST_BREAKERS)
+    _check_length(body, "samplers", most=MOST_SAMPLERS)
     breakers = body.get("dry_sequence_breakers")
     if isinstance(breakers, list) and any(len(str(breaker)) > LONGEST_BREAKER for breaker in breakers):
         raise InvalidValueError("dry_sequence_breakers", f"texts of at most {LONGEST_BREAKER} characters")
@@ -103,7 +105,8 @@ def _check_logprobs(body: dict[str, Any]) -> None:
 
 def _check_length(body: dict[str, Any], name: str, *, most: int) -> None:
     value = body.get(name)
-    if isinstance(value, list | dict) and len(value) > most:
+    # A text of samplers has a letter for each.
+    if isinstance(value, list | dict | str) and len(value) > most:
         raise InvalidValueError(name, f"at most {most} entries")
 
 

@@ -18,6 +18,8 @@ Body = dict[str, Any]
 
 # Texts may speak of any address; elsewhere in a message an address is there to be fetched.
 TEXT_FIELDS = frozenset({"arguments", "content", "output", "prompt", "query", "refusal", "text", "thinking"})
+# An address, or a file of the server's: SGLang and vLLM take either for a voice to speak with.
+ADDRESS_FIELDS = frozenset({"audio_path", "image_path", "output_path", "ref_audio", "url"})
 # Spaces are not tried again: a text may have megabytes of them.
 REMOTE = re.compile(r"\s*+(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
 # Every message and every value in one is looked at before other calls get their turn.
@@ -338,6 +340,9 @@ def _check_messages(messages: list[Any]) -> None:
         content = message.get("content")
         if content is not None and not isinstance(content, str | list | dict):
             raise InvalidValueError(f"messages[{index}].content", "a text or a list of parts")
+        if message.get("tools"):
+            # SGLang makes grammars of these as well.
+            check_schema(message["tools"], f"messages[{index}].tools")
         if message.get("tool_calls") is not None:
             parsed = _check_tool_calls(message["tool_calls"], f"messages[{index}].tool_calls", parsed=parsed)
         if isinstance(content, list | dict):
@@ -392,7 +397,7 @@ def _check_value(value: Any, where: str, *, name: str, depth: int, values: Itera
     if next(values, None) is None:
         raise InvalidValueError("messages", f"at most {MOST_VALUES} values in their parts")
     if isinstance(value, str):
-        is_address = name == "url" or name.endswith("_url")
+        is_address = name in ADDRESS_FIELDS or name.endswith("_url")
         if (is_address and value[:5].lower() != "data:") or (name not in TEXT_FIELDS and REMOTE.match(value)):
             raise InvalidValueError(where, "a data: URL; remote addresses are not fetched here")
     elif isinstance(value, list | dict):

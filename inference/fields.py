@@ -16,10 +16,13 @@ DENIED_FIELDS = frozenset(
         "chat_template",
         "container",
         "custom_logit_processor",
+        "custom_labels",
         "custom_params",
         "data_parallel_rank",
+        "disagg_prefill_dp_rank",
         "extra_key",
         "id_slot",
+        "images_config",
         "keep_alive",
         "kv_transfer_params",
         "logits_processors",
@@ -28,11 +31,14 @@ DENIED_FIELDS = frozenset(
         "mcp_servers",
         "media_io_kwargs",
         "mm_processor_kwargs",
+        "ngram_corpus_id",
         "options",
         "priority",
         "prompt_embeds",
         "request_id",
         "rid",
+        "routed_dp_rank",
+        "session_id",
         "session_params",
         "slot_id",
         "vllm_xargs",
@@ -44,6 +50,8 @@ DENIED_FIELDS = frozenset(
         "guided_grammar",
         "preserved_tokens",
         "structural_tag",
+        # SGLang tries it on the text so far with each token of everybody's, and it may take ages.
+        "stop_regex",
         # More answers than `n` says, which the server does not count.
         "best_of",
         "n_cmpl",
@@ -54,6 +62,7 @@ DENIED_FIELDS = frozenset(
         "prompt_logprobs",
         "response_fields",
         "return_hidden_states",
+        "return_routed_experts",
         "token_ids_logprob",
         "top_logprobs_num",
         # Other names of the output limit: some go before max_tokens, unseen by limits and budgets.
@@ -66,10 +75,14 @@ DENIED_FIELDS = frozenset(
 )
 # The output limits of other APIs: llama.cpp makes chats of completions and responses, and heeds the first of these.
 OUTPUT_LIMITS = frozenset({"max_completion_tokens", "max_tokens", "max_output_tokens"})
-# What would be kept at a server under an id that anybody can name, or is to be fetched by it.
-STORED_STATE = frozenset({"background", "conversation", "previous_response_id", "prompt"})
-# Serialized tensors: inference servers unpack them with code that has run what was in them.
-DENIED_PARTS = frozenset({"image_embeds", "audio_embeds", "video_embeds", "prompt_embeds"})
+# What would be kept at a server under an id that anybody can name, or is to be fetched by it; and what vLLM takes in
+# place of what was kept, and nobody looked at.
+STORED_STATE = frozenset(
+    {"background", "conversation", "previous_input_messages", "previous_response", "previous_response_id", "prompt"}
+)
+# Serialized tensors: inference servers unpack them with code that has run what was in them. And vLLM's name for a
+# picture: it gives whoever says it the picture of whoever said it first.
+DENIED_PARTS = frozenset({"image_embeds", "audio_embeds", "video_embeds", "prompt_embeds", "uuid"})
 # Arguments of the tokenizer's own method: a template given here runs in the server as one given openly would.
 DENIED_TEMPLATE_ARGUMENTS = frozenset(
     {"chat_template", "conversation", "max_length", "padding", "return_tensors", "tokenize", "tokenizer_kwargs"}

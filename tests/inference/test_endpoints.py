@@ -49,6 +49,11 @@ def test_an_address_in_any_field_of_a_part(part: dict[str, Any]) -> None:
     assert str(refused(said(part))).startswith("messages[0].content[0].")
 
 
+def test_a_picture_by_the_name_that_another_gave_it() -> None:
+    part = {"type": "image_url", "image_url": None, "uuid": "invoice-1"}
+    assert refused(said(part)) == "messages[0].content[0].uuid"
+
+
 def test_an_address_in_content_that_is_no_list() -> None:
     content = {"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}}
     assert refused(CHAT | {"messages": [{"role": "user", "content": content}]}) == "messages[0].content.image_url.url"
@@ -102,6 +107,7 @@ def nested(levels: int) -> dict[str, Any]:
         *(({name: 7}, name) for name in ("n_probs", "n_cmpl", "best_of", "prompt_logprobs", "return_hidden_states")),
         *(({name: 7}, name) for name in ("n_predict", "max_new_tokens", "num_predict", "max_output_tokens")),
         ({"options": {"num_predict": 7}}, "options"),
+        *(({name: "x"}, name) for name in ("stop_regex", "session_id", "routed_dp_rank", "images_config")),
         ({"structured_outputs": {"grammar": "root"}}, "structured_outputs.grammar"),
         ({"response_format": {"type": "grammar", "grammar": "root"}}, "response_format.grammar"),
         ({"response_format": {"type": "structural_tag"}}, "response_format.type"),
@@ -114,6 +120,8 @@ def nested(levels: int) -> dict[str, Any]:
         ({"repeat_last_n": 2**31 - 1}, "repeat_last_n"),
         ({"dry_sequence_breakers": ["a"] * 17}, "dry_sequence_breakers"),
         ({"dry_sequence_breakers": ["a" * 65]}, "dry_sequence_breakers"),
+        ({"samplers": ["top_k"] * 33}, "samplers"),
+        ({"samplers": "k" * 33}, "samplers"),
         ({f"k{number}": 1 for number in range(300)}, "body"),
         ({"x": [[1] * 1000] * 1000}, "body"),
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": nested(40)}}}, "body"),
@@ -137,6 +145,7 @@ def test_a_field_that_could_take_a_server_from_everybody(fields: dict[str, Any],
     [
         ({"content": 7}, "content"),
         ({"content": [7]}, "content"),
+        ({"tools": [{"function": {"parameters": {"pattern": "(" * 600}}}]}, "tools"),
         ({"tool_calls": "x"}, "tool_calls"),
         ({"tool_calls": [7]}, "tool_calls[0]"),
         ({"tool_calls": [{"type": "function"}]}, "tool_calls[0]"),
