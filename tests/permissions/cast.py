@@ -96,7 +96,7 @@ def gathered() -> Iterator[Cast]:
             yield Cast(
                 sessions={role: _session(user, project) for role, user in people.items()},
                 names={**names, **_more_names(project, people, names), "export": export.public_id}
-                | {"server": server.base_url, **_rows_of_the_admin(project)},
+                | {"server": server.base_url, **_rows_of_the_admin(elsewhere=Organization.objects.for_member(cyd)[0])},
                 own_names={
                     role: {"own_id": user.public_id, "own_address": user.email} for role, user in people.items()
                 },
@@ -190,10 +190,12 @@ def _more_names(project: Project, people: dict[str, User], names: dict[str, str]
     }
 
 
-def _rows_of_the_admin(project: Project) -> dict[str, str]:
-    """The id of a row of each model that the admin has pages of; what nothing has made so far is made here."""
+def _rows_of_the_admin(*, elsewhere: Organization) -> dict[str, str]:
+    """The id of a row of each model that the admin has pages of; what nothing has made so far is made here.
+
+    `elsewhere` is not the owner's, and something was done there.
+    """
     gone = User.objects.get(email="gone@example.com")
-    elsewhere = Organization.objects.exclude(pk=project.organization.pk)[0]
     event = AuditEvent.objects.filter(organization_id=elsewhere.public_id)[0]
     AuditOrigin.objects.create(event_id=event.pk, person="person", address="192.0.2.1")
     AuditSeal.objects.create(event_id=event.pk, month=event.at.date().replace(day=1), number=1, hash="")

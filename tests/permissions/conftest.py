@@ -29,7 +29,9 @@ def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[
     level = refusals.level
     with quick, django_db_blocker.unblock(), transaction.atomic():
         refusals.setLevel(logging.ERROR)
-        with gathered() as cast:
-            yield cast
-        refusals.setLevel(level)
-        transaction.set_rollback(True)
+        try:
+            with gathered() as cast:
+                yield cast
+        finally:
+            refusals.setLevel(level)
+            transaction.set_rollback(True)
