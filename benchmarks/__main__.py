@@ -231,7 +231,7 @@ A million guesses, each another and right in all but the checksum, are refused i
 processor each, with {keys["junk_commands"]:,.0f} commands to Redis and {keys["junk_transactions"]:,.0f} transactions
 in PostgreSQL, whose own upkeep is counted too.
 
-Pages in milliseconds, by how many keys the project has. A page shows 25 of them, so that ten are less to draw; the
+Pages in milliseconds, by how many keys the project has. A page shows 50 of them, so that ten are less to draw; the
 ratio is of 10,000 to 100.
 
 | page | 10 keys | 100 keys | 10,000 keys | ratio |
