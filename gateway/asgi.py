@@ -40,7 +40,7 @@ from gateway.relay import relay
 from gateway.uploads import form
 from gateway.wire import ClientGoneError, Exchange, WhileClientListens
 from inference.endpoints import ENDPOINTS, Endpoint
-from inference.shapes import ShapeOfErrors, openai_error
+from inference.shapes import ShapeOfErrors
 from usage.calls import MeteredCalls
 from usage.organization.routes import ROUTES, View
 from usage.policies import Caller, Policies
@@ -154,7 +154,7 @@ class Gateway:
 class Answering:
     """An ASGI application that runs the handler of a method, and turns what it raises into the error of an API."""
 
-    def __init__(self, handlers: Mapping[str, Handler], shape_of_errors: ShapeOfErrors = openai_error) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], shape_of_errors: ShapeOfErrors = ApiError.body) -> None:
         self._handlers = handlers
         self._shape_of_errors = shape_of_errors
 

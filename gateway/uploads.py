@@ -1,9 +1,9 @@
-"""A form with a file, read as it arrives: the file goes to the disk piece by piece and is never in memory whole."""
+"""Forms with a file: one to be stored goes to the disk as it arrives, one for an inference server is read whole."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -44,7 +44,6 @@ class _Form:
         self.is_complete = False
         self._header_name, self._header_value = bytearray(), bytearray()
         self._headers: dict[str, bytes] = {}
-        self._name: str | None = None
         self._is_file = False
 
     def on_part_begin(self) -> None:
@@ -64,15 +63,15 @@ class _Form:
 
     def on_headers_finished(self) -> None:
         _kind, options = parse_options_header(self._headers.get("content-disposition"))
-        self._name = _decoded(options.get(b"name", b""))
+        name = _decoded(options.get(b"name", b""))
         self._is_file = b"filename" in options
         if not self._is_file:
             if len(self.fields) >= MOST_FIELDS:
                 raise InvalidRequestError(f"An upload has at most {MOST_FIELDS} fields.")
-            self.fields.append((self._name, bytearray()))
+            self.fields.append((name, bytearray()))
             return
-        if self._name != "file" or self.filename is not None:
-            raise InvalidValueError(self._name[:100], "one file, in the field 'file'")
+        if name != "file" or self.filename is not None:
+            raise InvalidValueError(name[:100], "one file, in the field 'file'")
         self.filename = _clean(_decoded(options[b"filename"]))
         self.kind = _decoded(self._headers.get("content-type", b""))
 
@@ -137,15 +136,9 @@ async def form(exchange: Exchange) -> Body:
 
     Raises InvalidRequestErrors, BodyTooLargeError, and ClientGoneError when the client leaves before the end.
     """
-    boundary, raw, found = _boundary(exchange), await exchange.body(), _Form()
-    try:
-        parser = MultipartParser(boundary, found.callbacks())
+    boundary, raw = _boundary(exchange), await exchange.body()
+    with _parsed(boundary) as (parser, found):
         parser.write(raw)
-        parser.finalize()
-    except FormParserError:
-        raise NotAFormError from None
-    if not found.is_complete:
-        raise NotAFormError
     body: Body = {**found.texts(), **found.lists()}
     if found.filename is not None:
         body["file"] = Attachment(found.filename, found.kind, bytes(found.unwritten))
@@ -160,11 +153,24 @@ def _boundary(exchange: Exchange) -> bytes:
     return boundary
 
 
-async def _read(exchange: Exchange, boundary: bytes, file: IO[bytes], disk: Executor) -> Upload:
-    found, size = _Form(), 0
-    loop = asyncio.get_running_loop()
+@contextmanager
+def _parsed(boundary: bytes) -> Iterator[tuple[MultipartParser, _Form]]:
+    """A parser to write the body to and what it finds, which is whole at the end. Raises NotAFormError."""
+    found = _Form()
     try:
         parser = MultipartParser(boundary, found.callbacks())
+        yield parser, found
+        parser.finalize()
+    except FormParserError:
+        raise NotAFormError from None
+    if not found.is_complete:
+        raise NotAFormError
+
+
+async def _read(exchange: Exchange, boundary: bytes, file: IO[bytes], disk: Executor) -> Upload:
+    size = 0
+    loop = asyncio.get_running_loop()
+    with _parsed(boundary) as (parser, found):
         async for piece in exchange.pieces():
             parser.write(piece)
             if size + len(found.unwritten) > most_bytes(found.purpose):
@@ -173,11 +179,6 @@ async def _read(exchange: Exchange, boundary: bytes, file: IO[bytes], disk: Exec
                 size += len(found.unwritten)
                 await loop.run_in_executor(disk, file.write, bytes(found.unwritten))
                 found.unwritten.clear()
-        parser.finalize()
-    except FormParserError:
-        raise NotAFormError from None
-    if not found.is_complete:
-        raise NotAFormError
     if found.filename is None:
         raise MissingParameterError("file")
     size += len(found.unwritten)

@@ -5,6 +5,7 @@ Each `check_…` raises MissingParameterError, InvalidValueError or UnsupportedP
 
 import re
 from collections.abc import Iterator, Mapping
+from types import UnionType
 from typing import Any
 
 import orjson
@@ -45,12 +46,7 @@ TRANSCRIPT_FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 def check_chat(body: Body) -> None:
     _refuse_denied(body)
     check_bounds(body)
-    messages = body.get("messages")
-    if messages is None:
-        raise MissingParameterError("messages")
-    if not isinstance(messages, list) or not messages:
-        raise InvalidValueError("messages", "a list with at least one message")
-    _check_messages(messages)
+    _check_messages(_required(body, "messages", list, "a list with at least one message"))
     for name in ("max_tokens", "max_completion_tokens"):
         check_whole(body, name, least=1, most=MOST_OUTPUT_TOKENS)
     _check_tools(body.get("tools"))
@@ -83,11 +79,7 @@ def check_response(body: Body) -> None:
             min(stored), "Nothing is kept between calls here: send the whole conversation in 'input', and wait for it."
         )
     check_bounds(body)
-    given = body.get("input")
-    if given is None:
-        raise MissingParameterError("input")
-    if not isinstance(given, str | list) or not given:
-        raise InvalidValueError("input", "a text that is not empty, or a list of items")
+    given = _required(body, "input", str | list, "a text that is not empty, or a list of items")
     if isinstance(given, list):
         _check_items(given)
     _check_text(body, "instructions")
@@ -106,12 +98,7 @@ def check_message(body: Body) -> None:
     if body.get("max_tokens") is None:
         raise MissingParameterError("max_tokens")
     check_whole(body, "max_tokens", least=1, most=MOST_OUTPUT_TOKENS)
-    messages = body.get("messages")
-    if messages is None:
-        raise MissingParameterError("messages")
-    if not isinstance(messages, list) or not messages:
-        raise InvalidValueError("messages", "a list with at least one message")
-    _check_messages(messages)
+    _check_messages(_required(body, "messages", list, "a list with at least one message"))
     system = body.get("system")
     if system is not None and not isinstance(system, str | list):
         raise InvalidValueError("system", "a text or a list of parts")
@@ -142,11 +129,7 @@ def check_moderation(body: Body) -> None:
     """Texts, or parts of a message, to be judged."""
     _refuse_denied(body)
     check_bounds(body)
-    given = body.get("input")
-    if given is None:
-        raise MissingParameterError("input")
-    if not isinstance(given, str | list) or not given:
-        raise InvalidValueError("input", "a text that is not empty, or a list of texts or parts")
+    given = _required(body, "input", str | list, "a text that is not empty, or a list of texts or parts")
     _check_not_streamed(body, "Judgements")
     if isinstance(given, list):
         _check_documents(given, "input")
@@ -204,11 +187,7 @@ def check_image(body: Body) -> None:
     """A picture to be made."""
     _refuse_denied(body)
     check_bounds(body)
-    prompt = body.get("prompt")
-    if prompt is None:
-        raise MissingParameterError("prompt")
-    if not isinstance(prompt, str) or not prompt:
-        raise InvalidValueError("prompt", "a text that is not empty")
+    _required(body, "prompt", str, "a text that is not empty")
     if body.get("response_format") not in (None, "b64_json"):
         raise UnsupportedParameterError("response_format", "Pictures come in the answer, as b64_json.")
     _check_not_streamed(body, "Pictures")
@@ -219,11 +198,7 @@ def check_image(body: Body) -> None:
 def check_embeddings(body: Body) -> None:
     _refuse_denied(body)
     check_bounds(body)
-    given = body.get("input")
-    if given is None:
-        raise MissingParameterError("input")
-    if not isinstance(given, str | list) or not given:
-        raise InvalidValueError("input", "a text that is not empty, or a list of texts or of token lists")
+    given = _required(body, "input", str | list, "a text that is not empty, or a list of texts or of token lists")
     if isinstance(given, list):
         _check_texts(given, "input", most=MOST_INPUTS)
     if body.get("encoding_format") not in (None, "float", "base64"):
@@ -306,6 +281,16 @@ def _check_stops(body: Body, name: str) -> None:
     stops = body.get(name)
     if isinstance(stops, list) and len(stops) > MOST_STOPS:
         raise InvalidValueError(name, f"at most {MOST_STOPS} texts")
+
+
+def _required(body: Body, name: str, kind: type | UnionType, expected: str) -> Any:
+    """The field, which must be there, of that kind and not empty."""
+    value = body.get(name)
+    if value is None:
+        raise MissingParameterError(name)
+    if not isinstance(value, kind) or not value:
+        raise InvalidValueError(name, expected)
+    return value
 
 
 def _check_text(body: Body, name: str) -> None:

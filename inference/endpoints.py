@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from common.errors import InvalidValueError, MissingParameterError
+from common.errors import ApiError, InvalidValueError, MissingParameterError
 from inference.checks import (
     Body,
     check_chat,
@@ -24,7 +24,7 @@ from inference.checks import (
     check_speech,
     check_transcript,
 )
-from inference.shapes import ShapeOfErrors, anthropic_error, openai_error
+from inference.shapes import ShapeOfErrors, anthropic_error
 from inference.streams import AnswerStream, ChatStream, MessageStream, ResponseStream
 from inference.uses import Use
 
@@ -51,7 +51,7 @@ class Endpoint:
     """Whether every answer has a `model` and a `usage`: what the server leaves out is added."""
     is_optional: bool = True
     """Whether servers that host a model for this use may lack the path all the same."""
-    error: ShapeOfErrors = openai_error
+    error: ShapeOfErrors = ApiError.body
 
     def asked_output_tokens(self, body: Body) -> int | None:
         """The most tokens each answer may have as the client put it; None when the client set no bound.

@@ -21,11 +21,6 @@ ANTHROPIC_TYPES = {
 }
 
 
-def openai_error(error: ApiError) -> dict[str, Any]:
-    """The body of an error in OpenAI's APIs."""
-    return error.body()
-
-
 def anthropic_error(error: ApiError) -> dict[str, Any]:
     """The body of an error in Anthropic's API, and the data of the event that ends a stream of it."""
     kind = ANTHROPIC_TYPES.get(error.status, "api_error")

@@ -304,9 +304,7 @@ class ResponseStream(_TypedStream):
     endings = frozenset({"response.completed", "response.incomplete"})
     counts = endings
 
-    def __init__(self, *, model: str, wants_usage: bool, wants_timings: bool = False) -> None:
-        super().__init__(model=model, wants_usage=wants_usage, wants_timings=wants_timings)
-        self._next_number = 0
+    _next_number = 0
 
     def take(self, data: bytes) -> bytes:
         frame = super().take(data)

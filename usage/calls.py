@@ -53,7 +53,6 @@ from inference.counting import TokenCount, fewest_tokens
 from inference.endpoints import ENDPOINTS, Endpoint, model_name
 from inference.failures import AttemptFailedError
 from inference.fields import LLAMA_CPP_FIELDS
-from inference.streams import AnswerStream
 from usage.admission import Admissions, settle_now
 from usage.answers import Answer, Bytes, Frames, begin, begin_bytes, read_whole
 from usage.breaker import REST_SECONDS
@@ -251,14 +250,14 @@ class MeteredCalls:
         )
         call.settled = self._admissions.settle(call.admission, event)
 
-    def _end_stream(self, call: Call, stream: AnswerStream | None, route: Route, status: int, error_code: str) -> None:
+    def _end_stream(self, call: Call, route: Route, status: int, error_code: str) -> None:
         self.routes.leave(route, call.id)
         self.finish(
             call,
             status=status,
             error_code=error_code,
             count=call.count_so_far(),
-            is_estimated=stream is None or not stream.has_final_count,
+            is_estimated=call.stream is None or not call.stream.has_final_count,
         )
 
     def _payload(self, body: Body, route: Route, entry: Endpoint, *, bound: int | None) -> bytes:
@@ -367,6 +366,7 @@ class MeteredCalls:
         """Ask one server, where the call is in flight already; it leaves with the end of its answer."""
         call.backend, call.is_sent = route.backend, True
         endpoint = call.endpoint
+        settle = partial(self._end_stream, call, route)
         is_streaming = False
         asked_at = time.perf_counter()
         try:
@@ -385,13 +385,11 @@ class MeteredCalls:
                 is_streaming = True
                 if stream.has_content:
                     call.first_token_at = time.perf_counter()
-                settle = partial(self._end_stream, call, stream, route)
                 return Answer(call, source=Frames(call, stream, opening, settle))
             if not endpoint.results or reply.content_type.startswith(endpoint.other_answers):
                 first = await begin_bytes(reply, endpoint.other_answers)
                 is_streaming = True
                 call.first_token_at = time.perf_counter()
-                settle = partial(self._end_stream, call, None, route)
                 return Answer(call, source=Bytes(call, reply, first, settle), content_type=reply.content_type)
             answer = await read_whole(reply, call)
         except AttemptFailedError as failure:

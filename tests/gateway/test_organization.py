@@ -20,10 +20,9 @@ from apikeys.models import ApiKey, KeySecret
 from apikeys.services import disable_key, mint_key, mint_management_key, revoke_key
 from apikeys.terms import Terms
 from apikeys.verification import new_secret
-from common.errors import InvalidRequestError
+from common.errors import ApiError, InvalidRequestError
 from gateway import organization
 from gateway.wire import Exchange
-from inference.shapes import openai_error
 from tests.gateway.conftest import Reply, Stage, ask, chat
 from usage.models import UsageEvent
 from usage.organization.asked import Asked
@@ -289,7 +288,7 @@ def test_what_takes_too_long_to_add_up_is_ended_and_holds_up_nothing_else(
         return {}
 
     async def ask_twice() -> bytes:
-        api, exchange = organization.OrganizationApi(), Exchange(scope, _silent, _silent, shape_of_errors=openai_error)
+        api, exchange = organization.OrganizationApi(), Exchange(scope, _silent, _silent, shape_of_errors=ApiError.body)
         with pytest.raises(InvalidRequestError, match="too long to add up"):
             await api.answer(endless, exchange)
         return await api.answer(lambda asked: {"user": asked.user.name}, exchange)
