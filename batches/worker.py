@@ -183,6 +183,7 @@ class _BatchRun:
         except ClaimLostError:
             log.info("batch_left", batch=self.batch.public_id)
         except Exception:
+            # A fault of ours must not end the other batches of this loop: it is counted, and this one is tried again.
             is_fault = True
             log.exception("batch_fault", batch=self.batch.public_id)
         finally:

@@ -25,6 +25,7 @@ from usage.link import RedisLink
 from usage.policies import Policies, redis_key
 
 CHECKS = 20_000
+# PostgreSQL counts what a session ended up to a second late.
 LATE_SECONDS = 2.0
 FLOOD = 1_000_000
 COLD_CHECKS = 300
@@ -41,7 +42,7 @@ PAGES = {"keys": "/keys/", "keys by name": "/keys/?sort=name", "key health": "/k
 
 def main() -> None:
     """Print milliseconds and round trips, as JSON."""
-    # Before anything else: what other sessions ended is counted up to a second late.
+    # Before anything else is asked, which would be counted with it.
     flood = _flood()
     user = User.objects.create_user("keys@example.com", name="Grace")
     project = open_workspace(user=user)

@@ -128,7 +128,7 @@ DAY = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
 
 def help_of(name: str) -> str:
     """What the field of a hosted model says of itself."""
-    return cast(str, HostedModel._meta.get_field(name).help_text)  # type: ignore[union-attr]
+    return cast(str, HostedModel._meta.get_field(name).help_text)  # type: ignore[union-attr]  # it may be a relation
 
 
 class ModelForm(forms.Form):
@@ -215,7 +215,7 @@ class ModelForm(forms.Form):
         self.hosted_model = hosted_model
         others = HostedModel.objects.exclude(pk=hosted_model.pk).order_by("public_name")
         for name in ("fallback", "successor"):
-            self.fields[name].queryset = others  # type: ignore[attr-defined]
+            self.fields[name].queryset = others  # type: ignore[attr-defined]  # both are choices
 
     def clean_fallback(self) -> HostedModel | None:
         fallback: HostedModel | None = self.cleaned_data["fallback"]

@@ -33,7 +33,7 @@ from common.errors import (
 from common.stopping import stopping
 from common.upkeep import keep_running, stop
 from gateway.authentication import authenticate
-from gateway.files import FilesApi, check_endpoint
+from gateway.files import FilesApi
 from gateway.models import described, listing
 from gateway.organization import OrganizationApi
 from gateway.relay import relay
@@ -91,16 +91,18 @@ class Gateway:
         loop = asyncio.get_running_loop()
         loop.call_later(settings.DRAIN_NOTICE_SECONDS + settings.DRAIN_SECONDS, self.calls.end_calls, RestartingError())
 
-    async def _caller(self, exchange: Exchange) -> Caller:
-        return await authenticate(exchange.headers, self.policies, address=exchange.origin.address)
+    async def _caller(self, exchange: Exchange, *, using: str | None = None) -> Caller:
+        """Who calls; with `using`, a key that may not use this endpoint is refused."""
+        caller = await authenticate(exchange.headers, self.policies, address=exchange.origin.address)
+        if using is not None and not caller.may_use_endpoint(using):
+            raise EndpointNotAllowedError(using)
+        return caller
 
     def relayed(self, endpoint: Endpoint) -> Handler:
         """The handler of an endpoint that an inference server answers."""
 
         async def handle(exchange: Exchange) -> None:
-            caller = await self._caller(exchange)
-            if not caller.may_use_endpoint(endpoint.path):
-                raise EndpointNotAllowedError(endpoint.path)
+            caller = await self._caller(exchange, using=endpoint.path)
             body = await (form(exchange) if endpoint.takes_form else exchange.json())
             with WhileClientListens(exchange.receive):
                 answer = await self.calls.open(caller=caller, endpoint=endpoint.path, body=body, request_id=exchange.id)
@@ -132,22 +134,19 @@ class Gateway:
         """The handler of a view of files or batches."""
 
         async def handle(exchange: Exchange) -> None:
-            caller = await self._caller(exchange)
-            check_endpoint(caller, path)
+            caller = await self._caller(exchange, using=path.partition("/")[0])
             await exchange.send_json(200, await self.files.answer(view, exchange, caller), headers={})
 
         return handle
 
     async def upload(self, exchange: Exchange) -> None:
         """Store a file."""
-        caller = await self._caller(exchange)
-        check_endpoint(caller, "files")
+        caller = await self._caller(exchange, using="files")
         await exchange.send_json(200, await self.files.upload(exchange, caller), headers={})
 
     async def download(self, exchange: Exchange) -> None:
         """Send what is in a file."""
-        caller = await self._caller(exchange)
-        check_endpoint(caller, "files")
+        caller = await self._caller(exchange, using="files")
         await self.files.download(exchange, caller)
 
 

@@ -18,7 +18,7 @@ from batches import files, storing
 from batches.asked import Asked
 from batches.routes import View
 from common.context import current_origin
-from common.errors import EndpointNotAllowedError, InternalError, OverloadedError, RateLimitError, StorageFullError
+from common.errors import InternalError, OverloadedError, RateLimitError, StorageFullError
 from common.throttles import is_too_often
 from gateway.turns import Turns
 from gateway.uploads import received
@@ -100,13 +100,6 @@ class FilesApi:
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
-
-
-def check_endpoint(caller: Caller, path: str) -> None:
-    """Raise EndpointNotAllowedError for a key that may not use files, or batches."""
-    what = path.partition("/")[0]
-    if not caller.may_use_endpoint(what):
-        raise EndpointNotAllowedError(what)
 
 
 def _in_time(work: Callable[[], T]) -> T:
