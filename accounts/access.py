@@ -111,14 +111,23 @@ def _rights(project: Project, role: str, project_role: str | None) -> Rights:
     return rights | IN_PROJECT[ProjectRole(project_role)] if project_role else rights
 
 
-def has_right(right: Right, *, user: str, project: str) -> Q:
-    """The condition that a row's `user` has the right in its `project`, which are names of fields; as `rights_in`."""
-    memberships = Membership.objects.filter(user=OuterRef(user), organization=OuterRef(f"{project}__organization"))
-    places = ProjectMembership.objects.filter(membership__user=OuterRef(user), project=OuterRef(project))
+def has_right(right: Right, *, user: str, project: str | Project) -> Q:
+    """The condition that a row's `user` has the right in its `project`, which are names of fields; as `rights_in`.
+
+    Where all rows are of one project and it is given, who has the right there is read once.
+    """
     everywhere, in_open, in_project = (
         [role for role, rights in table.items() if right in rights]
         for table in (IN_EVERY_PROJECT, IN_OPEN_PROJECTS, IN_PROJECT)
     )
+    if isinstance(project, Project):
+        roles = [*everywhere, *(in_open if project.is_open else ())]
+        members = Membership.objects.filter(organization=project.organization_id, role__in=roles)
+        placed = ProjectMembership.objects.filter(project=project, role__in=in_project)
+        of_members, of_placed = members.values("user"), placed.values("membership__user")
+        return Q(**{f"{user}__in": of_members}) | Q(**{f"{user}__in": of_placed})
+    memberships = Membership.objects.filter(user=OuterRef(user), organization=OuterRef(f"{project}__organization"))
+    places = ProjectMembership.objects.filter(membership__user=OuterRef(user), project=OuterRef(project))
     # Roles, and not whether one exists: of that PostgreSQL would read the members of the whole portal at once.
     role, role_in_project = Subquery(memberships.values("role")[:1]), Subquery(places.values("role")[:1])
     return (

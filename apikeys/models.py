@@ -58,13 +58,13 @@ A_DAY = Value(timedelta(days=1))
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _goes_on() -> Q:
+def _goes_on(project: Project | None) -> Q:
     """That what a key rests on is there: its service account, or an account that may make keys where the key is."""
     return (
         Q(kind=KeyKind.SERVICE, service_account__removed_at=None)
         | Q(kind=KeyKind.MANAGEMENT, owner__is_active=True)
         | Q(kind=KeyKind.PROJECT, created_by__is_active=True)
-        & has_right(Right.MAKE_KEYS, user="created_by", project="project")
+        & has_right(Right.MAKE_KEYS, user="created_by", project=project or "project")
     )
 
 
@@ -86,17 +86,19 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         if state is KeyState.EXPIRED:
             return keys.filter(expired)
         keys = keys.exclude(expired)
-        # Not by `exclude`: for who has no role at all the condition is neither true nor false.
-        return keys.going_on() if state is KeyState.ACTIVE else keys.with_standing().filter(goes_on=False)
+        return keys.going_on(state is KeyState.ACTIVE)
 
-    def going_on(self) -> Self:
-        """Keys that have not stopped with their owner."""
-        return self.filter(_goes_on())
+    def going_on(self, answer: bool = True) -> Self:
+        """Keys that have not stopped with their owner, or those that have."""
+        # The annotation, since the bare condition is neither true nor false for who has no role at all, and has
+        # PostgreSQL expect that next to no key goes on, and so read all of them for a page of fifty.
+        keys = self if "goes_on" in self.query.annotations else self.with_standing()
+        return keys.filter(goes_on=answer)
 
     def for_keys_page(self, project: Project, user: User, rights: Rights) -> Self:
         """The project's keys that a user with these rights in it sees: all, or their own."""
         people = ("created_by", "service_account")
-        keys = self.filter(project=project).select_related("project", *people).with_leaks().with_standing()
+        keys = self.filter(project=project).select_related("project", *people).with_leaks().with_standing(project)
         return keys if Right.SEE_KEYS in rights else keys.filter(created_by=user)
 
     def made_by(self, user_ids: Collection[str]) -> Self:
@@ -129,9 +131,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """With `is_leaked`: whether a secret of the key that somebody found could still open something."""
         return self.annotate(is_leaked=Exists(KeySecret.objects.leaked().filter(key=OuterRef("pk"))))
 
-    def with_standing(self) -> Self:
-        """With `goes_on`, in the same query."""
-        return self.annotate(goes_on=Case(When(_goes_on(), then=True), default=False))
+    def with_standing(self, project: Project | None = None) -> Self:
+        """With `goes_on`, in the same query. Where all the keys are of one project and it is given, it is quicker."""
+        return self.annotate(goes_on=Case(When(_goes_on(project), then=True), default=False))
 
     def outliving(self, lifetime: timedelta | None = None) -> Self:
         """Keys of projects that go on for longer than `lifetime` after their newest secret was made.

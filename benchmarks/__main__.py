@@ -232,7 +232,7 @@ processor each, with {keys["junk_commands"]:,.0f} commands to Redis and {keys["j
 in PostgreSQL, whose own upkeep is counted too.
 
 Pages in milliseconds, by how many keys the project has. A page shows 50 of them, so that ten are less to draw; the
-ratio is of 10,000 to 100. Key health asks of every key whether its owner is still there, which takes its time.
+ratio is of 10,000 to 100. Of all pages key health asks most of every key.
 
 | page | 10 keys | 100 keys | 10,000 keys | ratio |
 | --- | ---: | ---: | ---: | ---: |
