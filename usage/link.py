@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, cast
 
+import hiredis
 import redis.asyncio
 import structlog
 from django.conf import settings
@@ -50,7 +51,6 @@ class RedisLink:
         self._pool = redis.asyncio.ConnectionPool.from_url(
             settings.REDIS_URL, decode_responses=True, socket_connect_timeout=CONNECT_SECONDS, socket_keepalive=True
         )
-        self._packer = self._connection()
         self._waiting: list[_Ask] = []
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,12 +107,9 @@ class RedisLink:
         if not self.is_up:
             future.set_exception(LinkDownError())
             return future
-        self._waiting.append(_Ask(self._pack(command), again, future))
+        self._waiting.append(_Ask(hiredis.pack_command(command), again, future))
         self._wake.set()
         return future
-
-    def _pack(self, command: tuple[Any, ...]) -> bytes:
-        return b"".join(self._packer.pack_command(*command))
 
     async def _work(self) -> None:
         while True:
@@ -174,7 +171,7 @@ class RedisLink:
         try:
             result = await connection.read_response()
         except NoScriptError:
-            ask.packed = self._pack(ask.again)
+            ask.packed = hiredis.pack_command(ask.again)
             ask.is_sent = False
             self._waiting.append(ask)
             self._wake.set()
