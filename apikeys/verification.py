@@ -6,7 +6,6 @@ random scans before anything is looked up. The kind is hashed along: a key with 
 another key. A fast keyed hash is enough for a secret that cannot be guessed.
 """
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -85,7 +84,7 @@ def digest_of(secret: str, *, pepper_version: int | None = None) -> str | None:
         return None
     peppers = _peppers(tuple(settings.KEY_PEPPERS))
     pepper = peppers[max(peppers) if pepper_version is None else pepper_version]
-    return hmac.new(pepper, secret.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(pepper, secret.encode(), "sha256").hex()
 
 
 def digests_of(secret: str) -> list[str]:

@@ -10,6 +10,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+@lru_cache(maxsize=10_000)
 def address_in(text: str) -> Address:
     """The address without its zone, which means something on one machine only; IPv4 written as IPv6 becomes IPv4.
 

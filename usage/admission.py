@@ -103,7 +103,7 @@ class Admissions:
 
         `lost` is the event it is settled with if this process dies before it says otherwise.
         """
-        period = datetime.now(UTC).strftime("%Y%m")
+        period = _month(datetime.now(UTC))
         keys, args = _admit_arguments(caller, demand, id, period, lost)
         if caller.organization_id not in self._announced:
             self._announced.add(caller.organization_id)
@@ -385,7 +385,7 @@ def _events_up_to(last: str) -> list[Event]:
 
 def _belonging(events: list[Event], scope: Scope, period: str) -> list[Event]:
     """Those of the events that count against a scope in a month."""
-    this_month = [event for event in events if event.at.strftime("%Y%m") == period]
+    this_month = [event for event in events if _month(event.at) == period]
     if scope.kind != PARTICIPANT:
         return [event for event in this_month if getattr(event, f"{scope.kind}_id") == scope.id]
     project_id, user_id, key_ids = _participant(scope)
@@ -394,6 +394,10 @@ def _belonging(events: list[Event], scope: Scope, period: str) -> list[Event]:
         for event in this_month
         if event.project_id == project_id and (event.user_id == user_id or event.key_id in key_ids)
     ]
+
+
+def _month(moment: datetime) -> str:
+    return f"{moment.year}{moment.month:02}"
 
 
 def _admit_arguments(
