@@ -66,21 +66,24 @@ class Reply:
 
         Raises UpstreamTimeoutError when nothing comes for too long, UpstreamError when the connection breaks.
         """
-        content = self._response.content
-        clock = asyncio.get_running_loop().time
-        patience = self._first_byte_by
+        content, clock = self._response.content, asyncio.get_running_loop().time
+        patience = _Patience(self._response, self._deadline)
+        expected_by = self._first_byte_by
         try:
             while True:
-                async with asyncio.timeout_at(min(patience, self._deadline)):
-                    piece = await content.readany()
-                patience = clock() + self._timeouts.idle
+                patience.begin(expected_by)
+                piece = await content.readany()
                 if not piece:
                     return
+                patience.pause()
                 yield piece
-        except TimeoutError as error:
-            raise UpstreamTimeoutError() from error
+                expected_by = clock() + self._timeouts.idle
         except (aiohttp.ClientError, OSError) as error:
+            if patience.has_ended:
+                raise UpstreamTimeoutError() from error
             raise UpstreamError("The model's server closed the connection before the answer was complete.") from error
+        finally:
+            patience.stop()
 
     def close(self) -> None:
         """Close the connection if the answer is not yet complete: the server notices and stops working on it."""
@@ -89,6 +92,45 @@ class Reply:
     def release(self) -> None:
         """Give the connection back after the last byte."""
         self._response.release()
+
+
+class _Patience:
+    """Closes a response that is waited for too long.
+
+    One timer looks on for the whole answer: one for each piece of it would cost as much as the rest of that piece.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, deadline: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._response = response
+        self._deadline = self._until = self._looks_at = deadline
+        self._timer = self._loop.call_at(deadline, self._look)
+        self.has_ended = False
+
+    def begin(self, until: float) -> None:
+        """Wait until then and no longer, nor longer than until the deadline."""
+        self._until = min(until, self._deadline)
+        if self._until < self._looks_at:
+            self._look_again()
+
+    def pause(self) -> None:
+        """Nothing is waited for: only the deadline still holds."""
+        self._until = self._deadline
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        if self._loop.time() < self._until:
+            self._look_again()
+        else:
+            self.has_ended = True
+            self._response.close()
+
+    def _look_again(self) -> None:
+        self._timer.cancel()
+        self._looks_at = self._until
+        self._timer = self._loop.call_at(self._until, self._look)
 
 
 @dataclass(slots=True)

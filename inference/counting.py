@@ -55,13 +55,17 @@ def reported(usage: Any) -> TokenCount | None:
     if not isinstance(usage, dict):
         return None
     total = _whole(usage.get("total_tokens"))
-    prompt = _first(usage, "prompt_tokens", "input_tokens")
+    prompt = _whole(usage.get("prompt_tokens"))
+    if prompt is None:
+        prompt = _whole(usage.get("input_tokens"))
     if prompt is None:
         # Rerankers count what they read, all in all.
         prompt = total
     if prompt is None:
         return None
-    completion = _first(usage, "completion_tokens", "output_tokens")
+    completion = _whole(usage.get("completion_tokens"))
+    if completion is None:
+        completion = _whole(usage.get("output_tokens"))
     if completion is None:
         completion = max(0, (total or 0) - prompt)
     details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
@@ -71,10 +75,6 @@ def reported(usage: Any) -> TokenCount | None:
         cached = _whole(usage["cache_read_input_tokens"]) or 0
         prompt += cached + (_whole(usage.get("cache_creation_input_tokens")) or 0)
     return TokenCount(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=min(cached or 0, prompt))
-
-
-def _first(usage: dict[str, Any], *names: str) -> int | None:
-    return next((number for name in names if (number := _whole(usage.get(name))) is not None), None)
 
 
 def from_timings(timings: Any) -> TokenCount | None:
@@ -215,6 +215,8 @@ def _images(messages: list[Any]) -> int:
 
 
 def _whole(value: Any) -> int | None:
+    if type(value) is int and 0 <= value <= MOST_REPORTED_TOKENS:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     # A server that reports nonsense must not overflow a column or pay anybody back.
