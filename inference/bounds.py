@@ -1,6 +1,6 @@
 """How much of anything a body may hold: what costs the client a line must not cost a server its memory or its life."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -22,6 +22,9 @@ FURTHEST_BACK = 65_536
 # Servers make a grammar of each of these, by code that descends as deep as they go.
 SCHEMA_FIELDS = (
     "response_format",
+    "text",
+    "output_format",
+    "output_config",
     "tools",
     "functions",
     "json_schema",
@@ -29,8 +32,12 @@ SCHEMA_FIELDS = (
     "guided_choice",
     "structured_outputs",
 )
+# Some servers take these as text, and read it themselves. Text in the others is a name, such as that of a sound's form.
+SCHEMA_TEXTS = frozenset({"json_schema", "guided_json", "guided_choice"})
 PATTERN_FIELDS = frozenset({"pattern", "regex", "guided_regex"})
 DENIED_IN_SCHEMAS = frozenset({"grammar", "structural_tag", "ebnf"})
+# What stands in these is called as its caller likes.
+NAMED_BY_CALLERS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 LARGEST_SCHEMA_BYTES = 64 * 1024
 LONGEST_PATTERN = 512
 LONGEST_TOLD_NAME = 64
@@ -53,8 +60,9 @@ def check_bounds(body: dict[str, Any]) -> None:
     if isinstance(breakers, list) and any(len(str(breaker)) > LONGEST_BREAKER for breaker in breakers):
         raise InvalidValueError("dry_sequence_breakers", f"texts of at most {LONGEST_BREAKER} characters")
     for name in SCHEMA_FIELDS:
-        if body.get(name):
-            check_schema(body[name], name)
+        value = body.get(name)
+        if value and (name in SCHEMA_TEXTS or not isinstance(value, str)):
+            check_schema(value, name)
     for name in PATTERN_FIELDS.intersection(body):
         _check_pattern(body[name], name)
 
@@ -124,29 +132,35 @@ def check_schema(schema: Any, name: str) -> None:
         raise InvalidValueError(name, f"at most {LARGEST_SCHEMA_BYTES} bytes of JSON")
     if isinstance(parsed, list | dict):
         check_size({name: parsed})
-        for field, value in _fields(parsed):
+        _check_parts(parsed, name)
+
+
+def _check_parts(schema: Any, name: str) -> None:
+    """Refuse what is no schema wherever it stands: tools and forms of answers may have a grammar instead."""
+    waiting = [(schema, name, False)]
+    while waiting:
+        found, where, is_named_by_caller = waiting.pop()
+        if isinstance(found, list):
+            waiting += [(item, f"{where}[{index}]", False) for index, item in enumerate(found)]
+        if not isinstance(found, dict):
+            continue
+        if not is_named_by_caller:
+            _refuse_grammar(found, where)
+        for field, value in found.items():
             if field in PATTERN_FIELDS:
                 _check_pattern(value, name)
             elif field == "json" and isinstance(value, str):
                 check_schema(value, name)
-    # A property may have any name: only what stands at the top, or is its type, chooses how the server reads it.
-    if isinstance(parsed, dict):
-        denied = DENIED_IN_SCHEMAS.intersection(parsed)
-        if denied:
-            raise UnsupportedParameterError(f"{name}.{min(denied)}")
-        if name == "response_format" and parsed.get("type") in DENIED_IN_SCHEMAS:
-            raise UnsupportedParameterError(f"{name}.type")
+            is_named = field in NAMED_BY_CALLERS and not is_named_by_caller
+            waiting.append((value, f"{where}.{field[:LONGEST_TOLD_NAME]}", is_named))
 
 
-def _fields(value: Any) -> Iterator[tuple[str, Any]]:
-    waiting = [value]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            yield from found.items()
-            waiting += found.values()
-        elif isinstance(found, list):
-            waiting += found
+def _refuse_grammar(found: dict[str, Any], where: str) -> None:
+    denied = DENIED_IN_SCHEMAS.intersection(found)
+    if denied:
+        raise UnsupportedParameterError(f"{where}.{min(denied)}")
+    if isinstance(kind := found.get("type"), str) and kind in DENIED_IN_SCHEMAS:
+        raise UnsupportedParameterError(f"{where}.type")
 
 
 def _check_pattern(pattern: Any, name: str) -> None:

@@ -83,8 +83,6 @@ def check_response(body: Body) -> None:
     if isinstance(given, list):
         _check_items(given)
     _check_text(body, "instructions")
-    if isinstance(body.get("text"), dict):
-        check_schema(body["text"], "text")
     check_whole(body, "max_output_tokens", least=1, most=MOST_OUTPUT_TOKENS)
     check_whole(body, "n", least=1, most=1)
     _check_flat_tools(body.get("tools"), kinds=("function", "custom"))

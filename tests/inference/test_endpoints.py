@@ -85,6 +85,8 @@ def test_what_the_reference_allows() -> None:
     CHAT_COMPLETIONS.check(CHAT | {"response_format": {"type": "json_schema", "json_schema": {"schema": nested(12)}}})
     CHAT_COMPLETIONS.check(CHAT | {"structured_outputs": {"json": '{"type": "object"}'}, "guided_regex": "[0-9]+"})
     CHAT_COMPLETIONS.check(CHAT | {"json_schema": {"type": "object", "properties": {"grammar": {"type": "string"}}}})
+    ENDPOINTS["audio/speech"].check({"input": "Hi", "voice": "alloy", "response_format": "mp3"})
+    ENDPOINTS["images/generations"].check({"prompt": "x", "response_format": "b64_json", "output_format": "png"})
     EMBEDDINGS.check({"model": "m", "input": ["x"] * 2048})
     EMBEDDINGS.check({"model": "m", "input": list(range(8192))})
 
@@ -138,6 +140,53 @@ def nested(levels: int) -> dict[str, Any]:
 )
 def test_a_field_that_could_take_a_server_from_everybody(fields: dict[str, Any], param: str) -> None:
     assert refused(CHAT | fields) == param
+
+
+LARK = {"type": "grammar", "syntax": "lark", "definition": "start: start"}
+GBNF = {"type": "grammar", "grammar": "root ::= root"}
+WILD = {"type": "json_schema", "schema": {"type": "string", "pattern": "(" * 600}}
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        ("responses", {"text": {"format": LARK}}, "text.format.type"),
+        ("responses", {"text": {"format": GBNF}}, "text.format.grammar"),
+        ("responses", {"text": {"format": WILD}}, "text"),
+        ("responses", {"tools": [{"type": "custom", "name": "f", "format": LARK}]}, "tools[0].format.type"),
+        (
+            "chat/completions",
+            {"tools": [{"type": "custom", "custom": {"format": LARK}}]},
+            "tools[0].custom.format.type",
+        ),
+        (
+            "chat/completions",
+            {"tools": [{"type": "custom", "custom": {"format": {"type": "grammar", "grammar": LARK}}}]},
+            "tools[0].custom.format.grammar",
+        ),
+        ("messages", {"tools": [{"name": "f", "input_schema": WILD}]}, "tools"),
+        ("messages", {"tools": [{"name": "f", "format": GBNF}]}, "tools[0].format.grammar"),
+        ("messages", {"output_format": WILD}, "output_format"),
+        ("messages", {"output_config": {"format": LARK}}, "output_config.format.type"),
+    ],
+)
+def test_a_grammar_in_place_of_a_schema(path: str, fields: dict[str, Any], param: str) -> None:
+    body: dict[str, Any] = CHAT | {"input": "Hi", "max_tokens": 5}
+    if path == "responses":
+        del body["max_tokens"]
+    ENDPOINTS[path].check(body)
+    with pytest.raises(InvalidRequestError) as caught:
+        ENDPOINTS[path].check(body | fields)
+    assert caught.value.param == param
+
+
+def test_a_schema_may_name_its_properties_as_it_likes() -> None:
+    names: dict[str, Any] = {"grammar": {"type": "string"}, "type": {"const": "grammar"}}
+    schema = {"type": "object", "properties": {**names, "properties": {"type": "object", "properties": names}}}
+    tools = [{"type": "function", "name": "f", "parameters": schema}, {"type": "custom", "name": "g"}]
+    text = {"format": {"type": "json_schema", "name": "n", "schema": {"$defs": names, **schema}}, "verbosity": "low"}
+    ENDPOINTS["responses"].check({"model": "m", "input": "Hi", "tools": tools, "text": text})
+    CHAT_COMPLETIONS.check(CHAT | {"tools": [tool({"type": ["object", "null"], "properties": names})]})
 
 
 @pytest.mark.parametrize(
