@@ -23,6 +23,7 @@ TEXT_FIELDS = frozenset({"arguments", "content", "output", "prompt", "query", "r
 ADDRESS_FIELDS = frozenset({"audio_path", "image_path", "output_path", "ref_audio", "url"})
 # Spaces are not tried again: a text may have megabytes of them.
 REMOTE = re.compile(r"\s*+(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
+PLACE_IN_FIELD = re.compile(r"[.\[].*", re.DOTALL)
 # Every message and every value in one is looked at before other calls get their turn.
 MOST_MESSAGES = 10_000
 MOST_VALUES = 20_000
@@ -378,7 +379,7 @@ def _check_tools(tools: Any) -> None:
 def _check_value(value: Any, where: str, *, name: str, depth: int, values: Iterator[int]) -> None:
     """Refuse what makes an inference server fetch an address: it would reach internal ones, too."""
     if next(values, None) is None:
-        raise InvalidValueError("messages", f"at most {MOST_VALUES} values in their parts")
+        raise InvalidValueError(PLACE_IN_FIELD.sub("", where), f"at most {MOST_VALUES} values in its parts")
     if isinstance(value, str):
         is_address = name in ADDRESS_FIELDS or name.endswith("_url")
         if (is_address and value[:5].lower() != "data:") or (name not in TEXT_FIELDS and REMOTE.match(value)):

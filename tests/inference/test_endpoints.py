@@ -231,6 +231,26 @@ def test_the_larger_of_two_output_limits_counts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "field", "given"),
+    [
+        ("chat/completions", "messages", [{"role": "user", "content": [[0] * 1000] * 30}]),
+        ("responses", "input", [{"role": "user", "content": [[0] * 1000] * 30}]),
+        ("messages", "system", [[0] * 1000] * 30),
+        ("moderations", "input", [{"a": [0] * 1000}] * 30),
+        ("rerank", "documents", [{"a": [0] * 1000}] * 30),
+        ("audio/speech", "extra", [[0] * 1000] * 30),
+    ],
+)
+def test_the_field_with_too_many_values_is_named(path: str, field: str, given: Any) -> None:
+    body = {"messages": [{"role": "user"}], "input": "Hi", "query": "q", "documents": ["d"], field: given}
+    if path == "messages":
+        body["max_tokens"] = 5
+    with pytest.raises(InvalidRequestError) as caught:
+        ENDPOINTS[path].check(body)
+    assert (caught.value.param, "20000 values" in caught.value.message) == (field, True)
+
+
+@pytest.mark.parametrize(
     "body",
     [
         CHAT | {"messages": [{"role": "user"}] * 1_000_000},
