@@ -5,6 +5,7 @@ bound its answer, where the results are in it, how it is streamed, and in which 
 `model` at all of them, and the count in `usage` where a server gives one.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -28,6 +29,9 @@ from inference.shapes import ShapeOfErrors, anthropic_error
 from inference.streams import AnswerStream, ChatStream, MessageStream, ResponseStream
 from inference.uses import Use
 
+# Its newer models refuse `max_tokens`. Every other server knows it; LM Studio, Ollama and many more know nothing else.
+OPENAIS_OWN = re.compile(r"https://(?:[\w.-]+\.)?(?:api\.openai\.com|openai\.azure\.com)(?=[:/])")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -43,7 +47,7 @@ class Endpoint:
     takes_form: bool = False
     """Whether the body is a form with a file in it, and not JSON."""
     output_limits: tuple[str, ...] = ()
-    """Fields that bound the answer; the last one is understood by every server."""
+    """Fields that bound the answer, the newer before the older."""
     stream: type[AnswerStream] | None = None
     sets: Mapping[str, Any] = field(default_factory=dict)
     """Fields that a server is sent with this value, whatever the client says."""
@@ -60,6 +64,10 @@ class Endpoint:
         """
         asked = [value for name in self.output_limits if isinstance(value := body.get(name), int)]
         return max(asked, default=None)
+
+    def limit_at(self, base_url: str) -> str:
+        """The one of `output_limits` that the server at this address is sure to heed."""
+        return self.output_limits[0 if OPENAIS_OWN.match(base_url) else -1]
 
     def is_streamed(self, body: Body) -> bool:
         """Whether the client asks for events instead of one object."""

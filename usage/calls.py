@@ -72,8 +72,6 @@ REPLAY_SECONDS = 30.0
 KINDS_WITH_CONTINUOUS_USAGE = frozenset({"vllm", "sglang"})
 # And this one its own form of it.
 KIND_WITH_TIMINGS = "llama.cpp"
-# And this one knows a chat's limit by its older name only: under the newer one it would write on without end.
-KINDS_WITH_ONE_LIMIT = frozenset({"ollama"})
 MOST_ATTEMPTS = 2
 
 
@@ -267,10 +265,12 @@ class MeteredCalls:
             body = {name: value for name, value in body.items() if name in LLAMA_CPP_FIELDS}
         sent = {**body, **entry.sets, "model": route.backend_name}
         asked = entry.asked_output_tokens(body)
-        if asked is None and bound is not None:
-            sent[entry.output_limits[-1]] = bound
-        elif asked is not None and route.kind in KINDS_WITH_ONE_LIMIT:
-            sent[entry.output_limits[-1]] = asked
+        limit = bound if asked is None else asked
+        if limit is not None:
+            # By one name: OpenAI's servers refuse two, others do not know the newer one and would write without end.
+            for name in entry.output_limits:
+                sent.pop(name, None)
+            sent[entry.limit_at(route.base_url)] = limit
         if entry.stream is not None and entry.stream.is_told_to_count and entry.is_streamed(body):
             options = dict(body.get("stream_options") or {})
             options["include_usage"] = True

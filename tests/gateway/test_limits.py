@@ -145,7 +145,12 @@ def test_a_bound_is_written_upstream_only_for_a_budget(url: str, mint: Mint, fak
     assert "max_tokens" not in fake.last().body
 
 
-def test_a_server_that_knows_the_older_name_of_a_limit_only(url: str, secret: str, fake: FakeInferenceServer) -> None:
-    body = {"model": "ollama-chat", "messages": chat(), "max_completion_tokens": 3}
-    assert ask(url, "/chat/completions", secret=secret, body=body).status == 200
-    assert fake.last().body["max_tokens"] == 3
+@pytest.mark.parametrize("model", ["plain-chat", "ollama-chat", "llama-chat", "fake-chat"])
+def test_a_server_is_told_a_limit_by_the_name_it_knows(
+    url: str, secret: str, fake: FakeInferenceServer, model: str
+) -> None:
+    for fields in ({"max_completion_tokens": 3}, {"max_completion_tokens": 2, "max_tokens": 3}):
+        body = {"model": model, "messages": chat(), **fields}
+        assert ask(url, "/chat/completions", secret=secret, body=body).status == 200
+        assert fake.last().body["max_tokens"] == 3
+        assert "max_completion_tokens" not in fake.last().body

@@ -250,6 +250,18 @@ def test_the_field_with_too_many_values_is_named(path: str, field: str, given: A
     assert (caught.value.param, "20000 values" in caught.value.message) == (field, True)
 
 
+def test_a_limit_goes_by_the_name_that_its_server_heeds() -> None:
+    for base_url in (
+        "https://api.openai.com/v1",
+        "https://eu.api.openai.com/v1",
+        "https://x.openai.azure.com/openai/v1",
+    ):
+        assert CHAT_COMPLETIONS.limit_at(base_url) == "max_completion_tokens"
+        assert ENDPOINTS["completions"].limit_at(base_url) == "max_tokens"
+    for base_url in ("http://10.0.0.7:1234/v1", "https://api.openai.com.example/v1", "https://openrouter.ai/api/v1"):
+        assert CHAT_COMPLETIONS.limit_at(base_url) == "max_tokens"
+
+
 @pytest.mark.parametrize(
     "body",
     [
