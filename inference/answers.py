@@ -19,11 +19,13 @@ from inference.failures import AttemptFailedError, from_object
 
 LARGEST_PARSED_BYTES = 1024 * 1024
 EDGE_BYTES = 64 * 1024
-USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
-MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+USAGE = re.compile(rb'(?<!\\)"usage"\s*:\s*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}|null)')
+MODEL = re.compile(rb'(?<!\\)"model"\s*:\s*("(?:[^"\\]|\\.)*"|null)')
+# What was heard comes before the pieces of it, each with its time.
+HEARD = re.compile(rb'(?<!\\)"text"\s*:\s*"([^"\\]*(?:\\.[^"\\]*)*)"')
 # So many places in an edge are tried: a caller whose tools are repeated in the answer could bring thousands.
 MOST_TRIED = 16
-# Each token of an answer with log probabilities has one.
+# Each token of an answer with log probabilities has one; a completion has one for all its tokens.
 TOKEN_MARK = b'"top_logprobs":'
 
 
@@ -37,15 +39,24 @@ class WholeAnswer:
 
 
 def whole_answer(
-    received: bytearray, *, endpoint: Endpoint, model: str, choices: int, likely_prompt: int
+    received: bytearray,
+    *,
+    endpoint: Endpoint,
+    model: str,
+    choices: int,
+    asked_output: int | None,
+    likely_prompt: int,
 ) -> WholeAnswer:
     """What a server's answer is to the client: under the name `model`, with a count. Bytes change only if they must.
 
-    Those of a large answer change in `received` itself. `choices` is how many were asked for. Raises AttemptFailedError
-    when it is no such answer.
+    Those of a large answer change in `received` itself. `choices` is how many were asked for, of `asked_output` tokens
+    each at most. Raises AttemptFailedError when it is no such answer.
     """
     if len(received) > LARGEST_PARSED_BYTES:
-        return _scanned(received, endpoint=endpoint, model=model, choices=choices, likely_prompt=likely_prompt)
+        _check_large(received, endpoint)
+        counted = _counted(received, endpoint, choices, asked_output, likely_prompt)
+        _rename(received, model, endpoint)
+        return WholeAnswer(received, *counted)
     try:
         answer = orjson.loads(received)
     except orjson.JSONDecodeError:
@@ -110,32 +121,45 @@ def _written(answer: dict[str, Any], count: TokenCount) -> int | None:
     return sum(map(likely_tokens, texts))
 
 
-def _scanned(received: bytearray, *, endpoint: Endpoint, model: str, choices: int, likely_prompt: int) -> WholeAnswer:
+def _check_large(received: bytearray, endpoint: Endpoint) -> None:
     edges = (received[:EDGE_BYTES], received[-EDGE_BYTES:])
     is_whole = edges[0].lstrip()[:1] == b"{" and edges[1].rstrip()[-1:] == b"}"
-    listed = re.compile(rb'(?<!\\)"' + endpoint.results.encode() + rb'"\s*:\s*\[')
-    if not is_whole or not any(listed.search(edge) for edge in edges):
+    results = re.compile(rb'(?<!\\)"' + endpoint.results.encode() + rb'"\s*:\s*["\[]')
+    if not is_whole or not any(results.search(edge) for edge in edges):
         raise _nonsense()
+
+
+def _counted(
+    received: bytearray, endpoint: Endpoint, choices: int, asked_output: int | None, likely_prompt: int
+) -> tuple[TokenCount, bool]:
+    """The count of a large answer, which is written into it if it lacks one that it should have; whether it is ours."""
     told = _own(USAGE, received)
     count = reported(orjson.loads(told[1])) if told is not None else None
+    place = told.span(1) if told is not None else None
     # A match holds on to the bytes, which could not grow.
     del told
-    is_estimated = count is None
     if count is None:
-        count = TokenCount(likely_prompt, _written_at_most(received) if endpoint.output_limits else 0)
+        written = _written_at_most(received, endpoint, choices)
+        if asked_output is not None:
+            written = min(written, choices * asked_output)
+        count = TokenCount(likely_prompt, written)
         if endpoint.fills_in:
-            end = received.rindex(b"}")
-            received[end:] = b',"usage":' + orjson.dumps(as_usage(count)) + b"}"
-    elif choices > 1 and (written := received.count(TOKEN_MARK)) > count.completion_tokens:
-        count = TokenCount(count.prompt_tokens, written, count.cached_tokens)
-        is_estimated = True
-    _rename(received, model)
-    return WholeAnswer(received, count, is_estimated)
+            _put(received, place, "usage", as_usage(count))
+        return count, True
+    if choices > 1 and (marks := received.count(TOKEN_MARK)) > count.completion_tokens:
+        return TokenCount(count.prompt_tokens, marks, count.cached_tokens), True
+    return count, False
 
 
-def _written_at_most(received: bytearray) -> int:
+def _written_at_most(received: bytearray, endpoint: Endpoint, choices: int) -> int:
     """The tokens of an answer that nobody counted: what its caller had it repeat is not told from what is new."""
-    return received.count(TOKEN_MARK) or estimated_output(len(received), 1)
+    if endpoint.results == "text":
+        heard = HEARD.search(received)
+        return estimated_output(len(heard[1]), 1) if heard is not None else 0
+    if not endpoint.output_limits:
+        return 0
+    marks = received.count(TOKEN_MARK)
+    return marks if marks > choices else estimated_output(len(received), 1)
 
 
 def _own(field: re.Pattern[bytes], received: bytearray) -> re.Match[bytes] | None:
@@ -160,10 +184,21 @@ def _is_object(text: bytes | bytearray) -> bool:
         return False
 
 
-def _rename(received: bytearray, model: str) -> None:
+def _rename(received: bytearray, model: str, endpoint: Endpoint) -> None:
     match = _own(MODEL, received)
-    if match is not None:
-        # In its place: a copy of twenty megabytes takes as long as parsing two.
-        place = match.span(1)
-        del match
-        received[slice(*place)] = orjson.dumps(model)
+    place = match.span(1) if match is not None else None
+    del match
+    if place is not None or endpoint.fills_in:
+        _put(received, place, "model", model)
+
+
+def _put(received: bytearray, place: tuple[int, int] | None, field: str, value: Any) -> None:
+    """Write a field of the answer, at its place if it has one: a copy of twenty megabytes takes as long as parsing two.
+
+    There are others before it at the end, for there are results.
+    """
+    if place is not None:
+        received[slice(*place)] = orjson.dumps(value)
+        return
+    end = received.rindex(b"}")
+    received[end:end] = b"," + orjson.dumps({field: value})[1:-1]

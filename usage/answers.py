@@ -283,5 +283,6 @@ async def read_whole(reply: Reply, call: Call) -> WholeAnswer:
         endpoint=call.endpoint,
         model=call.model.name,
         choices=call.choices,
+        asked_output=call.asked_output,
         likely_prompt=call.prompt.likely_tokens,
     )

@@ -120,6 +120,11 @@ def test_a_large_answer_is_delivered_and_counted(url: str, secret: str, event_of
     assert (reply.json["model"], reply.json["usage"]["completion_tokens"]) == ("renamed", 5)
     event = event_of(reply.headers["x-request-id"])
     assert (event.prompt_tokens, event.completion_tokens, event.is_estimated) == (3, 5, False)
+    body["fake"] = {"padding": 5_000_000, "no_usage": True}
+    reply = ask(url, "/chat/completions", secret=secret, body=body)
+    assert reply.json["usage"]["completion_tokens"] == 5, "an estimate, of no more than was asked for"
+    event = event_of(reply.headers["x-request-id"])
+    assert (event.completion_tokens, event.is_estimated) == (5, True)
 
 
 def test_a_request_that_llama_cpp_calls_a_fault_of_its_own(url: str, secret: str, event_of: EventOf) -> None:

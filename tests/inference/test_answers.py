@@ -29,8 +29,12 @@ def answer(*choices: dict[str, Any], **fields: Any) -> bytearray:
     )
 
 
-def read(received: bytearray, *, choices: int = 1, path: str = "chat/completions") -> WholeAnswer:
-    return whole_answer(received, endpoint=ENDPOINTS[path], model="m", choices=choices, likely_prompt=9)
+def read(
+    received: bytearray, *, choices: int = 1, path: str = "chat/completions", asked: int | None = None
+) -> WholeAnswer:
+    return whole_answer(
+        received, endpoint=ENDPOINTS[path], model="m", choices=choices, asked_output=asked, likely_prompt=9
+    )
 
 
 def test_it_works() -> None:
@@ -69,6 +73,48 @@ def test_a_large_answer_with_several_choices_or_no_count() -> None:
     uncounted = read(answer(choice(0, "x", logprobs=logprobs(2000)), usage=None))
     assert (uncounted.count, uncounted.is_estimated) == (TokenCount(9, 2000), True)
     assert orjson.loads(uncounted.body)["usage"]["completion_tokens"] == 2000
+
+
+UNCOUNTED: list[dict[str, Any]] = [{}, {"usage": None}, {"usage": {}}, {"usage": {"queue_time": 0.1}}]
+
+
+@pytest.mark.parametrize("said", UNCOUNTED)
+@pytest.mark.parametrize("model", [{}, {"model": None}, {"model": "inside"}])
+def test_a_large_answer_has_the_count_and_the_name_that_it_lacked(said: dict[str, Any], model: dict[str, Any]) -> None:
+    for text in ("word " * 2, "word " * 300_000):
+        uncounted = read(bytearray(orjson.dumps({"choices": [choice(0, text)], **model, **said})))
+        assert uncounted.is_estimated
+        assert len(text) // 6 <= uncounted.count.completion_tokens <= len(text) // 6 + 30
+        answered = orjson.loads(uncounted.body)
+        assert answered["model"] == "m"
+        assert answered["usage"]["completion_tokens"] == uncounted.count.completion_tokens
+        # Twice the same field would be read differently by everybody.
+        assert (uncounted.body.count(b'"usage"'), uncounted.body.count(b'"model"')) == (1, 1)
+
+
+def test_nothing_is_added_to_a_large_answer_of_an_api_that_has_no_count() -> None:
+    received = orjson.dumps({"data": [{"b64_json": "x" * 2_000_000}]})
+    pictures = read(bytearray(received), path="images/generations")
+    assert (pictures.body, pictures.count, pictures.is_estimated) == (received, TokenCount(9, 0), True)
+
+
+def test_an_estimate_is_no_more_than_was_asked_for() -> None:
+    logged = {"tokens": ["word"] * 50_000, "token_logprobs": [-0.1] * 50_000, "top_logprobs": [{"a": -1.0}] * 50_000}
+    received = orjson.dumps({"choices": [{"index": 0, "text": "word " * 50_000, "logprobs": logged}]})
+    assert read(bytearray(received), path="completions").count.completion_tokens > 50_000
+    assert read(bytearray(received), path="completions", asked=40_000).count.completion_tokens == 40_000
+    assert read(bytearray(received), path="completions", asked=30_000, choices=2).count.completion_tokens == 60_000
+
+
+def test_a_long_transcript() -> None:
+    words = [{"word": "word", "start": 0.1, "end": 0.2}] * 40_000
+    fields = {"task": "transcribe", "text": 'word \\"' * 20_000, "words": words, "segments": [{"text": "word"}]}
+    heard = read(bytearray(orjson.dumps(fields)), path="audio/transcriptions")
+    assert heard.is_estimated
+    assert 20_000 <= heard.count.completion_tokens <= 30_000
+    total = {"type": "tokens", "input_tokens": 7, "output_tokens": 5, "total_tokens": 12}
+    counted = read(bytearray(orjson.dumps(fields | {"usage": total})), path="audio/transcriptions")
+    assert (counted.count, counted.is_estimated) == (TokenCount(7, 5), False)
 
 
 @pytest.mark.parametrize("place", ["before", "behind"])
