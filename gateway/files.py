@@ -93,7 +93,7 @@ class FilesApi:
                 # To be saved, and never shown as a page of this site.
                 "content-disposition": content_disposition_header(True, stored.filename) or "attachment",
             }
-            await exchange.begin_bytes("application/octet-stream", headers=headers, upstream=0.0)
+            await exchange.begin("application/octet-stream", headers=headers)
             while piece := await self._on_disk(partial(file.read, SENT_AT_ONCE)):
                 await exchange.send_frames(piece)
             await exchange.end()

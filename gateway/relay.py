@@ -12,10 +12,7 @@ async def relay(exchange: Exchange, answer: Answer) -> None:
         await exchange.send_json(answer.status, answer.body, headers=answer.headers, upstream=answer.upstream_seconds)
         return
     async with aclosing(answer):
-        if answer.content_type:
-            await exchange.begin_bytes(answer.content_type, headers=answer.headers, upstream=answer.upstream_seconds)
-        else:
-            await exchange.begin_events(headers=answer.headers, upstream=answer.upstream_seconds)
+        await exchange.begin(answer.content_type, headers=answer.headers, upstream=answer.upstream_seconds)
         async for frames in answer.frames():
             await exchange.send_frames(frames)
         await exchange.end()

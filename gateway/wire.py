@@ -119,14 +119,10 @@ class Exchange:
         body = without_keys(orjson.dumps(self._shape_of_errors(error)).decode()).encode()
         await self.send_json(error.status, body, headers=error.headers)
 
-    async def begin_events(self, *, headers: Mapping[str, str], upstream: float) -> None:
-        """Begin a stream of server-sent events."""
-        await self._begin(200, [*EVENTS, *self._headers(headers, upstream)])
-
-    async def begin_bytes(self, content_type: str, *, headers: Mapping[str, str], upstream: float) -> None:
-        """Begin an answer that is no JSON, sent as it is made."""
-        kind = (b"content-type", content_type.encode("latin-1"))
-        await self._begin(200, [kind, NO_SNIFFING, *self._headers(headers, upstream)])
+    async def begin(self, content_type: str, *, headers: Mapping[str, str], upstream: float = 0.0) -> None:
+        """Begin an answer that is no JSON, sent as it is made: server-sent events unless it has a content type."""
+        kind = [(b"content-type", content_type.encode("latin-1")), NO_SNIFFING] if content_type else EVENTS
+        await self._begin(200, [*kind, *self._headers(headers, upstream)])
 
     async def send_frames(self, frames: bytes) -> None:
         """Send some of what has begun.
