@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
         )
         self._entry = entry
         self._ledger.open(entry)
-        if body.get("stream") or fake.get("slow_headers"):
+        if _is_streamed(body) or fake.get("slow_headers"):
             self._task = asyncio.get_running_loop().create_task(self._serve(entry, fake))
         else:
             self._answer(entry, fake)
@@ -155,8 +155,8 @@ class Connection(asyncio.Protocol):
     async def _serve(self, entry: Entry, fake: dict[str, Any]) -> None:
         if fake.get("slow_headers"):
             await asyncio.sleep(fake["slow_headers"])
-        if entry.body.get("stream") and not ({"status", "wrong_type"} & fake.keys()):
-            await (self._typed_stream if entry.path.endswith(apis.TYPED) else self._stream)(entry, fake)
+        if _is_streamed(entry.body) and not ({"status", "wrong_type"} & fake.keys()):
+            await self._stream(entry, fake)
         else:
             self._answer(entry, fake)
 
@@ -194,9 +194,13 @@ class Connection(asyncio.Protocol):
             for chunk in fake["chunks"]:
                 await self._event(fake, orjson.dumps(chunk))
             await self._event(fake, b"[DONE]")
+        else:
+            await (self._typed_events if entry.path.endswith(apis.TYPED) else self._chunks)(entry, fake)
+        if entry.closed_at is None:
             self._transport.write(b"0\r\n\r\n")
             self._ledger.close(entry, "done")
-            return
+
+    async def _chunks(self, entry: Entry, fake: dict[str, Any]) -> None:
         deltas, finish = _deltas(entry.body, fake)
         options = entry.body.get("stream_options") or {}
         continuous = options.get("continuous_usage_stats") and not fake.get("no_usage")
@@ -211,25 +215,20 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(3600)
             if number == fake.get("error_after"):
                 await self._break(fake)
-                break
+                return
             if pause:
                 await asyncio.sleep(pause)
             entry.sent_tokens += 1
             await self._event(fake, _chunk(entry, fake, delta, None, continuous))
-        else:
-            at_finish = counted and fake.get("usage_at_finish")
-            await self._event(fake, _chunk(entry, fake, {}, finish, continuous or at_finish))
-            if counted and not at_finish:
-                last = _chunk(entry, fake, None, None, counted)
-                await self._event(fake, last)
-            if not fake.get("no_done"):
-                await self._event(fake, b"[DONE]")
-        self._transport.write(b"0\r\n\r\n")
-        self._ledger.close(entry, "done")
+        at_finish = counted and fake.get("usage_at_finish")
+        await self._event(fake, _chunk(entry, fake, {}, finish, continuous or at_finish))
+        if counted and not at_finish:
+            last = _chunk(entry, fake, None, None, counted)
+            await self._event(fake, last)
+        if not fake.get("no_done"):
+            await self._event(fake, b"[DONE]")
 
-    async def _typed_stream(self, entry: Entry, fake: dict[str, Any]) -> None:
-        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        self._transport.write(head)
+    async def _typed_events(self, entry: Entry, fake: dict[str, Any]) -> None:
         model, total = fake.get("name", entry.body["model"]), _tokens(entry.body, fake)
         told = apis.events(entry.path, model=model, prompt_tokens=entry.prompt_tokens, tokens=total)
         for number, (content, is_token) in enumerate(told):
@@ -239,15 +238,13 @@ class Connection(asyncio.Protocol):
             if is_token and entry.sent_tokens == fake.get("error_after"):
                 error = {"type": "error", "error": {"type": "x", "message": "CUDA error at http://10.0.0.7:8000"}}
                 await self._write(fake, b"event: error\ndata: " + orjson.dumps(error) + b"\n\n")
-                break
+                return
             if is_token and fake.get("rate"):
                 await asyncio.sleep(1 / fake["rate"])
             entry.sent_tokens += is_token
             numbered = content | ({"sequence_number": number} if entry.path.endswith("/responses") else {})
             frame = f"event: {content['type']}\n".encode() + b"data: " + orjson.dumps(numbered) + b"\n\n"
             await self._write(fake, frame)
-        self._transport.write(b"0\r\n\r\n")
-        self._ledger.close(entry, "done")
 
     async def _break(self, fake: dict[str, Any]) -> None:
         error = {"message": "CUDA error at http://10.0.0.7:8000, 0x7f00", "type": "InternalServerError", "code": 500}
@@ -287,6 +284,11 @@ class Connection(asyncio.Protocol):
         self._ledger.close(entry, "died")
         # Closed, not aborted: a reset would take along what was sent before it and not yet read.
         self._transport.close()
+
+
+def _is_streamed(body: dict[str, Any]) -> bool:
+    # What a form says is text.
+    return body.get("stream") in (True, "true")
 
 
 def _tokens(body: dict[str, Any], fake: dict[str, Any]) -> int:
