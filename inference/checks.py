@@ -166,15 +166,26 @@ def check_speech(body: Body) -> None:
 
 
 def check_transcript(body: Body) -> None:
-    """Speech to be written down, or to be translated. The fields of a form are texts."""
+    """Speech to be written down. The fields of a form are texts."""
+    _check_speech(body)
+    if body.get("stream") not in (None, "true", "false"):
+        raise InvalidValueError("stream", "true or false")
+
+
+def check_translation(body: Body) -> None:
+    """Speech to be translated."""
+    _check_speech(body)
+    if body.get("stream") not in (None, "false"):
+        raise UnsupportedParameterError("stream", "Translations are not streamed.")
+
+
+def _check_speech(body: Body) -> None:
     _refuse_denied(body)
     speech = body.get("file")
     if speech is None:
         raise MissingParameterError("file")
     if not isinstance(speech, Attachment) or not speech.content:
         raise InvalidValueError("file", "a file that is not empty")
-    if body.get("stream") not in (None, "false"):
-        raise UnsupportedParameterError("stream", "Transcripts are not streamed.")
     if body.get("response_format", "json") not in TRANSCRIPT_FORMATS:
         raise InvalidValueError("response_format", f"one of {', '.join(TRANSCRIPT_FORMATS)}")
     for name in body:

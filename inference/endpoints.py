@@ -24,9 +24,10 @@ from inference.checks import (
     check_response,
     check_speech,
     check_transcript,
+    check_translation,
 )
 from inference.shapes import ShapeOfErrors, anthropic_error
-from inference.streams import AnswerStream, ChatStream, MessageStream, ResponseStream
+from inference.streams import AnswerStream, ChatStream, MessageStream, ResponseStream, TranscriptStream
 from inference.uses import Use
 
 # Its newer models refuse `max_tokens`. Every other server knows it; LM Studio, Ollama and many more know nothing else.
@@ -71,7 +72,8 @@ class Endpoint:
 
     def is_streamed(self, body: Body) -> bool:
         """Whether the client asks for events instead of one object."""
-        return self.stream is not None and body.get("stream") is True
+        # What a form says is text.
+        return self.stream is not None and body.get("stream") == ("true" if self.takes_form else True)
 
 
 def model_name(body: Body) -> str:
@@ -116,7 +118,6 @@ EMBEDDINGS = Endpoint(
 )
 _WRITTEN_DOWN: dict[str, Any] = {
     "needs": Use.TRANSCRIPTION,
-    "check": check_transcript,
     "results": "text",
     "other_answers": ("text/plain", "text/vtt", "application/x-subrip"),
     "takes_form": True,
@@ -159,8 +160,8 @@ _ALL = (
         check=check_speech,
         other_answers=("audio/", "application/octet-stream"),
     ),
-    Endpoint(path="audio/transcriptions", **_WRITTEN_DOWN),
-    Endpoint(path="audio/translations", **_WRITTEN_DOWN),
+    Endpoint(path="audio/transcriptions", check=check_transcript, stream=TranscriptStream, **_WRITTEN_DOWN),
+    Endpoint(path="audio/translations", check=check_translation, **_WRITTEN_DOWN),
     Endpoint(
         path="images/generations",
         needs=Use.IMAGES,

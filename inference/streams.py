@@ -85,6 +85,8 @@ class AnswerStream:
 
     is_told_to_count: ClassVar[bool] = False
     """Whether a server sends usage only when `stream_options` ask for it."""
+    is_optional: ClassVar[bool] = False
+    """Whether good servers may answer whole all the same."""
 
     def __init__(self, *, model: str, wants_usage: bool, wants_timings: bool = False) -> None:
         self._model = model
@@ -254,7 +256,9 @@ class _TypedStream(AnswerStream):
         if data == b"[DONE]":
             # Some servers end every stream so; what these streams end with came before.
             return b""
-        found = self._parsed(data)
+        return self._frame(self._parsed(data), data)
+
+    def _frame(self, found: dict[str, Any], data: bytes) -> bytes:
         kind = found.get("type")
         if not isinstance(kind, str) or not EVENT_TYPE.fullmatch(kind):
             raise UpstreamError("The model's server sent an event that does not say what it is.")
@@ -329,3 +333,55 @@ class MessageStream(_TypedStream):
 
     def failure(self, error: ApiError) -> bytes:
         return json_event(anthropic_error(error), kind="error")
+
+
+class TranscriptStream(_TypedStream):
+    """The events of a transcript. vLLM and SGLang send chunks like those of a chat, which are made into such events."""
+
+    is_optional = True
+    holder = ""
+    endings = frozenset({"transcript.text.done"})
+    counts = endings
+
+    def __init__(self, *, model: str, wants_usage: bool, wants_timings: bool = False) -> None:
+        super().__init__(model=model, wants_usage=wants_usage, wants_timings=wants_timings)
+        self._comes_in_chunks = False
+        self._heard: list[str] = []
+
+    def take(self, data: bytes) -> bytes:
+        if data == b"[DONE]" and self._comes_in_chunks:
+            self.is_done = True
+        return super().take(data)
+
+    def _frame(self, found: dict[str, Any], data: bytes) -> bytes:
+        choices = found.get("choices")
+        if not isinstance(choices, list):
+            return super()._frame(found, data)
+        self._comes_in_chunks = True
+        if (count := reported(found.get("usage"))) is not None:
+            self.counted, self._is_last_count = count, not choices
+        deltas = [choice.get("delta") for choice in choices if isinstance(choice, dict)]
+        texts = [delta.get("content") for delta in deltas if isinstance(delta, dict)]
+        text = "".join(text for text in texts if isinstance(text, str))
+        if not text:
+            return b""
+        self._heard.append(text)
+        self._count(text)
+        return _event_of({"type": "transcript.text.delta", "delta": text})
+
+    def ending(self, *, likely_prompt: int) -> bytes:
+        if not self._comes_in_chunks:
+            return b""
+        done: dict[str, Any] = {"type": "transcript.text.done", "text": "".join(self._heard)}
+        if self.counted is not None and self.has_final_count:
+            read, written = self.counted.prompt_tokens, self.counted.completion_tokens
+            total = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
+            done["usage"] = {"type": "tokens", **total}
+        return _event_of(done)
+
+    def failure(self, error: ApiError) -> bytes:
+        return json_event(error.body())
+
+
+def _event_of(content: dict[str, Any]) -> bytes:
+    return json_event(content, kind=content["type"])

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Self
 
-from common.errors import ApiError, UpstreamError, UpstreamTimeoutError
+from common.errors import ApiError, UnsupportedParameterError, UpstreamError, UpstreamTimeoutError
 from inference.answers import WholeAnswer, whole_answer
 from inference.client import Reply
 from inference.failures import AttemptFailedError
@@ -245,7 +245,7 @@ async def begin(reply: Reply, stream: AnswerStream) -> Opening:
     has_begun = False
     try:
         if not reply.is_event_stream:
-            raise AttemptFailedError(UpstreamError("The model's server did not answer with a stream."), elsewhere=True)
+            raise _not_streamed(reply, stream)
         while not opening.frames and not stream.is_done:
             piece = await anext(opening.pieces)
             for data in opening.splitter.feed(piece):
@@ -267,6 +267,13 @@ async def begin(reply: Reply, stream: AnswerStream) -> Opening:
     finally:
         if not has_begun:
             reply.close()
+
+
+def _not_streamed(reply: Reply, stream: AnswerStream) -> AttemptFailedError:
+    if stream.is_optional and reply.content_type == "application/json":
+        whole = UnsupportedParameterError("stream", "The server of this model answers this as a whole: leave it out.")
+        return AttemptFailedError(whole, elsewhere=True, is_servers=False)
+    return AttemptFailedError(UpstreamError("The model's server did not answer with a stream."), elsewhere=True)
 
 
 async def read_whole(reply: Reply, call: Call) -> WholeAnswer:

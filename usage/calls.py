@@ -70,6 +70,7 @@ HEARTBEAT_SECONDS = 10.0
 REPLAY_SECONDS = 30.0
 # These kinds send their count along with every chunk when asked, so that a call cut short is counted exactly.
 KINDS_WITH_CONTINUOUS_USAGE = frozenset({"vllm", "sglang"})
+COUNTED_FORM = {"stream_include_usage": "true", "stream_continuous_usage_stats": "true"}
 # And this one its own form of it.
 KIND_WITH_TIMINGS = "llama.cpp"
 MOST_ATTEMPTS = 2
@@ -260,7 +261,8 @@ class MeteredCalls:
 
     def _payload(self, body: Body, route: Route, entry: Endpoint, *, bound: int | None) -> bytes:
         if entry.takes_form:
-            return forms.encoded({**body, "model": route.backend_name})
+            counting = entry.is_streamed(body) and route.kind in KINDS_WITH_CONTINUOUS_USAGE
+            return forms.encoded({**body, **(COUNTED_FORM if counting else {}), "model": route.backend_name})
         if route.kind == "llama.cpp":
             body = {name: value for name, value in body.items() if name in LLAMA_CPP_FIELDS}
         sent = {**body, **entry.sets, "model": route.backend_name}

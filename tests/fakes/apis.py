@@ -10,7 +10,7 @@ WORD = "word "
 PICTURE = "iVBORw0KGgo="
 AUDIO = b"ID3" + bytes(range(256)) * 40
 
-TYPED = ("/responses", "/messages")
+TYPED = ("/responses", "/messages", "/audio/transcriptions")
 """Paths whose streams are of events that each say their type."""
 
 
@@ -36,8 +36,7 @@ def whole(path: str, body: dict[str, Any], *, model: str, prompt_tokens: int, to
             results = [{"index": index, "relevance_score": 0.5} for index in range(len(body["documents"]))]
             return {"id": "rerank-fake", "model": model, "results": results, "usage": {"total_tokens": prompt_tokens}}
         case "/audio/transcriptions" | "/audio/translations":
-            total = {"input_tokens": 7, "output_tokens": tokens, "total_tokens": 7 + tokens}
-            return {"text": text, "usage": {"type": "tokens", **total}}
+            return {"text": text, "usage": transcript_usage(tokens)}
         case "/images/generations":
             return {"created": 1, "data": [{"b64_json": PICTURE}] * body.get("n", 1)}
     return None
@@ -80,6 +79,11 @@ def events(path: str, *, model: str, prompt_tokens: int, tokens: int) -> Iterato
         yield {"type": "response.output_item.done", "output_index": 0, "item": ended}, False
         done = response(model, status="completed", text=WORD * tokens)
         yield {"type": "response.completed", "response": done | {"usage": response_usage(prompt_tokens, tokens)}}, False
+        return
+    if path.endswith("/audio/transcriptions"):
+        for _token in range(tokens):
+            yield {"type": "transcript.text.delta", "delta": WORD}, True
+        yield {"type": "transcript.text.done", "text": WORD * tokens, "usage": transcript_usage(tokens)}, False
         return
     opened = message(model, []) | {"usage": {"input_tokens": prompt_tokens, "output_tokens": 1}}
     yield {"type": "message_start", "message": opened}, False
@@ -127,6 +131,10 @@ def response_usage(prompt_tokens: int, tokens: int) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": prompt_tokens + tokens,
     }
+
+
+def transcript_usage(tokens: int) -> dict[str, Any]:
+    return {"type": "tokens", "input_tokens": 7, "output_tokens": tokens, "total_tokens": 7 + tokens}
 
 
 def message(model: str, content: list[dict[str, Any]]) -> dict[str, Any]:

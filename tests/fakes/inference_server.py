@@ -15,6 +15,7 @@ A request says how it is to be served in a field `fake` of its body (the gateway
     bad_json, wrong_type  nonsense instead of JSON; HTML instead of what was asked for
     name                  call the model so
     chunks                stream these, as they are, and the end
+    whole                 do not stream, though asked to
     padding               make an answer that is not streamed longer by so many characters
     cut, crlf             write in pieces of so many bytes; end lines as Windows does
     tool_call             call this tool with these arguments, `[name, arguments]`, when it is offered and was not yet
@@ -155,7 +156,7 @@ class Connection(asyncio.Protocol):
     async def _serve(self, entry: Entry, fake: dict[str, Any]) -> None:
         if fake.get("slow_headers"):
             await asyncio.sleep(fake["slow_headers"])
-        if _is_streamed(entry.body) and not ({"status", "wrong_type"} & fake.keys()):
+        if _is_streamed(entry.body) and not ({"status", "wrong_type", "whole"} & fake.keys()):
             await self._stream(entry, fake)
         else:
             self._answer(entry, fake)

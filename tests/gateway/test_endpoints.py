@@ -314,6 +314,60 @@ def test_a_transcript_as_text_and_with_times(client: openai.OpenAI, fake: FakeIn
     assert fake.last().body["timestamp_granularities[]"] == ["word", "segment"]
 
 
+def heard(client: openai.OpenAI, told: dict[str, Any], *, model: str = "fake-all") -> tuple[list[Any], str]:
+    """The events of a transcript, and the id of the request."""
+    reply = client.audio.transcriptions.with_raw_response.create(
+        model=model, file=AUDIO_FILE, stream=True, extra_body={"fake": json.dumps(told)}
+    )
+    return list(reply.parse()), reply.headers["x-request-id"]
+
+
+def test_a_transcript_is_streamed(client: openai.OpenAI, fake: FakeInferenceServer, event_of: EventOf) -> None:
+    events, request_id = heard(client, {})
+    assert [event.type for event in events] == ["transcript.text.delta"] * 8 + ["transcript.text.done"]
+    assert "".join(event.delta for event in events[:-1]) == events[-1].text == "word " * 8
+    assert (events[-1].usage.input_tokens, events[-1].usage.output_tokens) == (7, 8)
+    assert fake.last().body["stream_include_usage"] == "true"
+    event = event_of(request_id)
+    assert (event.endpoint, event.prompt_tokens, event.completion_tokens) == ("audio/transcriptions", 7, 8)
+    assert (event.is_streamed, event.is_estimated) == (True, False)
+    assert event.first_token_ms is not None
+
+
+def chunk(text: str, **fields: Any) -> dict[str, Any]:
+    choice = {"delta": {"content": text}, "finish_reason": None}
+    return {"id": "trsc-1", "object": "transcription.chunk", "model": "inside/all", "choices": [choice], **fields}
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_chunks_of_a_transcript_become_its_events(
+    client: openai.OpenAI, event_of: EventOf, *, is_counted: bool
+) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+    ending = [chunk("", choices=[], usage=usage)] if is_counted else []
+    events, request_id = heard(client, {"chunks": [chunk(""), chunk("one "), chunk("two"), *ending]})
+    assert [event.type for event in events] == ["transcript.text.delta"] * 2 + ["transcript.text.done"]
+    assert ([event.delta for event in events[:-1]], events[-1].text) == (["one ", "two"], "one two")
+    assert (events[-1].usage.total_tokens if is_counted else events[-1].usage) == (13 if is_counted else None)
+    event = event_of(request_id)
+    assert event.completion_tokens == (4 if is_counted else 2)
+    assert event.is_estimated is not is_counted
+
+
+@pytest.mark.parametrize("told", [{"die_after": 3}, {"error_after": 3}, {"chunks": [chunk("one"), {"error": "x"}]}])
+def test_a_transcript_that_breaks_off_raises(client: openai.OpenAI, told: dict[str, Any]) -> None:
+    with pytest.raises(openai.APIError, match="tell the operator"):
+        heard(client, told)
+
+
+def test_a_server_that_hears_all_before_it_writes(client: openai.OpenAI, url: str, secret: str) -> None:
+    with pytest.raises(openai.BadRequestError, match="leave it out") as caught:
+        heard(client, {"whole": True})
+    assert caught.value.param == "stream"
+    # Nor is it held to be broken.
+    assert heard(client, {})[0]
+
+
 def form(*parts: tuple[str, str, bytes]) -> tuple[bytes, dict[str, str]]:
     """A form of parts with a name, what follows it in their heads, and a content."""
     body = b"".join(
@@ -329,7 +383,7 @@ def form(*parts: tuple[str, str, bytes]) -> tuple[bytes, dict[str, str]]:
         ([("model", "", b"fake-all")], "'file'"),
         ([("model", "", b"fake-all"), ("file", '; filename="a.mp3"', b"")], "'file'"),
         ([("file", '; filename="a.mp3"', b"x")], "'model'"),
-        ([("model", "", b"fake-all"), ("file", '; filename="a"', b"x"), ("stream", "", b"true")], "'stream'"),
+        ([("model", "", b"fake-all"), ("file", '; filename="a"', b"x"), ("stream", "", b"yes")], "'stream'"),
         (
             [("model", "", b"fake-all"), ("file", '; filename="a"', b"x"), ("response_format", "", b"exe")],
             "response_format",
@@ -344,6 +398,12 @@ def test_a_form_that_is_refused(url: str, secret: str, parts: list[tuple[str, st
     reply = ask(url, "/audio/transcriptions", secret=secret, body=body, headers=headers)
     assert reply.status == 400
     assert said in reply.error["message"]
+
+
+def test_a_translation_is_not_streamed(url: str, secret: str) -> None:
+    body, headers = form(("model", "", b"fake-all"), ("file", '; filename="a"', b"x"), ("stream", "", b"true"))
+    reply = ask(url, "/audio/translations", secret=secret, body=body, headers=headers)
+    assert (reply.status, reply.error["param"]) == (400, "stream")
 
 
 def test_what_a_form_says_of_its_file_adds_nothing_to_the_servers(
