@@ -67,9 +67,9 @@ def whole_answer(
     if error:
         described = error if isinstance(error, dict) else {}
         raise AttemptFailedError(from_object(described, status=502), is_servers=True)
-    if not isinstance(answer.get(endpoint.results), list | str):
+    if not isinstance(answer.get(endpoint.results), list | str | int):
         raise _nonsense()
-    count = reported(answer.get("usage"))
+    count = TokenCount() if endpoint.is_free else reported(answer.get("usage"))
     is_estimated = count is None
     if count is None:
         count = TokenCount(likely_prompt, sum(estimated_output(len(text), 1) for text in _texts(answer)))

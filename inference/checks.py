@@ -92,10 +92,18 @@ def check_response(body: Body) -> None:
 
 def check_message(body: Body) -> None:
     """A call of Anthropic's Messages API."""
-    _refuse_denied(body, limits=("max_tokens",))
-    check_bounds(body)
+    check_message_to_count(body)
     if body.get("max_tokens") is None:
         raise MissingParameterError("max_tokens")
+    check_whole(body, "n", least=1, most=1)
+    _check_stops(body, "stop_sequences")
+    _check_flag(body, "stream")
+
+
+def check_message_to_count(body: Body) -> None:
+    """The same before it is made, to know how many tokens it would have."""
+    _refuse_denied(body, limits=("max_tokens",))
+    check_bounds(body)
     check_whole(body, "max_tokens", least=1, most=MOST_OUTPUT_TOKENS)
     _check_messages(_required(body, "messages", list, "a list with at least one message"))
     system = body.get("system")
@@ -104,9 +112,6 @@ def check_message(body: Body) -> None:
     if isinstance(system, list):
         _check_value(system, "system", name="content", depth=0, values=iter(range(MOST_VALUES)))
     _check_flat_tools(body.get("tools"), kinds=(None, "custom"))
-    check_whole(body, "n", least=1, most=1)
-    _check_stops(body, "stop_sequences")
-    _check_flag(body, "stream")
 
 
 def _check_written(body: Body) -> None:

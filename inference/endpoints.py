@@ -19,6 +19,7 @@ from inference.checks import (
     check_embeddings,
     check_image,
     check_message,
+    check_message_to_count,
     check_moderation,
     check_rerank,
     check_response,
@@ -42,7 +43,7 @@ class Endpoint:
     needs: Use
     check: Callable[[Body], None]
     results: str = ""
-    """The field with the results, a list or a text; empty where the answer is never JSON."""
+    """The field with the results, a list, a text or a number; empty where the answer is never JSON."""
     other_answers: tuple[str, ...] = ()
     """How the content types begin of answers that are no JSON."""
     takes_form: bool = False
@@ -56,6 +57,8 @@ class Endpoint:
     """Whether every answer has a `model` and a `usage`: what the server leaves out is added."""
     is_optional: bool = True
     """Whether servers that host a model for this use may lack the path all the same."""
+    is_free: bool = False
+    """Whether no model works for it, so that its calls are counted and no tokens."""
     error: ShapeOfErrors = ApiError.body
 
     def asked_output_tokens(self, body: Body) -> int | None:
@@ -150,6 +153,14 @@ _ALL = (
         results="content",
         output_limits=("max_tokens",),
         stream=MessageStream,
+        error=anthropic_error,
+    ),
+    Endpoint(
+        path="messages/count_tokens",
+        needs=Use.CHAT,
+        check=check_message_to_count,
+        results="input_tokens",
+        is_free=True,
         error=anthropic_error,
     ),
     Endpoint(path="moderations", needs=Use.MODERATION, check=check_moderation, results="results"),

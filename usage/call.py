@@ -56,7 +56,11 @@ class Call:
         self.choices = choices(body)
         self.asked_output = endpoint.asked_output_tokens(body)
         size = text_bytes(body) if endpoint.takes_form else len(payload)
-        self.prompt: PromptSize = prompt_size(body, payload_bytes=size, context_window=model.context_window)
+        self.prompt: PromptSize = (
+            PromptSize(0, 0)
+            if endpoint.is_free
+            else prompt_size(body, payload_bytes=size, context_window=model.context_window)
+        )
         options = body.get("stream_options")
         self.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         self.wants_timings = body.get("timings_per_token") is True

@@ -201,7 +201,7 @@ class MeteredCalls:
             raise InvalidRequestError(
                 f"The model `{model.name}` does not serve {entry.path}.", code="unsupported_model", param="model"
             )
-        if model.context_window is not None and fewest_tokens(body) > model.context_window:
+        if not self._fits(entry, model, body):
             # A server would spend seconds on reading it before it said the same.
             raise ContextTooLongError(limit=model.context_window, requested=None)
         routes = self.routes.by_preference(model)
@@ -223,11 +223,14 @@ class MeteredCalls:
         """The first of the models that `model` falls back on which can serve the call, and which the caller may use."""
         while model.fallback is not None and (following := self.routes.known(model.fallback)) is not None:
             model = following
-            is_long_enough = model.context_window is None or fewest_tokens(body) <= model.context_window
-            can_serve = model.routes and not model.is_retired and entry.needs in model.uses and is_long_enough
-            if can_serve and caller.may_use_model(model.name):
+            can_serve = model.routes and not model.is_retired and entry.needs in model.uses
+            if can_serve and self._fits(entry, model, body) and caller.may_use_model(model.name):
                 return model
         return None
+
+    def _fits(self, entry: Endpoint, model: RoutedModel, body: Body) -> bool:
+        # What is only counted may be longer than what can be answered.
+        return entry.is_free or model.context_window is None or fewest_tokens(body) <= model.context_window
 
     def secrets_in_use(self) -> set[str]:
         """The digests of the keys whose calls are running."""

@@ -30,6 +30,8 @@ def whole(path: str, body: dict[str, Any], *, model: str, prompt_tokens: int, to
         case "/messages":
             usage = {"input_tokens": prompt_tokens, "output_tokens": tokens, "cache_read_input_tokens": 2}
             return message(model, [{"type": "text", "text": text}]) | {"stop_reason": "end_turn", "usage": usage}
+        case "/messages/count_tokens":
+            return {"input_tokens": prompt_tokens}
         case "/moderations":
             return {"id": "modr-fake", "model": model, "results": [{"flagged": False, "categories": {}}]}
         case "/rerank":

@@ -21,12 +21,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "completions": {"prompt": WORDS, "max_tokens": 5},
     "responses": {"input": WORDS, "max_output_tokens": 5},
     "messages": {"messages": [{"role": "user", "content": WORDS}], "max_tokens": 5},
+    "messages/count_tokens": {"messages": [{"role": "user", "content": WORDS}]},
     "moderations": {"input": WORDS},
     "rerank": {"query": "one", "documents": ["two", "three"]},
     "audio/speech": {"input": WORDS, "voice": "alloy"},
     "images/generations": {"prompt": WORDS, "n": 2},
 }
 WRITING = ["completions", "responses", "messages"]
+OF_CHATS = [*WRITING, "messages/count_tokens"]
 
 
 def call(url: str, secret: str, path: str, told: dict[str, Any] | None = None, **fields: Any) -> Reply:
@@ -135,6 +137,26 @@ def test_a_message_is_counted_as_anthropic_counts(url: str, secret: str, event_o
     assert (event.prompt_tokens, event.completion_tokens, event.is_estimated) == (3, 5, False)
 
 
+def test_tokens_are_counted_beforehand_for_nothing(
+    url: str, mint: Callable[..., str], fake: FakeInferenceServer, event_of: EventOf
+) -> None:
+    secret = mint(monthly_budget_nano=0, tokens_per_minute=1)
+    reply = call(url, secret, "messages/count_tokens", model="paid-all", system="x " * 400_000)
+    assert reply.json == {"input_tokens": 3}
+    assert fake.last().body["model"] == "paid-all"
+    event = event_of(reply.headers["x-request-id"])
+    assert (event.endpoint, event.status) == ("messages/count_tokens", 200)
+    assert (event.prompt_tokens, event.completion_tokens, event.cost_nano, event.is_estimated) == (0, 0, 0, False)
+    # More than the model reads may be counted, and a request remains a request.
+    long = [{"role": "user", "content": "y" * 300_000}]
+    assert call(url, secret, "messages", model="llama-chat", messages=long).status == 400
+    assert call(url, secret, "messages/count_tokens", model="llama-chat", messages=long).status == 200
+    once = mint(requests_per_minute=1)
+    assert [call(url, once, "messages/count_tokens").status for _time in range(2)] == [200, 429]
+    refused = call(url, secret, "messages/count_tokens", tools=[{"type": "web_search_20250305", "name": "web_search"}])
+    assert (refused.status, refused.json["type"]) == (400, "error")
+
+
 def test_a_reranker_counts_all_it_reads(url: str, secret: str, event_of: EventOf) -> None:
     reply = call(url, secret, "rerank")
     assert [one["index"] for one in reply.json["results"]] == [0, 1]
@@ -169,7 +191,7 @@ def test_a_server_without_the_endpoint_says_so(url: str, secret: str, path: str)
     assert ask(url, "/chat/completions", secret=secret, body=body).status == 200
 
 
-@pytest.mark.parametrize("path", sorted(set(BODIES) - set(WRITING)))
+@pytest.mark.parametrize("path", sorted(set(BODIES) - set(OF_CHATS)))
 def test_a_model_for_chats_is_not_asked_for_it(url: str, secret: str, path: str) -> None:
     error = call(url, secret, path, model="fake-chat").error
     assert (error["code"], error["param"]) == ("unsupported_model", "model")
