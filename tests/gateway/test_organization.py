@@ -11,7 +11,15 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
-from openai.types.admin.organization import UsageCompletionsResponse, UsageCostsResponse, UsageEmbeddingsResponse
+from openai.types.admin.organization import (
+    UsageAudioSpeechesResponse,
+    UsageAudioTranscriptionsResponse,
+    UsageCompletionsResponse,
+    UsageCostsResponse,
+    UsageEmbeddingsResponse,
+    UsageImagesResponse,
+    UsageModerationsResponse,
+)
 
 from accounts.models import TermsAcceptance
 from accounts.projects.services import open_service_account
@@ -113,17 +121,32 @@ def test_it_works(
     [
         ("usage/completions", UsageCompletionsResponse),
         ("usage/embeddings", UsageEmbeddingsResponse),
+        ("usage/moderations", UsageModerationsResponse),
+        ("usage/images", UsageImagesResponse),
+        ("usage/audio_speeches", UsageAudioSpeechesResponse),
+        ("usage/audio_transcriptions", UsageAudioTranscriptionsResponse),
         ("costs", UsageCostsResponse),
     ],
 )
 def test_answers_have_the_published_types(
-    url: str, secret: str, managing: Callable[..., str], event_of: Callable[[str], UsageEvent], path: str, shape: Any
+    url: str,
+    client: openai.OpenAI,
+    secret: str,
+    managing: Callable[..., str],
+    event_of: Callable[[str], UsageEvent],
+    path: str,
+    shape: Any,
 ) -> None:
     for below, body in (
         ("/chat/completions", {"model": "paid-chat", "messages": chat()}),
         ("/embeddings", {"model": "fake-embed", "input": "one"}),
+        ("/moderations", {"model": "fake-all", "input": "one"}),
+        ("/images/generations", {"model": "fake-all", "prompt": "one"}),
+        ("/audio/speech", {"model": "fake-all", "input": "one", "voice": "alloy"}),
     ):
         event_of(ask(url, below, secret=secret, body=body).headers["x-request-id"])
+    heard = client.audio.transcriptions.with_raw_response.create(model="fake-all", file=("a.mp3", b"x"))
+    event_of(heard.headers["x-request-id"])
     groups = "group_by=project_id&group_by=api_key_id"
     asked = f"/organization/{path}?start_time={int(time.time()) - 60}&{groups}"
     reply = ask(url, asked, method="GET", secret=managing())
@@ -146,11 +169,9 @@ def test_ids_have_names(admin: openai.OpenAI, secret: str, stage: Stage) -> None
 
 
 def test_every_report_of_openais_is_there_or_not_found(url: str, managing: Callable[..., str]) -> None:
-    assert {"usage/completions", "usage/embeddings", "costs"} <= set(ROUTES)
-    for kind in (
-        "moderations", "images", "audio_speeches", "audio_transcriptions", "vector_stores",
-        "code_interpreter_sessions", "file_search_calls", "web_search_calls",
-    ):  # fmt: skip
+    served = {"completions", "embeddings", "moderations", "images", "audio_speeches", "audio_transcriptions"}
+    assert {"costs", *(f"usage/{kind}" for kind in served)} <= set(ROUTES)
+    for kind in ("vector_stores", "code_interpreter_sessions", "file_search_calls", "web_search_calls"):
         reply = ask(url, f"/organization/usage/{kind}?start_time=0", method="GET", secret=managing())
         assert (reply.status, reply.error["type"]) == (404, "invalid_request_error")
 

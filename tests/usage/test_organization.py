@@ -116,6 +116,29 @@ def test_embeddings_are_told_apart(ada: User, project: Project) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "endpoints", "figures"),
+    [
+        ("moderations", ["moderations"], {"input_tokens": 30}),
+        ("images", ["images/generations"], {"images": 0}),
+        ("audio_speeches", ["audio/speech"], {"characters": 0}),
+        ("audio_transcriptions", ["audio/transcriptions", "audio/translations"], {"seconds": 0}),
+    ],
+)
+def test_other_uses_have_reports_of_their_own(
+    ada: User, project: Project, kind: str, endpoints: list[str], figures: dict[str, int]
+) -> None:
+    for endpoint in ("chat/completions", "embeddings", "rerank", "moderations", "images/generations", "audio/speech"):
+        if endpoint not in endpoints:
+            add_usage(project, NOON, endpoint=endpoint, requests=1, prompt_tokens=1)
+    for endpoint in endpoints:
+        add_usage(project, NOON, endpoint=endpoint, model="its", requests=6 // len(endpoints), prompt_tokens=30)
+    page = get(f"usage/{kind}", ada, start_time=seconds(DAY), limit=1, group_by=["model"], models=["its"])
+    named = {"project_id": None, "user_id": None, "api_key_id": None, "model": "its"}
+    whole = {"object": f"organization.usage.{kind}.result", **figures, "num_model_requests": 6}
+    assert results(page) == [{**whole, **named}]
+
+
 def test_costs_are_of_everything_in_dollars(ada: User, project: Project) -> None:
     add_usage(project, NOON, requests=3, prompt_tokens=30, completion_tokens=12, cost_nano=1_500_000_001)
     add_usage(project, NOON, endpoint="embeddings", model="vectors", prompt_tokens=8, cost_nano=1)

@@ -25,6 +25,7 @@ SCALES = {
     "1d": Scale(DAY, usual=7, most=31),
 }
 FILTERS = ("project_ids", "user_ids", "api_key_ids", "models")
+Figures = Callable[[Used, Collection[str]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Report:
 
     name: str
     of: Q
-    figures: Callable[[Used, Collection[str]], dict[str, Any]]
+    figures: Figures
     groups: Mapping[str, str]
     filters: Sequence[str]
     constants: Mapping[str, object] = field(default_factory=dict)
@@ -139,8 +140,13 @@ def _completions(used: Used, wanted: Collection[str]) -> dict[str, Any]:
     }
 
 
-def _embeddings(used: Used, wanted: Collection[str]) -> dict[str, Any]:
+def _tokens_read(used: Used, wanted: Collection[str]) -> dict[str, Any]:
     return {"input_tokens": used.prompt_tokens, "num_model_requests": used.requests}
+
+
+def _requests(unit: str) -> Figures:
+    # What is not counted in tokens is not counted here: the published types want a number all the same.
+    return lambda used, _wanted: {unit: 0, "num_model_requests": used.requests}
 
 
 def _costs(used: Used, wanted: Collection[str]) -> dict[str, Any]:
@@ -162,13 +168,23 @@ COMPLETIONS = Report(
     filters=(*FILTERS, "batch"),
     constants={"service_tier": "default"},
 )
-EMBEDDINGS = Report(
-    name="organization.usage.embeddings.result",
-    of=_that_need(Use.EMBEDDINGS),
-    figures=_embeddings,
-    groups=DIMENSIONS,
-    filters=FILTERS,
-)
+BY_USE = {
+    name: Report(
+        name=f"organization.usage.{name}.result",
+        of=_that_need(use),
+        figures=figures,
+        groups=DIMENSIONS,
+        filters=FILTERS,
+    )
+    for name, use, figures in (
+        ("embeddings", Use.EMBEDDINGS, _tokens_read),
+        ("moderations", Use.MODERATION, _tokens_read),
+        ("images", Use.IMAGES, _requests("images")),
+        ("audio_speeches", Use.SPEECH, _requests("characters")),
+        ("audio_transcriptions", Use.TRANSCRIPTION, _requests("seconds")),
+    )
+}
+"""The reports that tell no more than one kind of use from the others."""
 COSTS = Report(
     name="organization.costs.result",
     of=Q(),

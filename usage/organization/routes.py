@@ -5,13 +5,13 @@ from typing import Any
 
 from usage.organization import directory
 from usage.organization.asked import Asked
-from usage.organization.reports import COMPLETIONS, COSTS, EMBEDDINGS
+from usage.organization.reports import BY_USE, COMPLETIONS, COSTS
 
 View = Callable[[Asked], dict[str, Any]]
 
 ROUTES: Mapping[str, View] = {
     "usage/completions": COMPLETIONS,
-    "usage/embeddings": EMBEDDINGS,
+    **{f"usage/{name}": report for name, report in BY_USE.items()},
     "costs": COSTS,
     "projects": directory.projects,
     "projects/{project_id}": directory.project,

@@ -27,7 +27,8 @@ ROWS = [
     *(Address(f"/v1/organization/{path}", f"/v1/organization/{path.replace('project_id', 'project')}",
               _only("GET", WITHOUT_A_KEY))
       for path in ("costs", "projects", "projects/{project_id}", "projects/{project_id}/api_keys",
-                   "usage/completions", "usage/embeddings", "users")),
+                   "usage/audio_speeches", "usage/audio_transcriptions", "usage/completions", "usage/embeddings",
+                   "usage/images", "usage/moderations", "users")),
     # A ticket opens the run that it was given for, and only a page gives one: playground:ticket.
     Address("/stream/runs/{run_id}", "/stream/runs/{run}", _only("GET", everybody("403"))),
     Address("/stream/runs/{run_id}", "/stream/runs/{run}?ticket={ticket_of_another_run}",
