@@ -148,6 +148,8 @@ class Exchange:
         timing = f"upstream;dur={upstream * 1000:.1f}, gateway;dur={(total - upstream) * 1000:.1f}"
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         raw.append((b"x-request-id", self.id.encode()))
+        # The name by which Anthropic's SDK looks for it.
+        raw.append((b"request-id", self.id.encode()))
         raw.append((b"openai-processing-ms", str(int(total * 1000)).encode()))
         raw.append((b"server-timing", timing.encode()))
         raw.append(API_VERSION)

@@ -209,6 +209,7 @@ def test_errors_of_messages_are_anthropics(url: str, secret: str) -> None:
         assert reply.json["type"] == "error"
         assert reply.json["error"]["type"] == kind
         assert reply.json["error"]["message"]
+        assert reply.headers["request-id"] == reply.headers["x-request-id"]
 
 
 def test_a_field_of_another_endpoint_is_no_fault(url: str, secret: str) -> None:
