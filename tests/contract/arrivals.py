@@ -27,7 +27,8 @@ class Arrivals:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": orjson.dumps(seen)})
         else:
-            key = dict(scope["headers"]).get(b"authorization", b"").decode().removeprefix("Bearer ")
+            headers = dict(scope["headers"])
+            key = (headers.get(b"x-api-key") or headers.get(b"authorization", b"")).decode().removeprefix("Bearer ")
             await self._application(scope, self._listening(receive, key), send)
 
     def _listening(self, receive: Receive, key: str) -> Receive:

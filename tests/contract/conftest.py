@@ -14,7 +14,9 @@ from pytest_django.plugin import DjangoDbBlocker
 import lyceum
 from apikeys.services import mint_key
 from apikeys.terms import Terms
+from batches.models import Batch, StoredFile
 from catalog.models import Backend, Deployment, HostedModel
+from tests.batches.conftest import process_of_worker
 from tests.contract.arrivals import Arrivals
 from tests.contract.table import Report
 from tests.fakes.inference_server import FakeInferenceServer
@@ -58,8 +60,15 @@ def gateway(stage: Stage, fake: FakeInferenceServer, django_db_blocker: DjangoDb
             model = HostedModel.objects.create(public_name=name)
             Deployment.objects.create(hosted_model=model, backend=backend, backend_name=name)
         fake.scripts.update(SCRIPTS)
-        with serving(Arrivals(application)) as url:
-            yield url
+        worker = process_of_worker()
+        try:
+            with serving(Arrivals(application)) as url:
+                yield url
+        finally:
+            worker.terminate()
+            worker.wait(20)
+            Batch.objects.all().delete()
+            StoredFile.objects.all().delete()
 
 
 @pytest.fixture(scope="module")

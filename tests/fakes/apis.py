@@ -3,6 +3,7 @@
 import email
 import email.policy
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,13 @@ TYPED = ("/responses", "/messages", "/audio/transcriptions")
 """Paths whose streams are of events that each say their type."""
 
 
-def whole(path: str, body: dict[str, Any], *, model: str, prompt_tokens: int, tokens: int) -> dict[str, Any] | None:
+Called = tuple[str, str] | None
+"""The tool that the model calls, and the JSON of its arguments."""
+
+
+def whole(
+    path: str, body: dict[str, Any], *, model: str, prompt_tokens: int, tokens: int, called: Called
+) -> dict[str, Any] | None:
     """The answer at a path, with its count where the API has one; None for a path that is not among these."""
     text = WORD * tokens
     match path.removeprefix("/v1"):
@@ -29,7 +36,11 @@ def whole(path: str, body: dict[str, Any], *, model: str, prompt_tokens: int, to
             return response(model, status="completed", text=text) | {"usage": response_usage(prompt_tokens, tokens)}
         case "/messages":
             usage = {"input_tokens": prompt_tokens, "output_tokens": tokens, "cache_read_input_tokens": 2}
-            return message(model, [{"type": "text", "text": text}]) | {"stop_reason": "end_turn", "usage": usage}
+            said: dict[str, Any] = {"type": "text", "text": text}
+            reason = "end_turn"
+            if called is not None:
+                said, reason = tool_use(called[0], json.loads(called[1])), "tool_use"
+            return message(model, [said]) | {"stop_reason": reason, "usage": usage}
         case "/messages/count_tokens":
             return {"input_tokens": prompt_tokens}
         case "/moderations":
@@ -63,7 +74,9 @@ def form_fields(content_type: str, raw: bytes) -> dict[str, Any]:
     return found | {"fake": json.loads(found.get("fake", "{}"))}
 
 
-def events(path: str, *, model: str, prompt_tokens: int, tokens: int) -> Iterator[tuple[dict[str, Any], bool]]:
+def events(
+    path: str, *, model: str, prompt_tokens: int, tokens: int, called: Called
+) -> Iterator[tuple[dict[str, Any], bool]]:
     """The events of a stream, and whether each is a token of the answer."""
     if path.endswith("/responses"):
         yield {"type": "response.created", "response": response(model, status="in_progress")}, False
@@ -89,12 +102,17 @@ def events(path: str, *, model: str, prompt_tokens: int, tokens: int) -> Iterato
         return
     opened = message(model, []) | {"usage": {"input_tokens": prompt_tokens, "output_tokens": 1}}
     yield {"type": "message_start", "message": opened}, False
-    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}, False
+    block: dict[str, Any] = {"type": "text", "text": ""}
+    deltas: list[dict[str, Any]] = [{"type": "text_delta", "text": WORD}] * tokens
+    if called is not None:
+        block = tool_use(called[0], {})
+        deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in re.findall(r".{1,5}", called[1])]
+    yield {"type": "content_block_start", "index": 0, "content_block": block}, False
     yield {"type": "ping"}, False
-    for _token in range(tokens):
-        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": WORD}}, True
+    for delta in deltas:
+        yield {"type": "content_block_delta", "index": 0, "delta": delta}, True
     yield {"type": "content_block_stop", "index": 0}, False
-    end = {"stop_reason": "end_turn", "stop_sequence": None}
+    end = {"stop_reason": "tool_use" if called else "end_turn", "stop_sequence": None}
     yield {"type": "message_delta", "delta": end, "usage": {"output_tokens": tokens}}, False
     yield {"type": "message_stop"}, False
 
@@ -137,6 +155,10 @@ def response_usage(prompt_tokens: int, tokens: int) -> dict[str, Any]:
 
 def transcript_usage(tokens: int) -> dict[str, Any]:
     return {"type": "tokens", "input_tokens": 7, "output_tokens": tokens, "total_tokens": 7 + tokens}
+
+
+def tool_use(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "tool_use", "id": "toolu_1", "name": name, "input": arguments}
 
 
 def message(model: str, content: list[dict[str, Any]]) -> dict[str, Any]:

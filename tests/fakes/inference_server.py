@@ -231,7 +231,8 @@ class Connection(asyncio.Protocol):
 
     async def _typed_events(self, entry: Entry, fake: dict[str, Any]) -> None:
         model, total = fake.get("name", entry.body["model"]), _tokens(entry.body, fake)
-        told = apis.events(entry.path, model=model, prompt_tokens=entry.prompt_tokens, tokens=total)
+        called = _tool_call(entry.body, fake)
+        told = apis.events(entry.path, model=model, prompt_tokens=entry.prompt_tokens, tokens=total, called=called)
         for number, (content, is_token) in enumerate(told):
             if is_token and entry.sent_tokens == fake.get("die_after"):
                 self._die(entry)
@@ -300,8 +301,13 @@ def _tokens(body: dict[str, Any], fake: dict[str, Any]) -> int:
 def _tool_call(body: dict[str, Any], fake: dict[str, Any]) -> tuple[str, str] | None:
     """The tool to call and its arguments; None when it is not offered, or its result is there."""
     name, arguments = fake.get("tool_call", ("", ""))
-    offered = {tool["function"]["name"] for tool in body.get("tools") or []}
-    return (name, arguments) if name in offered and body["messages"][-1]["role"] != "tool" else None
+    # Anthropic's tools have their names in themselves.
+    offered = {tool.get("function", tool).get("name") for tool in body.get("tools") or []}
+    if name not in offered:
+        return None
+    last = body["messages"][-1]
+    answered = last["role"] == "tool" or "tool_result" in str(last["content"])
+    return None if answered else (name, arguments)
 
 
 def _text(body: dict[str, Any], fake: dict[str, Any]) -> list[str]:
@@ -359,7 +365,10 @@ def _chunk(
 def _whole(entry: Entry, fake: dict[str, Any]) -> dict[str, Any]:
     model = fake.get("name", entry.body["model"])
     tokens = _tokens(entry.body, fake)
-    other = apis.whole(entry.path, entry.body, model=model, prompt_tokens=entry.prompt_tokens, tokens=tokens)
+    called = _tool_call(entry.body, fake)
+    other = apis.whole(
+        entry.path, entry.body, model=model, prompt_tokens=entry.prompt_tokens, tokens=tokens, called=called
+    )
     if other is not None:
         entry.sent_tokens = tokens if entry.path.endswith(("/completions", *apis.TYPED)) else 0
         usage = _usage(entry) if entry.path.endswith("/completions") and not fake.get("no_usage") else None
@@ -372,13 +381,13 @@ def _whole(entry: Entry, fake: dict[str, Any]) -> dict[str, Any]:
         answer = {"object": "list", "model": model, "data": data}
         usage = {"prompt_tokens": entry.prompt_tokens, "total_tokens": entry.prompt_tokens}
     else:
-        call, pieces = _tool_call(entry.body, fake), _text(entry.body, fake)
+        pieces = _text(entry.body, fake)
         entry.sent_tokens = len(pieces)
         message: dict[str, Any] = {"role": "assistant", "content": "".join(pieces), "refusal": None}
-        if call is not None:
-            made = {"id": "call_1", "type": "function", "function": {"name": call[0], "arguments": call[1]}}
+        if called is not None:
+            made = {"id": "call_1", "type": "function", "function": {"name": called[0], "arguments": called[1]}}
             message |= {"content": None, "tool_calls": [made]}
-        finish = "stop" if call is None else "tool_calls"
+        finish = "stop" if called is None else "tool_calls"
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
         answer = {"id": "chatcmpl-fake", "object": "chat.completion", "created": 1, "model": model, "choices": [choice]}
         if fake.get("padding"):

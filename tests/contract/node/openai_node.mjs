@@ -1,7 +1,8 @@
 // OpenAI's SDK for Node.js.
 
 import assert from "node:assert/strict"
-import OpenAI from "openai"
+import { setTimeout as wait } from "node:timers/promises"
+import OpenAI, { toFile } from "openai"
 
 import {
   ANSWER,
@@ -37,6 +38,17 @@ const chunks = async (model, fields = {}) => {
 }
 
 const words = (read) => read.map((chunk) => chunk.choices[0]?.delta.content ?? "").join("")
+
+const line = (number) =>
+  JSON.stringify({
+    custom_id: `row-${number}`,
+    method: "POST",
+    url: "/v1/chat/completions",
+    body: { model: "fake-chat", messages },
+  })
+const BATCH = `${[0, 1, 2].map(line).join("\n")}\n`
+const upload = async () =>
+  client.files.create({ file: await toFile(Buffer.from(BATCH), "input.jsonl"), purpose: "batch" })
 
 const said = ({ status, code, param }) => ({ status, code, param })
 
@@ -108,6 +120,29 @@ await run("OpenAI Node.js", "openai", {
     // What this SDK asks for when it is told nothing.
     const answer = await client.embeddings.create({ model: "fake-embed", input: [QUESTION] })
     assert.deepEqual(answer.data[0].embedding, VECTOR)
+  },
+  async files() {
+    const { id } = await upload()
+    const ids = []
+    for await (const file of client.files.list()) ids.push(file.id)
+    assert.ok(ids.includes(id))
+    assert.equal((await client.files.retrieve(id)).filename, "input.jsonl")
+    assert.equal(await (await client.files.content(id)).text(), BATCH)
+    assert.ok((await client.files.delete(id)).deleted)
+  },
+  async batches() {
+    const { id } = await upload()
+    const order = { input_file_id: id, endpoint: "/v1/chat/completions", completion_window: "24h" }
+    let batch = await client.batches.create(order)
+    for (let tried = 0; !["completed", "failed", "expired"].includes(batch.status) && tried < 300; tried += 1) {
+      await wait(200)
+      batch = await client.batches.retrieve(batch.id)
+    }
+    assert.equal(batch.status, "completed")
+    const output = await (await client.files.content(batch.output_file_id)).text()
+    const answers = output.trim().split("\n").map(JSON.parse)
+    assert.deepEqual(answers.map(({ custom_id }) => custom_id).sort(), ["row-0", "row-1", "row-2"])
+    assert.ok(answers.every(({ response }) => response.body.choices[0].message.content === ANSWER))
   },
   async models() {
     const names = []

@@ -35,6 +35,21 @@ DEGREES = 21
 VECTOR = [1.0, 2.0]
 MODELS = {"fake-chat", "fake-embed", "lab/slashed"}
 
+BATCH = "".join(
+    json.dumps(
+        {
+            "custom_id": f"row-{number}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": "fake-chat", "messages": [{"role": "user", "content": QUESTION}]},
+        }
+    )
+    + "\n"
+    for number in range(3)
+).encode()
+"""The file of a batch."""
+BATCH_SECONDS = 60
+
 Error = TypeVar("Error", bound=Exception)
 Cell = Callable[[], str | Coroutine[Any, Any, str | None] | None]
 _cells: dict[str, Cell] = {}
@@ -62,6 +77,12 @@ async def raised_by(kind: type[Error], work: Awaitable[object]) -> Error:
     except kind as error:
         return error
     raise AssertionError(f"It should have raised {kind.__name__}.")
+
+
+def answers_in(output: bytes) -> dict[str, str]:
+    """What each line of a batch was answered, by its id."""
+    lines = [json.loads(line) for line in output.splitlines()]
+    return {line["custom_id"]: line["response"]["body"]["choices"][0]["message"]["content"] for line in lines}
 
 
 def tries(model: str, *, key: str = KEY, waits: float = 0.0) -> str:

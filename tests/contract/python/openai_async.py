@@ -1,5 +1,7 @@
 """OpenAI's SDK for Python, its asynchronous client."""
 
+import asyncio
+import time
 from typing import Any
 
 import openai
@@ -8,6 +10,8 @@ import pydantic
 from tests.contract.python.cells import (
     ANSWER,
     ANSWER_TOKENS,
+    BATCH,
+    BATCH_SECONDS,
     CITY,
     DEGREES,
     KEY,
@@ -19,6 +23,7 @@ from tests.contract.python.cells import (
     URL,
     VECTOR,
     WRONG_KEY,
+    answers_in,
     cell,
     raised_by,
     run,
@@ -135,6 +140,33 @@ async def embeddings_base64() -> None:
     async with client() as sdk:
         answer = await sdk.embeddings.create(model="fake-embed", input=QUESTION)
     assert answer.data[0].embedding == VECTOR
+
+
+@cell
+async def files() -> None:
+    async with client() as sdk:
+        stored = await sdk.files.create(file=("input.jsonl", BATCH), purpose="batch")
+        assert stored.id in {file.id async for file in sdk.files.list()}
+        assert (await sdk.files.retrieve(stored.id)).filename == "input.jsonl"
+        assert (await sdk.files.content(stored.id)).content == BATCH
+        assert (await sdk.files.delete(stored.id)).deleted
+
+
+@cell
+async def batches() -> None:
+    async with client() as sdk:
+        given = await sdk.files.create(file=("input.jsonl", BATCH), purpose="batch")
+        batch = await sdk.batches.create(
+            input_file_id=given.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        assert batch.id in [one.id async for one in sdk.batches.list(limit=20)]
+        deadline = time.monotonic() + BATCH_SECONDS
+        while batch.status not in ("completed", "failed", "expired") and time.monotonic() < deadline:
+            await asyncio.sleep(0.2)
+            batch = await sdk.batches.retrieve(batch.id)
+        assert (batch.status, batch.output_file_id is not None) == ("completed", True)
+        output = await sdk.files.content(batch.output_file_id or "")
+    assert answers_in(output.content) == {f"row-{number}": ANSWER for number in range(3)}
 
 
 @cell

@@ -1,6 +1,7 @@
 """OpenAI's SDK for Python."""
 
 import base64
+import time
 from array import array
 from functools import partial
 from typing import Any
@@ -11,6 +12,8 @@ import pydantic
 from tests.contract.python.cells import (
     ANSWER,
     ANSWER_TOKENS,
+    BATCH,
+    BATCH_SECONDS,
     CITY,
     DEGREES,
     KEY,
@@ -22,6 +25,7 @@ from tests.contract.python.cells import (
     URL,
     VECTOR,
     WRONG_KEY,
+    answers_in,
     cell,
     raised,
     run,
@@ -133,6 +137,29 @@ def embeddings_base64() -> None:
     assert client.embeddings.create(model="fake-embed", input=QUESTION).data[0].embedding == VECTOR
     raw: Any = client.embeddings.create(model="fake-embed", input=QUESTION, encoding_format="base64").data[0].embedding
     assert list(array("f", base64.b64decode(raw))) == VECTOR
+
+
+@cell
+def files() -> None:
+    stored = client.files.create(file=("input.jsonl", BATCH), purpose="batch")
+    assert stored.id in {file.id for file in client.files.list()}
+    assert (client.files.retrieve(stored.id)).filename == "input.jsonl"
+    assert (client.files.content(stored.id)).content == BATCH
+    assert (client.files.delete(stored.id)).deleted
+
+
+@cell
+def batches() -> None:
+    given = client.files.create(file=("input.jsonl", BATCH), purpose="batch")
+    batch = client.batches.create(input_file_id=given.id, endpoint="/v1/chat/completions", completion_window="24h")
+    assert batch.id in [one.id for one in client.batches.list(limit=20)]
+    deadline = time.monotonic() + BATCH_SECONDS
+    while batch.status not in ("completed", "failed", "expired") and time.monotonic() < deadline:
+        time.sleep(0.2)
+        batch = client.batches.retrieve(batch.id)
+    assert (batch.status, batch.output_file_id is not None) == ("completed", True)
+    output = client.files.content(batch.output_file_id or "")
+    assert answers_in(output.content) == {f"row-{number}": ANSWER for number in range(3)}
 
 
 @cell
