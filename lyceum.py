@@ -282,27 +282,40 @@ def npm_install(title: str, folder: Path) -> None:
 
 def set_up_clients() -> None:
     """Install the clients that tests/contract/ drives: those of Python in environments of their own in .venv."""
+    for pins in sorted(ROOT.glob("requirements-contract*.txt")):
+        set_up_apart(pins)
+    set_up_node_apart(CLIENTS / "node")
+
+
+def set_up_apart(pins: Path) -> Path:
+    """Install what a requirements file pins into an environment of its own in .venv; the Python that sees it."""
     with setup_lock():
         make_venv()
         install_installer()
-        stamps = Stamps()
-        for pins in sorted(ROOT.glob("requirements-contract*.txt")):
-            made_from, python = digest([pins]), client_python(pins)
-            if stamps.get(pins.name) != made_from or not python.exists():
-                tell(f"installing the clients of {pins.name}")
-                place = str(python.parents[1])
-                command = [*("-m", "uv", "venv", "--quiet", "--clear", "--python"), str(PYTHON), place]
-                step("making an environment for clients", [str(PYTHON), *command])
-                uv_install("installing clients", "--python", str(python), pins.name)
-                stamps.update({pins.name: made_from})
-        made_from = digest([CLIENTS / "node" / name for name in ("package.json", "package-lock.json")])
-        if stamps.get("node-clients") != made_from or not (CLIENTS / "node" / "node_modules").exists():
-            npm_install("installing the clients for Node.js", CLIENTS / "node")
-            stamps.update({"node-clients": made_from})
+        stamps, made_from, python = Stamps(), digest([pins]), python_apart(pins)
+        if stamps.get(pins.name) != made_from or not python.exists():
+            tell(f"installing what {pins.name} pins")
+            command = [*("-m", "uv", "venv", "--quiet", "--clear", "--python"), str(PYTHON), str(python.parents[1])]
+            step(f"making an environment for {pins.name}", [str(PYTHON), *command])
+            uv_install(f"installing {pins.name}", "--python", str(python), pins.name)
+            stamps.update({pins.name: made_from})
+    return python
 
 
-def client_python(pins: Path) -> Path:
-    """The Python that sees what a requirements file of clients pins."""
+def set_up_node_apart(folder: Path) -> None:
+    """Install what the lock file of a folder pins, there."""
+    with setup_lock():
+        make_venv()
+        install_installer()
+        name = str(folder.relative_to(ROOT))
+        stamps, made_from = Stamps(), digest([folder / "package.json", folder / "package-lock.json"])
+        if stamps.get(name) != made_from or not (folder / "node_modules").exists():
+            npm_install(f"installing what {name} pins", folder)
+            stamps.update({name: made_from})
+
+
+def python_apart(pins: Path) -> Path:
+    """The Python that sees what a requirements file pins."""
     return VENV / pins.stem.removeprefix("requirements-") / "bin" / "python"
 
 

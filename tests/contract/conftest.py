@@ -124,5 +124,5 @@ def command(program: Path) -> list[str]:
         return [str(lyceum.find_npm()[1] / "node"), str(program)]
     own = lyceum.ROOT / f"requirements-contract-{program.stem}.txt"
     shared = lyceum.ROOT / "requirements-contract.txt"
-    python = lyceum.client_python(own if own.exists() else shared)
+    python = lyceum.python_apart(own if own.exists() else shared)
     return [str(python), "-m", f"{__package__}.python.{program.stem}"]
