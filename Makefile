@@ -19,7 +19,7 @@ mutants:
 	@$(PYTHON) lyceum.py mutants $(ARGS)
 
 bench:
-	@$(PYTHON) lyceum.py bench
+	@$(PYTHON) lyceum.py bench $(SECTION) $(ARGS)
 
 lock:
 	@$(PYTHON) lyceum.py lock

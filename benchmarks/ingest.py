@@ -2,7 +2,6 @@
 
 import time
 
-import orjson
 from django.db import connection
 
 from common import redis as servers
@@ -43,10 +42,7 @@ def event(number: int) -> Event:
 
 
 def main() -> None:
-    """Print events a second of both, as JSON, and how many calls the gateway had metered before."""
-    while drain():
-        pass
-    metered = UsageEvent.objects.count()
+    """Print the section of the page."""
     events = [event(number) for number in range(EVENTS)]
     client = servers.durable()
     for start in range(0, EVENTS, 5000):
@@ -58,7 +54,12 @@ def main() -> None:
     inserted = drain()
     ingest = inserted / (time.perf_counter() - started)
     assert inserted == EVENTS
-    print(orjson.dumps({"ingest": ingest, "copy": (metered + EVENTS) / _copy(), "metered": metered}).decode())
+    copy = EVENTS / _copy()
+    print(
+        f"From the Redis stream to committed events and roll-ups: **{ingest:,.0f} events/s** by one process, of {KEYS} "
+        f"keys\nand {MODELS} models. PostgreSQL's own `COPY` of the same rows, without an index or a sum, takes "
+        f"{copy:,.0f} rows/s:\nthe ingest reaches {ingest / copy:.0%} of that."
+    )
 
 
 def _copy() -> float:

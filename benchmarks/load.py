@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
@@ -9,11 +11,13 @@ from urllib.parse import urlsplit
 import uvloop
 
 CHUNK_END = b"0\r\n\r\n"
+# How long an answer may be on its way when the time is up.
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one run went. Times are milliseconds; `failed` counts every answer but 200."""
+    """How one run went. Times are milliseconds; `failed` counts answers other than 200, and those that never came."""
 
     requests_per_second: float
     p50: float
@@ -37,6 +41,7 @@ class _Caller(asyncio.Protocol):
         self._ask()
 
     def _ask(self) -> None:
+        self._is_waiting = True
         self._buffer = b""
         self._needed = 0
         self._was_timed = False
@@ -65,13 +70,14 @@ class _Caller(asyncio.Protocol):
             return
         if not self._is_first_byte_timed:
             self._run.note(self._asked_at, self._is_good)
+        self._is_waiting = False
         if self._run.is_over:
             self._transport.close()
         else:
             self._ask()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._run.left(error)
+        self._run.left(is_answered=not self._is_waiting)
 
 
 class _Run:
@@ -92,42 +98,53 @@ class _Run:
         self._times.append(time.perf_counter() - asked_at)
         self._failed += not is_good
 
-    def left(self, error: Exception | None) -> None:
-        self._failed += error is not None
+    def left(self, *, is_answered: bool) -> None:
+        self._failed += not is_answered
         self._open -= 1
         if not self._open and not self.done.done():
             self.done.set_result(None)
 
     def result(self) -> Result:
         elapsed = time.perf_counter() - self._started
-        times = sorted(self._times)
+        # Who never answered took for ever.
+        times = sorted(self._times) or [float("inf")]
         return Result(
-            requests_per_second=len(times) / elapsed,
+            requests_per_second=len(self._times) / elapsed,
             p50=times[len(times) // 2] * 1000,
             p99=times[min(len(times) - 1, len(times) * 99 // 100)] * 1000,
-            requests=len(times),
-            failed=self._failed,
+            requests=len(self._times),
+            failed=self._failed + self._open,
         )
 
 
-async def _load(url: str, body: bytes, *, secret: str, connections: int, seconds: float, first_event: bool) -> Result:
+def request(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """A POST as it is sent."""
     parts = urlsplit(url)
-    request = (
-        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {secret}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+    own = {"Host": parts.netloc, "Content-Type": "application/json", "Content-Length": str(len(body))}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {**own, **headers}.items())
+    return f"POST {parts.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+
+
+async def _load(url: str, sent: bytes, *, connections: int, seconds: float, first_event: bool) -> Result:
+    parts = urlsplit(url)
     run = _Run(connections=connections, seconds=seconds, first_event=first_event)
     loop = asyncio.get_running_loop()
     for _ in range(connections):
-        await loop.create_connection(lambda: _Caller(request, run), parts.hostname or "", parts.port or 80)
-    await run.done
+        await loop.create_connection(lambda: _Caller(sent, run), parts.hostname or "", parts.port or 80)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(run.done, seconds + PATIENCE_SECONDS)
     return run.result()
 
 
 def load(
-    url: str, body: bytes, *, secret: str = "", connections: int, seconds: float, first_event: bool = False
+    url: str,
+    body: bytes,
+    *,
+    headers: Mapping[str, str],
+    connections: int,
+    seconds: float,
+    first_event: bool = False,
 ) -> Result:
     """Ask `url` over so many connections for so long. `first_event` times the first event of a stream, not its end."""
-    return uvloop.run(
-        _load(url, body, secret=secret, connections=connections, seconds=seconds, first_event=first_event)
-    )
+    sent = request(url, body, headers)
+    return uvloop.run(_load(url, sent, connections=connections, seconds=seconds, first_event=first_event))

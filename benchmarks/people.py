@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import orjson
 from django.test import Client
 from django.utils import timezone
 
@@ -25,7 +24,7 @@ Pages = dict[tuple[str, int], tuple[Client, str]]
 
 
 def main() -> None:
-    """Print the milliseconds of each page by how much there is, as JSON."""
+    """Print the section of the page."""
     pages: Pages = {}
     for size in (*SIZES, MOST_MEMBERS):
         pages |= _members(size)
@@ -35,10 +34,27 @@ def main() -> None:
         pages |= _audit(size)
     # As upkeep does every day: each month has a part of the table to itself.
     open_months(timezone.now().date())
-    figures: dict[str, dict[str, float]] = {}
+    figures: dict[str, dict[int, float]] = {}
     for (name, size), milliseconds in best_of_rounds(pages).items():
-        figures.setdefault(name, {})[str(size)] = milliseconds
-    print(orjson.dumps(figures).decode())
+        figures.setdefault(name, {})[size] = milliseconds
+    print(section(figures))
+
+
+def section(pages: dict[str, dict[int, float]]) -> str:
+    """What the report says about people; a page has a figure for each of its sizes."""
+    sizes = sorted({size for page in pages.values() for size in page})
+    lines = "\n".join(
+        f"| {name} | {' | '.join(f'{page[size]:.1f}' if size in page else '' for size in sizes)} "
+        f"| {page[max(page)] / page[100]:.2f} |"
+        for name, page in pages.items()
+    )
+    return f"""Pages in milliseconds, by how many rows the list has: members, projects, participants of a cohort, events
+of the audit log in a year. A page shows 50 of them, so that ten are less to draw; the ratio is of the most to 100.
+
+| page | {" | ".join(f"{size:,}" for size in sizes)} | ratio |
+| --- |{" ---: |" * (len(sizes) + 1)}
+{lines}
+"""
 
 
 def _owner(name: str) -> tuple[User, Client, Organization]:

@@ -17,13 +17,15 @@ A request says how it is to be served in a field `fake` of its body (the gateway
     chunks                stream these, as they are, and the end
     whole                 do not stream, though asked to
     padding               make an answer that is not streamed longer by so many characters
+    stamped               each piece of a stream is the time it was sent at, by `time.monotonic`, as `@12345.678901@`
     cut, crlf             write in pieces of so many bytes; end lines as Windows does
     tool_call             call this tool with these arguments, `[name, arguments]`, when it is offered and was not yet
     structured            answer with this JSON when a JSON schema is asked for
 
 Clients that cannot send such a field name a model that the server was given a script for.
 
-As a process: `python -m tests.fakes.inference_server --port 9000`; `GET /ledger` gives the totals.
+As a process: `python -m tests.fakes.inference_server --port 9000`; `GET /ledger` gives the totals. `--scripts` is JSON,
+and the models that it names are offered beside the others.
 """
 
 import argparse
@@ -32,7 +34,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
@@ -87,9 +89,10 @@ class Ledger:
 class Connection(asyncio.Protocol):
     """One client's connection. What needs no waiting is answered without a task."""
 
-    def __init__(self, ledger: Ledger, scripts: Scripts) -> None:
+    def __init__(self, ledger: Ledger, scripts: Scripts, models: Sequence[str] = MODELS) -> None:
         self._ledger = ledger
         self._scripts = scripts
+        self._models = models
         self._task: asyncio.Task[None] | None = None
         self._entry: Entry | None = None
 
@@ -129,12 +132,15 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._path == "/v1/models":
-            entries = [{"id": name, "object": "model", "created": 1, "owned_by": "fake"} for name in MODELS]
+            entries = [{"id": name, "object": "model", "created": 1, "owned_by": "fake"} for name in self._models]
             self._send(200, orjson.dumps({"object": "list", "data": entries}))
             return
         if self._path == "/ledger":
             totals = asdict(self._ledger)
             self._send(200, orjson.dumps({name: totals[name] for name in ("requests", "prompt_tokens", "sent_tokens")}))
+            return
+        if not self._body:
+            self._send(404, orjson.dumps({"error": {"message": "Not Found", "code": 404}}))
             return
         is_form = self._content_type.startswith("multipart/")
         body = apis.form_fields(self._content_type, self._body) if is_form else orjson.loads(self._body)
@@ -143,9 +149,9 @@ class Connection(asyncio.Protocol):
             self._send(400, orjson.dumps({"error": {"message": "This model does not do that.", "code": 400}}))
             return
         fake: dict[str, Any] = {**self._scripts.get(body["model"], {}), **(body.get("fake") or {})}
-        entry = Entry(
-            self._path, body, self._authorization, prompt_tokens=fake.get("prompt_tokens", _prompt_tokens(body))
-        )
+        # Counting the words of a megabyte takes longer than all else that is done for it.
+        prompt_tokens = fake["prompt_tokens"] if "prompt_tokens" in fake else _prompt_tokens(body)
+        entry = Entry(self._path, body, self._authorization, prompt_tokens=prompt_tokens)
         self._entry = entry
         self._ledger.open(entry)
         if _is_streamed(body) or fake.get("slow_headers"):
@@ -219,6 +225,8 @@ class Connection(asyncio.Protocol):
                 return
             if pause:
                 await asyncio.sleep(pause)
+            if fake.get("stamped"):
+                delta["content"] = f"@{time.monotonic():.6f}@"
             entry.sent_tokens += 1
             await self._event(fake, _chunk(entry, fake, delta, None, continuous))
         at_finish = counted and fake.get("usage_at_finish")
@@ -317,15 +325,15 @@ def _text(body: dict[str, Any], fake: dict[str, Any]) -> list[str]:
     return [WORD] * _tokens(body, fake)
 
 
-def _deltas(body: dict[str, Any], fake: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+def _deltas(body: dict[str, Any], fake: dict[str, Any]) -> tuple[Iterable[dict[str, Any]], str]:
     """The pieces of a streamed answer, and why it ended."""
     call = _tool_call(body, fake)
     if call is None:
-        return [{"content": piece} for piece in _text(body, fake)], "stop"
+        return ({"content": piece} for piece in _text(body, fake)), "stop"
     name, arguments = call
     first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}
     rest = [{"index": 0, "function": {"arguments": piece}} for piece in re.findall(r".{1,5}", arguments)]
-    return [{"tool_calls": [piece]} for piece in (first, *rest)], "tool_calls"
+    return ({"tool_calls": [piece]} for piece in (first, *rest)), "tool_calls"
 
 
 def _prompt_tokens(body: dict[str, Any]) -> int:
@@ -464,11 +472,11 @@ class _Tracked(Connection):
         self._known.discard(self)
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, scripts: Scripts) -> None:
     """Serve until killed, keeping totals only."""
-    ledger = Ledger(keeps_entries=False)
+    ledger, models = Ledger(keeps_entries=False), (*MODELS, *scripts)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(ledger, {}), "127.0.0.1", port, backlog=4096)
+    server = await loop.create_server(lambda: Connection(ledger, scripts, models), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
@@ -477,4 +485,6 @@ if __name__ == "__main__":
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=9000)
-    uvloop.run(serve(parser.parse_args().port))
+    parser.add_argument("--scripts", type=orjson.loads, default={})
+    arguments = parser.parse_args()
+    uvloop.run(serve(arguments.port, arguments.scripts))

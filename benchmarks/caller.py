@@ -1,0 +1,22 @@
+"""Who makes the calls: a key under every limit there is, none of which it ever meets, for models that cost."""
+
+from accounts.services import open_workspace, register_verified
+from apikeys.services import mint_key
+from apikeys.terms import Terms
+from catalog.models import HostedModel
+from common.money import NANO
+
+PLENTY = 2_000_000_000
+TERMS = Terms(
+    requests_per_minute=PLENTY,
+    tokens_per_minute=PLENTY,
+    concurrent_requests=1_000_000,
+    monthly_budget_nano=1_000_000 * NANO,
+)
+
+
+def main() -> None:
+    """Print the key."""
+    HostedModel.objects.update(input_price_nano=50, output_price_nano=200)
+    user = register_verified(email="bench@example.com")
+    print(mint_key(project=open_workspace(user=user), name="bench", by=user, terms=TERMS)[1])
