@@ -101,7 +101,7 @@ def test_a_stream_costs_what_the_process_took_for_all_of_them() -> None:
     ("alone", "ours", "said"),
     [
         (5, 30, "More were not asked for."),
-        (500, 30, "The machine ends before the gateway."),
+        (500, 30, "the machine ends there."),
         (5, 500, "the gateway ends before the machine."),
         (500, 500, "the machine ends there."),
     ],
