@@ -110,9 +110,10 @@ def section(runs: Runs, missing: list[str], metered: int) -> str:
     return f"""One web process of each. This gateway has everything on: a key under limits of requests, tokens, \
 concurrency and
 budget, a model that costs, admit and settle in Redis, the usage event. The fake inference server answers 16 tokens at
-once; nginx is a plain proxy in front of it. The others are as their own documentation tunes them, with no keys, limits
-or metering of their own: {targets.versions()}. Each line is the run with the median wait of {_runs(runs)}, which went
-through all targets in turns. Added is the median beyond that of the fake server alone.{lacks}
+once; nginx is a plain proxy in front of it. The others are as their own documentation tunes them, without limits
+and metering: {targets.versions()}. Each line is the run with
+the median wait of {_runs(runs)}, which went through all targets in turns. Added is the median beyond that of the fake
+server alone.{lacks}
 
 ### Calls that are not streamed
 

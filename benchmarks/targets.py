@@ -1,7 +1,7 @@
 """What is measured beside each other, all in front of the same fake server: one web process each.
 
-The peers are as their own documentation tunes them, without keys, limits and metering of their own, and are installed
-for this alone. One that cannot be had on this machine is left out, with the reason.
+The peers are as their own documentation tunes them, without limits and metering, and are installed for this alone. One
+that cannot be had on this machine is left out, and the page says so.
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -163,11 +164,13 @@ OPENERS: dict[str, Callable[[Stack], Iterator[Target]]] = {
 
 
 def start(stack: Stack, name: str, parts: ExitStack, missing: list[str]) -> Target | None:
-    """The target, running until `parts` are closed; None where it cannot be had, and `missing` then says why."""
+    """The target, running until `parts` are closed; None where it cannot be had, which `missing` then says."""
     try:
         return parts.enter_context(contextmanager(OPENERS[name])(stack))
     except (UnavailableError, CannotStartError, lyceum.Stop) as reason:
-        missing.append(f"Without {name}: {str(reason).rstrip('.')}.")
+        # The page does not say why: it may be about a folder of this machine.
+        print(f"Without {name}: {reason}", file=sys.stderr)
+        missing.append(f"Without {name}, which this machine could not install or start.")
         return None
 
 
