@@ -20,6 +20,8 @@ app.autodiscover_tasks()
 app.conf.task_routes = {
     "playground.*": {"queue": "inference"},
     "batches.*": {"queue": "batches"},
+    # It says that nobody works on that queue.
+    "usage.tasks.look_for_delay": {"queue": "default"},
     "usage.*": {"queue": "usage"},
     "webhooks.*": {"queue": "webhooks"},
     "*": {"queue": "default"},
@@ -34,6 +36,8 @@ def every(seconds: float, task: str, **options: str) -> dict[str, Any]:
 app.conf.beat_schedule = {
     "usage-ingest": every(1, "usage.tasks.ingest"),
     "usage-reap": every(10, "usage.tasks.reap"),
+    "usage-look-for-delay": every(60, "usage.tasks.look_for_delay"),
+    "usage-look-for-drift": every(24 * 3600, "usage.tasks.look_for_drift"),
     "usage-forget": every(24 * 3600, "usage.tasks.forget"),
     "accounts-keep-audit-log": every(24 * 3600, "accounts.tasks.keep_audit_log"),
     "accounts-send-invitations": every(30, "accounts.tasks.send_waiting_invitations"),

@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -25,6 +25,7 @@ from common.errors import AllowanceError, ApiError, BudgetError, OverloadedError
 from common.money import display_dollars
 from usage.allowances import next_month
 from usage.events import STREAM, Event, PoisonError
+from usage.ingest import paused
 from usage.link import LinkDownError, RedisLink
 from usage.models import UsageEvent, UsageRollup15Min
 from usage.policies import PARTICIPANT, Caller, Scope
@@ -39,6 +40,7 @@ WINDOW_SECONDS = 60
 MOST_REAPED = 10_000
 SEED_MS = 10_000
 BUDGET_KEPT_DAYS = 40
+READ_AT_ONCE = 1000
 # Organizations with leases, for the reaper. A plain set: an entry too many costs one empty look.
 ORGANIZATIONS = "ly:leases"
 
@@ -103,7 +105,8 @@ class Admissions:
 
         `lost` is the event it is settled with if this process dies before it says otherwise.
         """
-        period = _month(datetime.now(UTC))
+        # By the id, as the ledger does: in a month that just began, or by a clock that jumped, now is another month.
+        period = month_of(lost.at)
         keys, args = _admit_arguments(caller, demand, id, period, lost)
         if caller.organization_id not in self._announced:
             self._announced.add(caller.organization_id)
@@ -328,18 +331,20 @@ def _settlement_of_hold(organization_id: str, identifier: str, hold: str) -> Set
 
 def seed_budget(caller: Caller, scope: Scope, period: str) -> bool:
     """Fill a month's budget in Redis from the ledger. False when another process is at it: ask again in a moment."""
+    # An event that reached the ledger in between would be counted by its settlement, and with the sums once more.
+    with paused(shared=True):
+        return _seed_budget(caller, scope, period)
+
+
+def _seed_budget(caller: Caller, scope: Scope, period: str) -> bool:
     client = servers.durable()
     key = _budget_key(caller.organization_id, scope, period)
     answer = SEED_BEGIN.run(client, keys=[key, STREAM], args=[str(SEED_MS), str(BUDGET_KEPT_DAYS)])
     if answer[0] != "begun":
         return bool(answer[0] == "ready")
     token, last = answer[1], answer[2]
-    waiting = {event.id: event for event in _belonging(_events_up_to(last), scope, period)}
-    # Read after the stream: an event that left it meanwhile is in PostgreSQL by now, and told apart by its id.
-    known = {
-        identifier.hex for identifier in UsageEvent.objects.filter(pk__in=list(waiting)).values_list("pk", flat=True)
-    }
-    spent = _spent(caller, scope, period) + sum(event.cost_nano for event in waiting.values() if event.id not in known)
+    waiting = waiting_events(last, _belonging_to(scope, period))
+    spent = _spent(caller, scope, period) + sum(event.cost_nano for event in waiting)
     SEED_END.run(client, keys=[key], args=[token, str(spent)])
     return True
 
@@ -368,35 +373,53 @@ def _participant(scope: Scope) -> tuple[str, str, frozenset[str]]:
     return project_id, user_id, frozenset(keys.values_list("public_id", flat=True))
 
 
-def _events_up_to(last: str) -> list[Event]:
-    found: list[Event] = []
+def waiting_events(last: str, belongs: Callable[[Event], bool]) -> list[Event]:
+    """Those of the events up to an entry of the stream that are not in the ledger yet.
+
+    While ingestion is paused nothing is missing, and nothing is there twice: of an event that was appended twice the
+    first counts, which is the one that will be written.
+    """
+    found: dict[str, Event] = {}
+    for event in _events_up_to(last):
+        if belongs(event):
+            found.setdefault(event.id, event)
+    ids = list(found)
+    for start in range(0, len(ids), READ_AT_ONCE):
+        for known in UsageEvent.objects.filter(pk__in=ids[start : start + READ_AT_ONCE]).values_list("pk", flat=True):
+            del found[known.hex]
+    return list(found.values())
+
+
+def _events_up_to(last: str) -> Iterator[Event]:
     first = "-"
     while True:
-        entries = cast("list[tuple[str, dict[str, str]]]", servers.durable().xrange(STREAM, first, last, count=1000))
+        entries = cast(
+            "list[tuple[str, dict[str, str]]]", servers.durable().xrange(STREAM, first, last, count=READ_AT_ONCE)
+        )
         for _entry, fields in entries:
             try:
-                found.append(Event.decode(fields["e"]))
+                yield Event.decode(fields["e"])
             except (PoisonError, KeyError):
                 continue
-        if len(entries) < 1000:
-            return found
+        if len(entries) < READ_AT_ONCE:
+            return
         first = f"({entries[-1][0]}"
 
 
-def _belonging(events: list[Event], scope: Scope, period: str) -> list[Event]:
-    """Those of the events that count against a scope in a month."""
-    this_month = [event for event in events if _month(event.at) == period]
+def _belonging_to(scope: Scope, period: str) -> Callable[[Event], bool]:
+    """Whether an event counts against a scope in a month."""
     if scope.kind != PARTICIPANT:
-        return [event for event in this_month if getattr(event, f"{scope.kind}_id") == scope.id]
+        return lambda event: getattr(event, f"{scope.kind}_id") == scope.id and month_of(event.at) == period
     project_id, user_id, key_ids = _participant(scope)
-    return [
-        event
-        for event in this_month
-        if event.project_id == project_id and (event.user_id == user_id or event.key_id in key_ids)
-    ]
+    return lambda event: (
+        event.project_id == project_id
+        and (event.user_id == user_id or event.key_id in key_ids)
+        and month_of(event.at) == period
+    )
 
 
-def _month(moment: datetime) -> str:
+def month_of(moment: datetime) -> str:
+    """The month whose budgets a moment belongs to, as it stands in keys: `202603`."""
     return f"{moment.year}{moment.month:02}"
 
 

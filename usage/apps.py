@@ -19,12 +19,15 @@ class UsageConfig(AppConfig):
         from accounts import holdings
         from accounts.signals import project_changed, rights_changed, terms_changed
         from apikeys.signals import key_changed
+        from notifications import registry as notices
         from usage.holding import HOLDING
-        from usage.kinds import BUDGET_REACHED
+        from usage.kinds import BUDGET_REACHED, KINDS
         from webhooks import registry
 
         holdings.register(HOLDING)
         registry.register(BUDGET_REACHED)
+        for kind in KINDS:
+            notices.register(kind)
         key_changed.connect(forget_policies, dispatch_uid="forget_policies")
         rights_changed.connect(forget_policies_of_person, dispatch_uid="forget_policies_of_person")
         project_changed.connect(forget_policies_of_project, dispatch_uid="forget_policies_of_project")

@@ -27,6 +27,8 @@ UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 SOURCES = frozenset(Source.values)
 LARGEST_COUNT = 2_147_483_647
 LARGEST_MONEY = 9_000_000_000_000_000_000
+# The last millisecond that a date can have. An id holds times up to the year 10889.
+LATEST_MS = 253_402_300_799_999
 
 
 class PoisonError(Exception):
@@ -116,7 +118,7 @@ def _is_whole(largest: int) -> Any:
 
 
 def _is_uuid7(value: Any) -> bool:
-    return isinstance(value, str) and UUID7.fullmatch(value) is not None
+    return isinstance(value, str) and UUID7.fullmatch(value) is not None and int(value[:12], 16) <= LATEST_MS
 
 
 def _is_address(value: Any) -> bool:

@@ -5,9 +5,11 @@ The batch is acknowledged after the commit: killed before, it is delivered again
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import timedelta
+from functools import partial
 from operator import attrgetter
 from typing import Any, cast
 
@@ -24,8 +26,9 @@ from accounts.models import Cohort, Project
 from apikeys.models import ApiKey, KeySecret
 from common import redis as servers
 from common.errors import AllowanceError, BudgetError
+from usage.alarms import alarm
 from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, ORIGIN, STREAM, Event, PoisonError, without_origin
-from usage.kinds import BUDGET_REACHED
+from usage.kinds import BUDGET_REACHED, UNREADABLE, WAITS
 from usage.models import CELL, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
 from webhooks.models import Endpoint, Message
 from webhooks.services import announce
@@ -39,6 +42,7 @@ LOCK = 0x6C79_7573  # any number that nothing else in this database locks
 MOST_SECONDS = 30.0
 MOST_DEAD_LETTERS = 100_000
 DEAD_LETTERS_KEPT = timedelta(days=30)
+LATE_SECONDS = 120
 
 # What is used up when a call is refused with a code, as programs are told.
 OWN_BUDGET = "key"
@@ -71,21 +75,23 @@ SELECT count(*) FROM inserted
 """  # noqa: S608 - table names only
 
 # A client that hung up is a call, but nobody's error.
-ROLL_UP = """
-    INSERT INTO {table} AS kept (
-        bucket_at, source, organization_id, project_id, key_id, user_id, model, endpoint, requests, errors,
-        prompt_tokens, cached_tokens, completion_tokens, cost_nano, latency_ms_sum, latency_count, first_token_ms_sum,
-        first_token_count, updated_at
-    )
+SUMS = """
     SELECT
-        date_bin('{width}', at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS bucket, source, organization_id, project_id,
-        key_id, user_id, model, endpoint, count(*),
-        count(*) FILTER (WHERE status >= 400 AND status <> {client_closed}), sum(prompt_tokens), sum(cached_tokens),
-        sum(completion_tokens), sum(cost_nano), coalesce(sum(latency_ms) FILTER (WHERE backend <> ''), 0),
-        count(*) FILTER (WHERE backend <> ''), coalesce(sum(first_token_ms), 0), count(first_token_ms), now()
+        date_bin('{width}', at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS bucket_at, source, organization_id, project_id,
+        key_id, user_id, model, endpoint, count(*) AS requests,
+        count(*) FILTER (WHERE status >= 400 AND status <> {client_closed}) AS errors,
+        sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
+        sum(completion_tokens) AS completion_tokens, sum(cost_nano) AS cost_nano,
+        coalesce(sum(latency_ms) FILTER (WHERE backend <> ''), 0) AS latency_ms_sum,
+        count(*) FILTER (WHERE backend <> '') AS latency_count,
+        coalesce(sum(first_token_ms), 0) AS first_token_ms_sum, count(first_token_ms) AS first_token_count
     FROM inserted
-    GROUP BY bucket, source, organization_id, project_id, key_id, user_id, model, endpoint
-    ORDER BY project_id, bucket, key_id, user_id, model, endpoint, source, organization_id
+    GROUP BY 1, source, organization_id, project_id, key_id, user_id, model, endpoint
+"""
+ROLL_UP = """
+    INSERT INTO {table} AS kept ({columns}, updated_at)
+    SELECT {columns}, now() FROM ({sums}) AS summed
+    ORDER BY {cell}
     ON CONFLICT ({cell}) DO UPDATE SET
         requests = kept.requests + excluded.requests,
         errors = kept.errors + excluded.errors,
@@ -101,14 +107,27 @@ ROLL_UP = """
 """
 
 
-def _roll_up(table: type[UsageRollup], width: str) -> str:
-    return ROLL_UP.format(table=table._meta.db_table, width=width, cell=", ".join(CELL), client_closed=CLIENT_CLOSED)
+# In the order of their columns.
+WHO = ("bucket_at", "source", "organization_id", "project_id", "key_id", "user_id", "model", "endpoint")
+MEASURES = (
+    "requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_nano", "latency_ms_sum",
+    "latency_count", "first_token_ms_sum", "first_token_count",
+)  # fmt: skip
+WIDTHS: dict[type[UsageRollup], str] = {UsageRollup5Min: "5 minutes", UsageRollup15Min: "15 minutes"}
 
 
-STATEMENT = INSERT.format(
-    five=_roll_up(UsageRollup5Min, "5 minutes"),
-    fifteen=_roll_up(UsageRollup15Min, "15 minutes"),
-)
+def sums(table: type[UsageRollup]) -> str:
+    """The query for the rows that a table of sums has of the events in `inserted`."""
+    return SUMS.format(width=WIDTHS[table], client_closed=CLIENT_CLOSED)
+
+
+def roll_up(table: type[UsageRollup]) -> str:
+    """The statement that adds the events in `inserted` to a table of sums."""
+    columns, cell = ", ".join((*WHO, *MEASURES)), ", ".join(CELL)
+    return ROLL_UP.format(table=table._meta.db_table, columns=columns, cell=cell, sums=sums(table))
+
+
+STATEMENT = INSERT.format(five=roll_up(UsageRollup5Min), fifteen=roll_up(UsageRollup15Min))
 
 # At most once a minute for each: rows written at every call would be the busiest in the database.
 MARK_KEYS_USED = f"""
@@ -289,7 +308,7 @@ def _bury(client: Redis, entry: Entry, reason: str) -> None:
     """
     identifier, kept = entry
     reason = reason.partition("\n")[0][:500]
-    log.error("usage_event_unreadable", entry=identifier, reason=reason)
+    transaction.on_commit(partial(alarm, UNREADABLE, entry=identifier, reason=reason), robust=True)
     kept = {name: without_origin(text) for name, text in (kept or {}).items()}
     client.rpush(DEAD_LETTERS, orjson.dumps({"entry": identifier, "fields": kept, "reason": reason}).decode())
     client.ltrim(DEAD_LETTERS, -MOST_DEAD_LETTERS, -1)
@@ -306,10 +325,35 @@ def forget_dead_letters() -> None:
         client.lrem(DEAD_LETTERS, 1, cast(str, letter))
 
 
+def look_for_delay() -> None:
+    """Alarm whoever runs the portal when usage has waited for minutes: nobody ingests, or nobody can."""
+    client = servers.durable()
+    oldest = cast("list[Entry]", client.xrange(STREAM, count=1))
+    if not oldest:
+        return
+    seconds, _microseconds = cast("tuple[int, int]", client.time())
+    age = seconds - int(oldest[0][0].partition("-")[0]) // 1000
+    if age >= LATE_SECONDS:
+        alarm(WAITS, seconds=age, events=client.xlen(STREAM))
+
+
 def _is_alone() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         return bool(cursor.fetchone()[0])
+
+
+@contextmanager
+def paused(*, shared: bool = False) -> Iterator[None]:
+    """Nothing is written into the ledger meanwhile, so that it can be compared with what waits in the stream.
+
+    Those who `shared` it can be at it at the same time; they must not write into the ledger.
+    """
+    lock = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {lock}(%s)", [LOCK])
+        yield
 
 
 def _open_group(client: Redis) -> None:

@@ -1,7 +1,8 @@
-"""What programs are told about usage."""
+"""What programs are told about usage, and what staff are."""
 
 from django.utils.translation import gettext_lazy as _
 
+from notifications.registry import Kind
 from webhooks.registry import EventType
 
 BUDGET_REACHED = EventType(
@@ -17,4 +18,36 @@ BUDGET_REACHED = EventType(
         "budget": "key",
         "limit_nano_dollars": 5_000_000_000,
     },
+)
+
+DRIFT = "usage_drift"
+UNREADABLE = "usage_event_unreadable"
+WAITS = "usage_waits"
+
+# Each says how things stand, so none counts how often.
+KINDS = (
+    Kind(
+        name=DRIFT,
+        group=DRIFT,
+        one=_(
+            "The usage records do not agree with their sums or with what limits were counted with. "
+            "“python manage.py reconcile” shows where."
+        ),
+    ),
+    Kind(
+        name=UNREADABLE,
+        group=UNREADABLE,
+        one=_(
+            "A usage event could not be written into the records and was put aside. The log of the usage worker says "
+            "why."
+        ),
+    ),
+    Kind(
+        name=WAITS,
+        group=WAITS,
+        one=_(
+            "Usage of the last minutes is not in the records: nobody writes it there. Nothing is lost while Redis has "
+            "room. Look whether the usage worker runs and reaches PostgreSQL."
+        ),
+    ),
 )

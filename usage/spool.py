@@ -91,6 +91,15 @@ def replay(settle: Callable[[Settlement], None]) -> int:
     return done
 
 
+def waiting() -> int:
+    """How many settlements wait on this machine's disk."""
+    number = 0
+    for path in folder().glob("*.jsonl"):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            number += sum(1 for _line in file)
+    return number
+
+
 def _read(file: IO[bytes]) -> Iterator[Settlement]:
     for line in file:
         try:

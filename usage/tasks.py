@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from usage import admission, services, spool
+from usage import admission, reconciliation, services, spool
 from usage import ingest as ingestion
 
 
@@ -24,3 +24,15 @@ def reap() -> None:
     """Settle calls whose process died, and what processes that died left on this machine's disk."""
     admission.reap()
     spool.replay(admission.settle_now)
+
+
+@shared_task
+def look_for_delay() -> None:
+    """Alarm the operator when nobody writes usage into the ledger. On another queue than what it watches."""
+    ingestion.look_for_delay()
+
+
+@shared_task
+def look_for_drift() -> None:
+    """Alarm the operator when the ledger, its sums and the counters differ."""
+    reconciliation.look_for_drift()

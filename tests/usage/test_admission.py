@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
 from redis.exceptions import ResponseError
 
 from common import redis as servers
@@ -18,9 +20,10 @@ from common.errors import BudgetError, RateLimitError
 from common.ids import new_id, uuid7
 from tests import services
 from tests.fakes.tcp_proxy import TcpProxy
+from tests.races import wait_until_somebody_waits
 from usage.admission import Admission, Admissions, Demand, duration, reap, seed_budget, settle_now
 from usage.events import STREAM, Event
-from usage.ingest import drain
+from usage.ingest import drain, paused
 from usage.link import RedisLink
 from usage.policies import PARTICIPANT, Caller, Limits, with_ceiling
 from usage.scripts import ADMIT
@@ -275,6 +278,27 @@ def test_a_month_is_counted_from_the_ledger_and_from_what_waits_for_it() -> None
 
     at_desk(who, work)
     assert budget(who) == {"spent": 620, "held": 380}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_month_is_not_counted_while_a_batch_is_written() -> None:
+    """What reached the ledger in between would be counted by its settlement, and once more with the sums."""
+    who = caller(monthly_budget_nano=1000)
+    month = time.strftime("%Y%m", time.gmtime())
+    counting = threading.Thread(target=seed_and_close, args=(who, month))
+    with paused():
+        counting.start()
+        wait_until_somebody_waits()
+        settled = event(who, cost=300)
+        servers.durable().xadd(STREAM, {"e": settled.encode()})
+        assert drain() == 1
+    counting.join()
+    assert budget(who) == {"spent": 300, "held": 0}
+
+
+def seed_and_close(who: Caller, month: str) -> None:
+    seed_budget(who, who.scopes[0], month)
+    connection.close()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -26,10 +26,12 @@ from accounts.models import Project, User
 from apikeys.services import mint_key
 from common import redis as servers
 from common.ids import new_id, uuid7
+from notifications.models import Notification
+from portal.celery import app
 from usage.events import DEAD_LETTERS, GROUP, STREAM, VERSION, Event, PoisonError
-from usage.ingest import DEAD_LETTERS_KEPT, drain
+from usage.ingest import DEAD_LETTERS_KEPT, LATE_SECONDS, drain, paused
 from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
-from usage.tasks import forget
+from usage.tasks import forget, look_for_delay
 
 ROOT = Path(__file__).parents[2]
 FEW = Event(
@@ -197,6 +199,7 @@ def test_what_went_aside_is_kept_for_thirty_days() -> None:
 WRONG: list[dict[str, Any]] = [
     {"id": "x"},
     {"id": "0" * 32},
+    {"id": "f" * 12 + "7000800000000000000a"},
     {"model": "m" * 500},
     {"model": "a\x00b"},
     {"prompt_tokens": -1},
@@ -261,6 +264,57 @@ def test_an_event_of_a_gateway_that_is_not_yet_updated_is_taken() -> None:
     version, *values = orjson.loads(event().encode())
     assert version == 2
     servers.durable().xadd(STREAM, {"e": orjson.dumps([1, *values[:-3]]).decode()})
+    assert drain() == 1
+
+
+@pytest.mark.django_db
+def test_staff_hear_of_what_went_aside(sam: User, django_capture_on_commit_callbacks: Any) -> None:
+    emit(event(status=-1), event(), event(prompt_tokens=-1))
+    with capture_logs() as logs, django_capture_on_commit_callbacks(execute=True):
+        assert drain() == 1
+    errors = [log["reason"] for log in logs if log["event"] == "usage_event_unreadable"]
+    assert errors == ["status is '-1'", "prompt_tokens is '-1'"]
+    assert [(told.recipient, told.count) for told in Notification.objects.all()] == [(sam, 1)]
+
+
+@pytest.mark.django_db
+def test_staff_hear_of_usage_that_nobody_writes(sam: User, ada: User) -> None:
+    client, now = servers.durable(), timezone.now()
+    look_for_delay()
+    client.xadd(STREAM, {"e": event().encode()}, id=f"{int((now.timestamp() - LATE_SECONDS + 20) * 1000)}-0")
+    look_for_delay()
+    assert not Notification.objects.exists()
+    client.delete(STREAM)
+    client.xadd(STREAM, {"e": event().encode()}, id=f"{int((now.timestamp() - LATE_SECONDS) * 1000)}-0")
+    with capture_logs() as logs:
+        look_for_delay()
+        look_for_delay()
+    assert [(log["event"], log["log_level"], log["events"]) for log in logs] == [("usage_waits", "error", 1)] * 2
+    assert [told.recipient for told in Notification.objects.all()] == [sam]
+
+
+def test_whoever_watches_the_usage_worker_is_another() -> None:
+    assert app.amqp.router.route({}, "usage.tasks.look_for_delay")["queue"].name == "default"
+    assert app.amqp.router.route({}, "usage.tasks.ingest")["queue"].name == "usage"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_written_while_the_ledger_is_compared() -> None:
+    emit(event())
+    is_paused, is_over = threading.Event(), threading.Event()
+
+    def compare() -> None:
+        with paused():
+            is_paused.set()
+            is_over.wait(10)
+        connection.close()
+
+    comparing = threading.Thread(target=compare)
+    comparing.start()
+    assert is_paused.wait(10)
+    assert drain() == 0
+    is_over.set()
+    comparing.join()
     assert drain() == 1
 
 
