@@ -48,6 +48,7 @@ class Listing:
             cursor=request.GET.get("cursor"),
         )
 
-    def page(self, rows: "QuerySet[M]") -> Page[M]:
+    def page(self, *parts: "QuerySet[M]") -> Page[M]:
+        """A page of the rows of all `parts`, as `keyset_page` reads them."""
         order = self.orders[self.sort]
-        return keyset_page(rows, by=order.by, ascending=order.ascending, cursor=self.cursor, size=PER_PAGE)
+        return keyset_page(*parts, by=order.by, ascending=order.ascending, cursor=self.cursor, size=PER_PAGE)

@@ -1,5 +1,6 @@
 """Keyset pagination: a page is found by the values of its last row, so that page 10,000 costs what page 1 costs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -19,21 +20,19 @@ class Page(Generic[M]):
     older: str | None
 
 
-def keyset_page(
-    queryset: "QuerySet[M]", *, by: str, cursor: str | None, size: int = 25, ascending: bool = False
-) -> Page[M]:
-    """A page of `queryset`, greatest `by` first and then greatest primary key; the other way round when `ascending`.
+def keyset_page(*parts: "QuerySet[M]", by: str, cursor: str | None, size: int = 25, ascending: bool = False) -> Page[M]:
+    """A page of a list, greatest `by` first and then greatest primary key; the other way round when `ascending`.
 
-    `cursor` is a value that an earlier page of this order gave (signed; any other gives the first page).
+    The list is all rows of `parts`, of which no two have a row in common: each is read along its own index, in one
+    query. `cursor` is a value that an earlier page of this order gave (signed; any other gives the first page).
     """
-    order = f"{queryset.model._meta.label}.{by}.{ascending}"
+    order = f"{parts[0].model._meta.label}.{by}.{ascending}"
     direction, bound = _read(cursor, order)
     downwards = (direction == "older") != ascending
-    ordered = queryset.order_by(f"-{by}", "-pk") if downwards else queryset.order_by(by, "pk")
     if bound is not None:
         value, pk = bound
-        ordered = ordered.filter(_beyond(by, value, pk, downwards))
-    rows = list(ordered[: size + 1])
+        parts = tuple(part.filter(_beyond(by, value, pk, downwards)) for part in parts)
+    rows = list(_first(parts, size + 1, by=("-" if downwards else "") + by, pk="-pk" if downwards else "pk"))
     more = len(rows) > size
     rows = rows[:size]
     if direction == "newer":
@@ -45,6 +44,11 @@ def keyset_page(
         newer=_write("newer", rows[0], by, order) if rows and has_newer else None,
         older=_write("older", rows[-1], by, order) if rows and has_older else None,
     )
+
+
+def _first(parts: "Sequence[QuerySet[M]]", number: int, *, by: str, pk: str) -> "QuerySet[M]":
+    found, *others = (part.order_by(by, pk)[:number] for part in parts)
+    return found.union(*others, all=True).order_by(by, pk)[:number] if others else found
 
 
 def _beyond(by: str, value: Any, pk: int | str, downwards: bool) -> Q:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from accounts.models import Project, User
@@ -56,3 +58,20 @@ def test_a_cursor_of_another_order_is_the_first_page(names: list[str]) -> None:
     cursor = keyset_page(ApiKey.objects.all(), by="name", cursor=None, size=2).older
     page = keyset_page(ApiKey.objects.all(), by="created_at", cursor=cursor, size=2)
     assert [key.name for key in page.items] == names[:2]
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+def test_several_parts_are_one_list(names: list[str], ascending: bool, django_assert_num_queries: Any) -> None:
+    odd = ApiKey.objects.filter(name__in=names[1::2])
+    even = ApiKey.objects.filter(name__in=names[::2])
+    wanted = names[::-1] if ascending else names
+    seen: list[str] = []
+    cursor: str | None = None
+    while len(seen) < len(names):
+        with django_assert_num_queries(1):
+            page = keyset_page(odd, even, by="created_at", cursor=cursor, size=3, ascending=ascending)
+        seen += [key.name for key in page.items]
+        cursor = page.older
+    assert (seen, cursor) == (wanted, None)
+    back = keyset_page(odd, even, by="created_at", cursor=page.newer, size=3, ascending=ascending)
+    assert [key.name for key in back.items] == wanted[3:6]
