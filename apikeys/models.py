@@ -68,6 +68,10 @@ def _goes_on(project: Project | None) -> Q:
     )
 
 
+def _called(text: str) -> Q:
+    return Q(name__icontains=text) | Q(public_id=text) | Q(last4=text[-4:], prefix=text.partition("…")[0])
+
+
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def usable(self) -> Self:
         return self.in_state(KeyState.ACTIVE)
@@ -118,10 +122,13 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """A person's management keys."""
         return self.filter(owner=user).with_leaks().with_standing()
 
+    def called(self, text: str) -> Self:
+        """Those whose name holds `text`, or that have this id or look like this, as in `hint`."""
+        return self.filter(_called(text))
+
     def matching(self, text: str) -> Self:
-        """Those whose name or description holds `text`, or that have this id or look like this, as in `hint`."""
-        words = Q(name__icontains=text) | Q(description__icontains=text) | Q(public_id=text)
-        return self.filter(words | Q(last4=text[-4:], prefix=text.partition("…")[0]))
+        """Those that are `called` so, or whose description holds `text`."""
+        return self.filter(_called(text) | Q(description__icontains=text))
 
     def with_use(self) -> Self:
         """With `used_at`: when a key was last used, and long ago if never, since no page can begin at a NULL."""

@@ -22,7 +22,7 @@ from apikeys.leaks import without_keys
 from catalog.api import ModelsView
 from common.api import problem_response
 from playground.api import RunStopView, RunsView, RunView
-from usage.api import AllowancesView, AllowanceView, CallsView, SummaryView
+from usage.api import AllowancesView, AllowanceView, CallsView, CallView, SummaryView
 from webhooks import api as webhooks
 
 
@@ -86,6 +86,7 @@ urlpatterns = [
     path("cohorts/<str:cohort_id>/allowances/", AllowancesView.as_view(), name="api-cohort-allowances"),
     path("runs/<str:run_id>/", RunView.as_view(), name="api-run"),
     path("runs/<str:run_id>/stop/", RunStopView.as_view(), name="api-run-stop"),
+    path("usage/calls/<str:request_id>/", CallView.as_view(), name="api-usage-call"),
     path(f"{WEBHOOKS}/", webhooks.EndpointsView.as_view(), name="api-webhooks"),
     path(f"{WEBHOOK}/", webhooks.EndpointView.as_view(), name="api-webhook"),
     path(f"{WEBHOOK}/enabled/", webhooks.EnabledView.as_view(), name="api-webhook-enabled"),

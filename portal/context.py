@@ -59,6 +59,7 @@ SECTIONS: tuple[Section, ...] = (
         (
             Place(_("Keys"), "apikeys:list", "key"),
             Place(_("Usage"), "usage:overview", "chart-bar"),
+            Place(_("Request log"), "usage:calls", "queue-list"),
             Place(_("Projects"), "accounts:projects", "folder", Right.SEE),
             Place(_("Members"), "accounts:members", "users", Right.SEE_PEOPLE),
             Place(_("Cohorts"), "accounts:cohorts", "academic-cap", Right.MANAGE_PEOPLE),

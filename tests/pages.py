@@ -113,6 +113,8 @@ PAGES = [
     Page("catalog:backend", "/backends/{backend}/", Who.STAFF),
     Page("catalog:deployment", "/backends/{backend}/deployments/{model}/", Who.STAFF),
     Page("usage:overview", "/usage/", Who.MEMBER),
+    Page("usage:calls", "/usage/calls/?code=rate_limit_exceeded", Who.MEMBER),
+    Page("usage:call", "/usage/calls/{call}/", Who.MEMBER),
     Page("playground:index", "/playground/", Who.MEMBER),
     Page("playground:history", "/playground/runs/", Who.MEMBER),
     Page("playground:run", "/playground/runs/{run}/", Who.MEMBER),
@@ -163,11 +165,12 @@ PARTS = {
     "api-keys-policy", "api-keys-policy-shorten", "api-leaks", "api-member", "api-members", "api-models",
     "api-organization", "api-organizations", "api-project", "api-project-member", "api-project-members",
     "api-projects", "api-root", "api-roster", "api-run", "api-run-stop", "api-runs", "api-schema",
-    "api-service-account", "api-service-accounts", "api-transfer", "api-usage-allowance", "api-usage-calls",
-    "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled", "api-webhook-resend",
-    "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file", "audit:organization_file",
-    "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:github", "leaks:rules", "llms",
-    "playground:code", "playground:result", "playground:ticket", "usage:export", "usage:live",
+    "api-service-account", "api-service-accounts", "api-transfer", "api-usage-allowance", "api-usage-call",
+    "api-usage-calls", "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled",
+    "api-webhook-resend", "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file",
+    "audit:organization_file", "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:github",
+    "leaks:rules", "llms", "playground:code", "playground:result", "playground:ticket", "usage:calls_file",
+    "usage:export", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 
@@ -198,7 +201,7 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
     rotate_key(key=key, overlap=timedelta(days=1), by=ada)
     mint_management_key(owner=ada, name="terraform")
     add_usage(project, timezone.now(), model=model.public_name, prompt_tokens=1200, completion_tokens=80, cost_nano=900)
-    add_call(project, timezone.now(), model=model.public_name, status=429, error_code="rate_limit_exceeded")
+    call = add_call(project, timezone.now(), model=model.public_name, status=429, error_code="rate_limit_exceeded")
     record("project.renamed", by=ada, target=project, organization=project.organization, label=project.name)
     run = Run.objects.create(
         user=ada,
@@ -260,6 +263,7 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
         "service_account": account.public_id,
         "setup_token": invite_operator(),
         "key": key.public_id,
+        "call": call.request_id,
         "model": model.public_name,
         "backend": backend.name,
         "question": question.public_id,

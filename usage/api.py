@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import Http404
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -17,10 +18,13 @@ from accounts.cohorts.api import RosterView
 from accounts.projects.api import PlaceSerializer
 from common.api import REFUSALS, KeysetPagination
 from common.zones import zone_named
+from inference.endpoints import ENDPOINTS
+from usage import log
 from usage.allowances import Allowance, allowance_of, allowances_of
-from usage.models import UsageEvent
-from usage.reports import Group, KeyState, Narrowing, Report, Sums, Window, problem_in_words, usage_report
-from usage.sight import seen_of, sights
+from usage.models import Source, UsageEvent
+from usage.problems import problem_in_words
+from usage.reports import Group, KeyState, Narrowing, Report, Sums, Window, usage_report
+from usage.sight import sights
 
 
 class QuestionSerializer(serializers.Serializer[dict[str, Any]]):
@@ -124,32 +128,74 @@ class CallSerializer(serializers.ModelSerializer[UsageEvent]):
     class Meta:
         model = UsageEvent
         fields = [
-            "request_id", "at", "source", "key_id", "model", "endpoint", "status", "error_code", "problem",
-            "is_streamed", "is_estimated", "input_tokens", "cached_input_tokens", "output_tokens", "cost_nano_usd",
-            "latency_ms", "first_token_ms",
+            "request_id", "at", "source", "project_id", "key_id", "model", "endpoint", "status", "error_code",
+            "problem", "is_streamed", "is_estimated", "input_tokens", "cached_input_tokens", "output_tokens",
+            "cost_nano_usd", "latency_ms", "first_token_ms",
         ]  # fmt: skip
 
     def get_problem(self, event: UsageEvent) -> str:
         return problem_in_words(event)
 
 
+class CallFilterSerializer(serializers.Serializer[log.Asked]):
+    """Which calls a list is to hold."""
+
+    since = serializers.DateTimeField(required=False, help_text="The earliest, by when it began.")
+    until = serializers.DateTimeField(required=False, help_text="Those that began before this.")
+    model = serializers.CharField(
+        required=False, allow_blank=True, max_length=200, help_text="Empty for calls that named no model."
+    )
+    key = serializers.CharField(required=False, max_length=200, help_text="An id, part of a name, or a hint of a key.")
+    member = serializers.CharField(
+        required=False,
+        max_length=100,
+        help_text="An id or part of a name: calls with their keys and in their playground.",
+    )
+    outcome = serializers.ChoiceField(
+        log.Outcome.choices, required=False, help_text="`failed` is every error but that of a client which hung up."
+    )
+    code = serializers.CharField(required=False, max_length=60, help_text="Such as `rate_limit_exceeded`.")
+    endpoint = serializers.ChoiceField(list(ENDPOINTS), required=False)
+    # The framework takes declared fields off the class, so its own `source` stays.
+    source = serializers.ChoiceField(Source.choices, required=False)  # type: ignore[assignment]
+
+
 @extend_schema_view(
     get=extend_schema(
         operation_id="usage_calls",
-        parameters=[PROJECT_PARAMETER],
+        parameters=[PROJECT_PARAMETER, CallFilterSerializer],
         responses={200: CallSerializer(many=True), **REFUSALS},
         tags=["usage"],
     )
 )
 class CallsView(generics.ListAPIView[UsageEvent]):
-    """The calls of a project, newest first; only your own where you do not see everybody's."""
+    """The request log of a project, newest first; only your own calls where you do not see everybody's.
+
+    A call is in it within seconds of its end. What is refused before it is known what it asks, for want of a key that
+    works, say, is not.
+    """
 
     serializer_class = CallSerializer
     pagination_class = KeysetPagination
     keyset_by = "at"
 
     def get_queryset(self) -> "QuerySet[UsageEvent]":
-        return UsageEvent.objects.filter(seen_of(sights(user_of(self.request), [project_of(self.request)])))
+        filters = CallFilterSerializer(data=self.request.query_params)
+        filters.is_valid(raise_exception=True)
+        seen = sights(user_of(self.request), [project_of(self.request)])
+        (found,) = log.calls(seen=seen, asked=log.Asked(**filters.validated_data))
+        return found
+
+
+class CallView(APIView):
+    """The call that has this request id, in whichever of your projects: the `x-request-id` of its answer."""
+
+    @extend_schema(operation_id="usage_call", responses={200: CallSerializer, **REFUSALS}, tags=["usage"])
+    def get(self, request: Request, request_id: str) -> Response:
+        found = log.call_of(user_of(request), request_id)
+        if found is None:
+            raise Http404
+        return Response(CallSerializer(found.event).data)
 
 
 class AllowanceSerializer(serializers.Serializer[Allowance]):

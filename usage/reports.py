@@ -7,15 +7,13 @@ from datetime import date, datetime, time, timedelta, tzinfo
 
 from django.db.models import DateTimeField, F, Func, Max, Q, QuerySet, TextChoices, Value
 from django.db.models.functions import TruncDate
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apikeys.models import ApiKey
 from common.zones import UTC
-from usage.events import CLIENT_CLOSED
 from usage.measures import Measures
-from usage.models import Source, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
+from usage.models import Source, UsageRollup, UsageRollup5Min, UsageRollup15Min
 from usage.sight import Sights, seen_of
 
 DAY = timedelta(days=1)
@@ -93,7 +91,7 @@ class Narrowing:
     key: str | None = None
 
     def applied(self) -> Q:
-        """The condition that keeps these rows, of the roll-ups and of the ledger alike."""
+        """The condition that keeps these sums."""
         condition = Q()
         if self.model is not None:
             condition &= Q(model=self.model)
@@ -200,81 +198,9 @@ def usage_report(
     )
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call of the ledger, with the name of its key and, where no whole answer came, the reason in words."""
-
-    event: UsageEvent
-    name: Name
-    problem: str
-
-    @property
-    def is_failed(self) -> bool:
-        """Whether the sums count it as an error: a client that hung up had none."""
-        return self.event.status >= 400 and self.event.status != CLIENT_CLOSED
-
-
-def recent_calls(*, sights: Sights, since: datetime, narrowing: Narrowing = EVERYTHING, count: int = 20) -> list[Call]:
-    """The last calls that are seen, newest first. One query per project, so that each is a walk along its index, which
-    ends at `since` where few calls are of the model or key asked for."""
-    wanted = UsageEvent.objects.filter(narrowing.applied(), at__gte=since).order_by("-at")
-    found = [wanted.filter(sight.applied())[:count] for sight in sights]
-    events = sorted((event for part in found for event in part), key=lambda event: event.at, reverse=True)[:count]
-    names = key_names({event.key_id or event.source for event in events}, sights=sights)
-    return [Call(event, names[event.key_id or event.source], problem_in_words(event)) for event in events]
-
-
 def has_usage(*, sights: Sights) -> bool:
     """Whether anything that is seen was ever called."""
     return UsageRollup15Min.objects.filter(seen_of(sights)).exists()
-
-
-def problem_in_words(event: UsageEvent) -> str:
-    """Why a call gave no whole answer, and what helps; empty for one that did."""
-    if event.status < 400:
-        return ""
-    code = event.error_code
-    # A call that its own limits refuse never reaches a backend, and the API calls both by one code.
-    if code == "rate_limit_exceeded" and event.backend:
-        code = "backend_busy"
-    if code == "client_closed" and event.source == Source.PLAYGROUND:
-        code = "run_stopped"
-    return str(PROBLEMS.get(code) or PROBLEMS.get(str(event.status)) or PROBLEMS["other"])
-
-
-PROBLEMS: Mapping[str, Promise] = {
-    "backend_busy": gettext_lazy("The model’s server is busy. Try again."),
-    "budget_unknown": gettext_lazy("The portal could not tell in time what is left of the budget. Try again."),
-    "cohort_allowance": gettext_lazy(
-        "The participant’s allowance in the cohort is used up, or does not cover the call. It begins anew each month "
-        "until the cohort ends, and the organizer can raise it."
-    ),
-    "client_closed": gettext_lazy("Your program hung up before the answer was complete."),
-    "context_length_exceeded": gettext_lazy("More tokens than the model reads. Shorten the messages or the answer."),
-    "gateway_lost": gettext_lazy("The portal stopped while it was answering. Try again."),
-    "gateway_stopped": gettext_lazy("The portal was restarted while it was answering. Try again."),
-    "insufficient_quota": gettext_lazy(
-        "The budget is used up, or does not cover the call. Raise it, ask for fewer tokens, or wait for the next month."
-    ),
-    "invalid_value": gettext_lazy("A field had a value that cannot be."),
-    "missing_required_parameter": gettext_lazy("A required field was missing."),
-    "model_not_found": gettext_lazy("No model of that name is offered to this project."),
-    "rate_limit_exceeded": gettext_lazy("A limit on requests or tokens was reached. Wait, then try again."),
-    "run_stopped": gettext_lazy("You stopped it."),
-    "unsupported_model": gettext_lazy("That model does not do this: it may only chat, or only give embeddings."),
-    "unsupported_parameter": gettext_lazy("A field that this portal does not pass on."),
-    "upstream_timeout": gettext_lazy("The model’s server took too long to answer."),
-    "400": gettext_lazy("The request could not work as it was."),
-    "404": gettext_lazy("There is nothing at that address."),
-    "413": gettext_lazy("The request was too large."),
-    "429": gettext_lazy("A limit was reached. Wait, then try again."),
-    "499": gettext_lazy("Your program hung up before the answer was complete."),
-    "500": gettext_lazy("The portal had a fault of its own. The request id helps its staff to find it."),
-    "502": gettext_lazy("The model’s server failed to answer."),
-    "503": gettext_lazy("The model was too busy to answer. Try again in a moment."),
-    "504": gettext_lazy("The model’s server took too long to answer."),
-    "other": gettext_lazy("The call failed."),
-}
 
 
 def last_change(*, sights: Sights, period: Period) -> datetime | None:

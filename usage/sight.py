@@ -13,10 +13,14 @@ from apikeys.models import ApiKey
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A project, and whose calls in it are seen: `own` names a person and their keys; None means everybody's."""
+    """A project, and whose calls in it are seen: `own` names a person and their keys; None means everybody's.
+
+    Who `sees_people` may read whose calls they are, and not only with which keys they were made.
+    """
 
     project: Project
     own: tuple[str, tuple[str, ...]] | None = None
+    sees_people: bool = False
 
     def applied(self) -> Q:
         """The condition that keeps what is seen, of the roll-ups and of the ledger alike."""
@@ -32,14 +36,17 @@ Sights = Sequence[Sight]
 
 def sights(user: User, projects: Sequence[Project]) -> Sights:
     """What the user sees of each of these projects, in all of which they have a part."""
-    narrow = [project for project, rights in rights_in_each(user, projects).items() if Right.SEE_USAGE not in rights]
+    rights_in = rights_in_each(user, projects)
+    narrow = [project for project, rights in rights_in.items() if Right.SEE_USAGE not in rights]
     own: dict[int, list[str]] = {project.pk: [] for project in narrow}
     if narrow:
         keys = ApiKey.objects.made_by([user.public_id]).filter(project__in=narrow)
         for project_pk, key_id in keys.values_list("project_id", "public_id"):
             own[project_pk].append(key_id)
     return [
-        Sight(project, own=(user.public_id, tuple(own[project.pk]))) if project.pk in own else Sight(project)
+        Sight(project, own=(user.public_id, tuple(own[project.pk])))
+        if project.pk in own
+        else Sight(project, sees_people=Right.SEE_PEOPLE in rights_in[project])
         for project in projects
     ]
 

@@ -1,10 +1,13 @@
 from django.urls import path
 
-from usage import views
+from usage import log_views, views
 
 app_name = "usage"
 urlpatterns = [
     path("", views.overview, name="overview"),
     path("live/", views.live, name="live"),
     path("export.csv", views.export, name="export"),
+    path("calls/", log_views.calls, name="calls"),
+    path("calls/log.csv", log_views.file, name="calls_file"),
+    path("calls/<str:request_id>/", log_views.call, name="call"),
 ]

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +22,9 @@ from accounts.models import Project, User
 from catalog.models import HostedModel
 from common.money import dollars
 from common.spreadsheets import safe_cells
+from usage import log
 from usage.charts import charts_of, colors_of, legend_of
+from usage.models import Source
 from usage.reports import (
     Group,
     Name,
@@ -33,7 +36,6 @@ from usage.reports import (
     key_names,
     last_change,
     period_of,
-    recent_calls,
     usage_report,
 )
 from usage.sight import Sights, sights
@@ -81,6 +83,25 @@ class Asked:
         }
         return "?" + urlencode({name: value for name, value in parts.items() if value is not None})
 
+    def calls(self, *, since: datetime | None = None) -> log.Asked:
+        """The same calls, in the log."""
+        key = self.narrowing.key or ""
+        is_source = key in Source.values
+        return log.Asked(
+            since=since,
+            model=self.narrowing.model,
+            key="" if is_source else key,
+            source=key if is_source else "",
+        )
+
+    def log_query(self, **changes: str) -> str:
+        """The query string of the log that shows these calls."""
+        asked = self.calls()
+        parts = {"window": self.window.value, "q": asked.key, "source": asked.source, "model": asked.model, **changes}
+        if self.is_organization_wide:
+            parts["scope"] = "organization"
+        return "?" + urlencode({name: value for name, value in parts.items() if value})
+
 
 @never_cache
 @login_required
@@ -89,7 +110,7 @@ def overview(request: AuthedRequest) -> HttpResponse:
     """What the project used, with the part that renews itself already in place."""
     asked = Asked.read(request.GET)
     project = current_project(request)
-    siblings = _siblings(request.user, project)
+    siblings = siblings_of(request.user, project)
     seen = sights(request.user, siblings if asked.is_organization_wide else [project])
     return render(
         request,
@@ -115,7 +136,7 @@ def overview(request: AuthedRequest) -> HttpResponse:
 def live(request: AuthedRequest) -> HttpResponse:
     """The part that renews itself; 204 while it would say what the page that asks has already `seen`."""
     asked = Asked.read(request.GET)
-    seen = _seen(request, asked)
+    seen = seen_by(request, is_organization_wide=asked.is_organization_wide)
     version = _version(asked, seen)
     if request.GET.get("seen") == version:
         return HttpResponse(status=204)
@@ -128,7 +149,7 @@ def live(request: AuthedRequest) -> HttpResponse:
 def export(request: AuthedRequest) -> HttpResponse:
     """The report as CSV: a line per slice of time and model or key, in the reader's time zone."""
     asked = Asked.read(request.GET)
-    report = _report(asked, _seen(request, asked))
+    report = _report(asked, seen_by(request, is_organization_wide=asked.is_organization_wide))
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     name = f"usage-{asked.window}-by-{asked.group}-{timezone.localdate()}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -148,13 +169,15 @@ def _text(query: QueryDict, name: str) -> str | None:
     return None if value is None or "\0" in value else value
 
 
-def _siblings(user: User, project: Project) -> list[Project]:
+def siblings_of(user: User, project: Project) -> list[Project]:
+    """The projects of the same organization that the user is in, this one among them."""
     return list(Project.objects.for_member(user).filter(organization=project.organization))
 
 
-def _seen(request: AuthedRequest, asked: Asked) -> Sights:
+def seen_by(request: AuthedRequest, *, is_organization_wide: bool) -> Sights:
+    """What the reader sees of the project that the pages are about, or of all its organization's that they are in."""
     project = current_project(request)
-    return sights(request.user, _siblings(request.user, project) if asked.is_organization_wide else [project])
+    return sights(request.user, siblings_of(request.user, project) if is_organization_wide else [project])
 
 
 def _report(asked: Asked, seen: Sights) -> Report:
@@ -202,7 +225,9 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
         "export_url": reverse("usage:export") + asked.query(),
         "rows": [(row, colors[row.id], asked.query(group=inner, **{asked.group.value: row.id})) for row in report.rows],
         "filters": _filters(asked, seen),
-        "calls": recent_calls(sights=seen, since=report.period.start, narrowing=asked.narrowing),
+        "calls": log.recent_calls(seen=seen, asked=asked.calls(since=report.period.start)),
+        "log_url": reverse("usage:calls") + asked.log_query(),
+        "failed_url": reverse("usage:calls") + asked.log_query(outcome=log.Outcome.FAILED),
     }
 
 

@@ -18,8 +18,8 @@ from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import Stage, ask, chat, wait_for
 from usage.ingest import drain
 from usage.models import UsageEvent
+from usage.problems import problem_in_words
 from usage.refusals import MOST_REFUSALS_A_MINUTE
-from usage.reports import problem_in_words
 
 Mint = Callable[..., str]
 

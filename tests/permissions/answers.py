@@ -52,6 +52,11 @@ def those_who_see_keys(success: str = "200") -> str:
     return f"{success} {success} {success} {success} 403 403 404 in 404"
 
 
+def those_who_see_usage(success: str = "200") -> str:
+    """Of a call in the owner's playground: who sees only their own does not learn that it was made."""
+    return f"{success} {success} {success} {success} {success} 404 404 in 404"
+
+
 def those_who_see_the_key(success: str = "200") -> str:
     """Of one that the owner made: who sees only their own does not learn that it is there."""
     return f"{success} {success} {success} {success} 404 404 404 in 404"

@@ -95,3 +95,44 @@ def test_a_forged_cursor_is_the_first_page(ada_client: Client, project: Project)
     answer = ada_client.get(CALLS, {"cursor": "forged"}).json()
     assert [row["request_id"] for row in answer["data"]] == [call.request_id]
     assert answer["data"][0]["problem"] == "The model’s server failed to answer."
+
+
+def test_calls_are_narrowed_as_on_the_page(ada_client: Client, project: Project) -> None:
+    now, key = timezone.now(), a_key(project, name="Laptop")
+    wanted = add_call(
+        project, now - timedelta(hours=2), key=key, model="large", status=429, error_code="rate_limit_exceeded"
+    )
+    nameless = add_call(project, now - timedelta(days=40), model="", endpoint="embeddings", status=404)
+    for asked, found in (
+        ({"key": key.public_id}, [wanted]),
+        ({"key": "laptop"}, [wanted]),
+        ({"outcome": "failed"}, [wanted, nameless]),
+        ({"code": "rate_limit_exceeded", "source": "key", "model": "large"}, [wanted]),
+        ({"model": ""}, [nameless]),
+        ({"endpoint": "embeddings"}, [nameless]),
+        ({"since": (now - timedelta(days=1)).isoformat()}, [wanted]),
+        ({"until": (now - timedelta(days=1)).isoformat()}, [nameless]),
+        ({"outcome": "answered"}, []),
+    ):
+        rows = ada_client.get(CALLS, asked).json()["data"]
+        assert [row["request_id"] for row in rows] == [call.request_id for call in found], asked
+
+
+@pytest.mark.parametrize("asked", [{"outcome": "mood"}, {"since": "soon"}, {"source": "x"}, {"endpoint": "chat"}])
+def test_a_filter_that_cannot_be_is_named(ada_client: Client, asked: dict[str, str]) -> None:
+    refusal = ada_client.get(CALLS, asked)
+    assert refusal.status_code == 400
+    assert [error["field"] for error in refusal.json()["errors"]] == list(asked)
+
+
+def test_a_request_id_is_looked_up(
+    ada_client: Client, cyd_client: Client, project: Project, django_assert_num_queries: Any
+) -> None:
+    second = Project.objects.create(organization=project.organization, name="Second")
+    call = add_call(second, timezone.now(), status=502)
+    address = f"{CALLS}{call.request_id}/"
+    with django_assert_num_queries(7):  # session, user, standing; the project, one's rights there (2); the call
+        answer = ada_client.get(address).json()
+    assert answer["project_id"] == second.public_id
+    assert answer["problem"] == "The model’s server failed to answer."
+    assert cyd_client.get(address).status_code == ada_client.get(f"{CALLS}req_unknown/").status_code == 404

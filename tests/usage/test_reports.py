@@ -9,19 +9,16 @@ from django.utils import timezone
 
 from accounts.models import Project, User
 from accounts.services import open_workspace
-from tests.usage.ledger import a_key, add_call, add_usage
-from usage.models import Source, UsageEvent, UsageRollup5Min
+from tests.usage.ledger import a_key, add_usage
+from usage.models import UsageRollup5Min
 from usage.reports import (
     Group,
     KeyState,
-    Narrowing,
     Report,
     Sums,
     Window,
     last_change,
     period_of,
-    problem_in_words,
-    recent_calls,
     usage_report,
 )
 from usage.sight import Sight
@@ -72,23 +69,6 @@ def test_nothing_used_is_a_report_of_zeros(project: Project) -> None:
     empty = report(project, window=Window.MONTH)
     assert (empty.totals, empty.before, empty.rows) == (Sums(), Sums(), ())
     assert len(empty.slices) == 30
-
-
-def test_recent_calls_are_of_the_period(project: Project) -> None:
-    """Narrowed to what is rarely called, the walk back through all calls would not end before the first one."""
-    add_call(project, NOON - timedelta(days=1))
-    wanted = add_call(project, NOON - timedelta(hours=2))
-    add_call(project, NOON - timedelta(hours=1), model="large")
-    calls = recent_calls(sights=[Sight(project)], since=NOON - timedelta(hours=12), narrowing=Narrowing(model="small"))
-    assert [call.event for call in calls] == [wanted]
-
-
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [(Source.PLAYGROUND, "You stopped it."), (Source.KEY, "Your program hung up before the answer was complete.")],
-)
-def test_who_ended_a_call_before_its_end(source: Source, words: str) -> None:
-    assert problem_in_words(UsageEvent(source=source, status=499, error_code="client_closed")) == words
 
 
 def test_what_was_not_measured_is_not_zero() -> None:

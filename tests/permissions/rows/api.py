@@ -13,6 +13,7 @@ from tests.permissions.answers import (
     those_who_see_keys,
     those_who_see_people,
     those_who_see_the_key,
+    those_who_see_usage,
     whose_it_is,
 )
 
@@ -112,6 +113,9 @@ ROWS = [
     Address("api-usage-summary", "/api/usage/summary/?project={project}&group_by=key", {"GET": by_api(insiders())}),
     Address("api-usage-allowance", "/api/usage/allowance/?project={project}", {"GET": by_api(insiders())}),
     Address("api-usage-calls", "/api/usage/calls/?project={project}", {"GET": by_api(insiders())}),
+    Address("api-usage-calls", "/api/usage/calls/?project={project}&outcome=failed&key={key}",
+            {"GET": by_api(insiders())}),
+    Address("api-usage-call", "/api/usage/calls/{call}/", {"GET": by_api(those_who_see_usage())}),
     Address("api-runs", "/api/runs/?project={project}",
             {"GET": by_api(signed_in()), "POST": by_api(makers_of_keys())}, RUN),
     Address("api-run", "/api/runs/{run}/", {"GET": by_api(whose_it_is()), "DELETE": by_api(whose_it_is("204"))}),

@@ -1,6 +1,6 @@
 """Models and the servers behind them, usage, the playground, the docs, and what belongs to no app."""
 
-from tests.permissions.answers import Address, everybody, signed_in, staff, whose_it_is
+from tests.permissions.answers import Address, everybody, signed_in, staff, those_who_see_usage, whose_it_is
 
 BACKEND = "/backends/{backend}"
 RUN = "/playground/runs/{run}"
@@ -36,6 +36,11 @@ ROWS = [
     Address("usage:overview", "/usage/?group=key", {"GET": signed_in()}),
     Address("usage:overview", "/usage/?group=key&scope=organization", {"GET": signed_in()}),
     Address("usage:live", "/usage/live/?group=key", {"GET": signed_in()}),
+    Address("usage:calls", "/usage/calls/?outcome=failed", {"GET": signed_in()}),
+    Address("usage:calls", "/usage/calls/?scope=organization", {"GET": signed_in()}),
+    Address("usage:calls", "/usage/calls/?q={call}", {"GET": signed_in("302")}),
+    Address("usage:calls_file", "/usage/calls/log.csv?scope=organization", {"GET": signed_in()}),
+    Address("usage:call", "/usage/calls/{call}/", {"GET": those_who_see_usage()}),
     Address("usage:export", "/usage/export.csv?group=key", {"GET": signed_in()}),
     # In the project that is chosen; who only reads there is told so on the page.
     Address("playground:index", "/playground/",
