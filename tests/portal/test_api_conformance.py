@@ -43,6 +43,7 @@ IDS = {
     "member_id": "member",
     "organization_id": "organization",
     "project_id": "project",
+    "request_id": "call",
     "run_id": "run",
     "secret_id": "secret",
 }

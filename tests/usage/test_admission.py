@@ -285,6 +285,8 @@ def test_a_month_is_not_counted_while_a_batch_is_written() -> None:
     """What reached the ledger in between would be counted by its settlement, and once more with the sums."""
     who = caller(monthly_budget_nano=1000)
     month = time.strftime("%Y%m", time.gmtime())
+    # What calls of tests before this one may have left on their way.
+    drain()
     counting = threading.Thread(target=seed_and_close, args=(who, month))
     with paused():
         counting.start()
