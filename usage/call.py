@@ -27,6 +27,9 @@ from usage.policies import Caller
 # What a call reserves for its answer when nobody said how long it may be, and the bound it then gets under a budget.
 ASSUMED_OUTPUT_TOKENS = 512
 BOUND_OUTPUT_TOKENS = 4096
+# What a server is taken to write while a call waits for an answer that comes as a whole. Most write faster: doubt is in
+# favor of who pays.
+ASSUMED_TOKENS_PER_SECOND = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Call:
         self.wants_timings = body.get("timings_per_token") is True
         self.stream: AnswerStream | None = None
         self.started = time.perf_counter()
+        self.asked_at = self.started
         self.first_token_at: float | None = None
         self.backend = ""
         self.upstream_seconds = 0.0
@@ -176,22 +180,23 @@ class Call:
         )
 
     def lost(self) -> Event:
-        """The event of this call if its process dies now: as far as it came, or all it reserved if nobody can know."""
-        if self.stream is not None and self.stream.has_content:
-            count = self.count_so_far()
-        else:
-            count = TokenCount(self.prompt.likely_tokens, self.assumed_output)
-        return self.event(status=500, error_code="gateway_lost", count=count, is_estimated=True)
+        """The event of this call if its process dies before it says more."""
+        return self.event(status=500, error_code="gateway_lost", count=self._count_at_work(), is_estimated=True)
 
     def likely_count(self) -> TokenCount:
-        """The tokens of a server that took the call and was silent until its time was over."""
-        answer = min(self.assumed_output, self.choices * ASSUMED_OUTPUT_TOKENS)
-        return TokenCount(self.prompt.likely_tokens, answer)
+        """The tokens of a server that is at work and has said nothing: the longer it was, the more."""
+        seconds = time.perf_counter() - self.asked_at
+        written = self.choices * min(ASSUMED_OUTPUT_TOKENS, int(seconds * ASSUMED_TOKENS_PER_SECOND))
+        return TokenCount(self.prompt.likely_tokens, min(self.assumed_output, written))
 
     def count_so_far(self) -> TokenCount:
-        if not self.is_sent:
-            return TokenCount()
+        return self._count_at_work() if self.is_sent else TokenCount()
+
+    def _count_at_work(self) -> TokenCount:
+        if not self.is_streamed:
+            return self.likely_count()
         if self.stream is None:
+            # What is streamed is sent as it is written: nothing was.
             return TokenCount(self.prompt.likely_tokens, 0)
         return self.stream.count(likely_prompt=self.prompt.likely_tokens)
 

@@ -1,21 +1,23 @@
 """The metered call, shared by the gateway and the playground: find the model, admit, relay, settle.
 
-Whatever ends a call settles it, once, with what is known by then. One refused before it began has nothing to settle
-and is only put on record:
+Whatever ends a call settles it, once: what ran is charged as far as it is known by then, whoever ended it. One refused
+before it began has nothing to settle and is only put on record. The page on errors tells developers the same, and
+`tests/gateway/test_charging.py` has a test for each row:
 
     ended by                       status   tokens                                          estimated
     the answer, complete           200      the server's count                              only if it gave none
     an error status of the server  4xx–5xx  none                                            no
-    the time-out, before an answer 504      the prompt and 512 of the answer, as estimated  yes
+    the time-out, before an answer 504      the prompt and 10 a second, at most 512         yes
     the client, before a server    499      none                                            no
-    the client, before an answer   499      the prompt, as estimated                        yes
+    the client, before a stream    499      the prompt, as estimated                        yes
+    the client, before a whole     499      the prompt and 10 a second, at most 512         yes
     the client, mid-stream         499      the server's running count, else what came      unless all had come
     the server, mid-stream         502/504  the same                                        unless all had come
     its key revoked, or a restart  401/503  in a stream the same, before an answer none     unless all had come
     a refusal before it began      4xx–503  none; of each key and minute the first 60       no
     a server nobody can reach      502/504  none                                            no
     no free slot in time           503      none                                            no
-    the death of this process      500      as of the last heartbeat, else all it reserved  yes
+    the death of this process      500      as of the last heartbeat, else the prompt       yes
 """
 
 import asyncio
@@ -373,7 +375,7 @@ class MeteredCalls:
         endpoint = call.endpoint
         settle = partial(self._end_stream, call, route)
         is_streaming = False
-        asked_at = time.perf_counter()
+        call.asked_at = time.perf_counter()
         try:
             reply = await self._client.post(
                 f"{route.base_url}/{endpoint.path}",
@@ -402,7 +404,7 @@ class MeteredCalls:
             call.is_sent = False
             raise
         finally:
-            call.upstream_seconds += time.perf_counter() - asked_at
+            call.upstream_seconds += time.perf_counter() - call.asked_at
             if not is_streaming:
                 self.routes.leave(route, call.id)
         self.finish(call, status=200, error_code="", count=answer.count, is_estimated=answer.is_estimated)

@@ -10,6 +10,7 @@ A request says how it is to be served in a field `fake` of its body (the gateway
     die_after             cut the connection after so many tokens, or bytes of speech
     stall_after           send so many tokens, or bytes of speech, then nothing more
     error_after           send so many tokens, then an error as vLLM does; `error_line`: as llama.cpp does
+    slow_done             seconds between the count and the end of a stream
     no_usage, no_done     leave out the count; leave out the end of the stream
     usage_at_finish       report the count on the last chunk with a choice, as Ollama does
     bad_json, wrong_type  nonsense instead of JSON; HTML instead of what was asked for
@@ -234,6 +235,8 @@ class Connection(asyncio.Protocol):
         if counted and not at_finish:
             last = _chunk(entry, fake, None, None, counted)
             await self._event(fake, last)
+        if fake.get("slow_done"):
+            await asyncio.sleep(fake["slow_done"])
         if not fake.get("no_done"):
             await self._event(fake, b"[DONE]")
 

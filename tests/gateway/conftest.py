@@ -349,3 +349,28 @@ def ask(
 def chat(text: Any = "one two three") -> list[Any]:
     """Messages of three words."""
     return [{"role": "user", "content": text}]
+
+
+@contextmanager
+def begun(
+    url: str, secret: str, told: dict[str, Any], *, text: str = "one two three", **fields: Any
+) -> Iterator[http.client.HTTPConnection]:
+    """A call that is made, and hung up on at the end of the block."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    body = json.dumps({"model": "paid-chat", "messages": chat(text), "fake": told, **fields})
+    connection.request("POST", "/v1/chat/completions", body=body, headers={"Authorization": f"Bearer {secret}"})
+    sock = connection.sock
+    try:
+        yield connection
+    finally:
+        # A response that holds the file open would keep the socket, too.
+        sock.shutdown(socket.SHUT_RDWR)
+        connection.close()
+
+
+def words_read(response: http.client.HTTPResponse, number: int) -> None:
+    """Read a stream until so many words came."""
+    seen = 0
+    while seen < number:
+        seen += response.readline().count(b"word ")

@@ -1,12 +1,9 @@
 """Streamed answers: what the client reads, what the ledger says, and what happens when somebody leaves half-way."""
 
 import json
-import socket
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -15,7 +12,6 @@ from apikeys.models import ApiKey
 from apikeys.services import revoke_key
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import Reply, Stage, ask, chat, wait_for
-from usage.ingest import drain
 from usage.models import UsageEvent
 
 EventOf = Callable[[str], UsageEvent]
@@ -161,62 +157,3 @@ def test_a_key_revoked_before_the_first_event_is_no_fault_of_the_server(
         reply = running.result(timeout=5)
     assert reply.status == 401
     assert fake.ledger.requests == before + 1, "it is not tried again"
-
-
-def hang_up(url: str, secret: str, fake: dict[str, Any], *, after_bytes: int, **fields: Any) -> None:
-    """Ask, read a little and leave."""
-    body = json.dumps({"model": "fake-chat", "messages": chat(), "fake": fake, **fields}).encode()
-    parts = urlsplit(url)
-    head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    with socket.create_connection((parts.hostname, parts.port), timeout=5) as connection:
-        connection.sendall(head.encode() + body)
-        received = 0
-        while received < after_bytes:
-            received += len(connection.recv(4096))
-        if not after_bytes:
-            time.sleep(0.2)
-
-
-@pytest.mark.parametrize("model", ["fake-chat", "plain-chat"])
-def test_a_hang_up_half_way_closes_the_server_and_is_metered(
-    url: str, secret: str, fake: FakeInferenceServer, model: str
-) -> None:
-    hang_up(url, secret, {"tokens": 2000, "rate": 100}, after_bytes=2500, stream=True, model=model)
-    entry = fake.last()
-    assert wait_for(lambda: entry.closed_by == "client") < 1
-    event = newest(model)
-    assert (event.status, event.error_code) == (499, "client_closed")
-    assert abs(event.completion_tokens - entry.sent_tokens) <= 2
-    assert event.completion_tokens > 2
-    if model == "fake-chat":
-        assert event.prompt_tokens == 3, "the server told its running count"
-
-
-@pytest.mark.parametrize("streams", [True, False])
-def test_a_hang_up_before_the_answer_closes_the_server_and_pays_the_prompt(
-    url: str, secret: str, fake: FakeInferenceServer, streams: bool
-) -> None:
-    hang_up(url, secret, {"slow_headers": 30}, after_bytes=0, stream=streams)
-    entry = fake.last()
-    assert wait_for(lambda: entry.closed_by == "client") < 1
-    event = newest("fake-chat")
-    assert event.status == 499
-    assert event.is_estimated
-    assert event.prompt_tokens > 0
-    assert event.completion_tokens == 0
-
-
-def newest(model: str) -> UsageEvent:
-    """The event of the call that was just left."""
-    found: list[UsageEvent] = []
-
-    def arrived() -> bool:
-        drain()
-        found[:] = UsageEvent.objects.filter(model=model, status=499).order_by("-id")[:1]
-        return bool(found) and time.time() - found[0].at.timestamp() < 3
-
-    wait_for(arrived)
-    return found[0]
