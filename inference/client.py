@@ -8,6 +8,8 @@ from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 
 from common.errors import UpstreamError, UpstreamTimeoutError
 from inference.failures import AttemptFailedError, from_status
@@ -146,6 +148,15 @@ async def _on_kept_connection(
     context.trace_request_ctx.on_kept_connection = True
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Hangs up at once. To close a connection would first send all of the request, which nobody waits for any more."""
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        if should_close:
+            protocol.abort()
+        super()._release(key, protocol, should_close=should_close)
+
+
 def _tracing() -> aiohttp.TraceConfig:
     tracing = aiohttp.TraceConfig()
     tracing.on_connection_reuseconn.append(_on_kept_connection)
@@ -161,9 +172,7 @@ class InferenceClient:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             # Limits on callers are ours to keep; a second one here would only queue what was admitted.
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=25, ttl_dns_cache=30, enable_cleanup_closed=False
-            ),
+            connector=_Connector(limit=0, keepalive_timeout=25, ttl_dns_cache=30, enable_cleanup_closed=False),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept-Encoding": "identity", "User-Agent": "Lyceum"},
             read_bufsize=READ_BUFFER_BYTES,

@@ -1,0 +1,75 @@
+"""A client that hangs up has its server hung up on within 100 ms, wherever the call is.
+
+The server notes when its connection ended. A busy machine is no delay of the gateway's, so that of several hang-ups the
+one in the middle counts: what the gateway itself waits for would delay each of them.
+"""
+
+import array
+import fcntl
+import socket
+import termios
+import time
+from statistics import median
+from typing import Any
+
+import pytest
+
+from tests.fakes.inference_server import FakeInferenceServer
+from tests.gateway.conftest import Host, begun, wait_for, words_read
+
+PROMISED_SECONDS = 0.1
+HANG_UPS = 9
+SILENT = {"tokens": 9, "stall_after": 3}
+
+
+@pytest.mark.parametrize(
+    ("streams", "told", "words", "text"),
+    [
+        (True, {"slow_headers": 30}, 0, "one"),
+        (False, {"slow_headers": 30}, 0, "one"),
+        (True, {"slow_events": 30}, 0, "one"),
+        (True, {"tokens": 10_000, "rate": 100}, 3, "one"),
+        (True, SILENT, 3, "one"),
+        (True, SILENT, 3, "one " * 200_000),
+    ],
+    ids=["prompt", "whole answer", "before the first event", "mid-stream", "silent stream", "long prompt"],
+)
+def test_it_works(
+    url: str, secret: str, fake: FakeInferenceServer, streams: bool, told: dict[str, Any], words: int, text: str
+) -> None:
+    delays = []
+    for _number in range(HANG_UPS):
+        before = fake.ledger.requests
+        with begun(url, secret, told, text=text, stream=streams) as connection:
+            if words:
+                words_read(connection.getresponse(), words)
+            wait_for(lambda: fake.ledger.requests > before)  # noqa: B023 - it is called before the next round
+            entry, left_at = fake.last(), time.monotonic()
+        wait_for(lambda: entry.closed_at is not None)  # noqa: B023 - the same
+        assert entry.closed_by == "client"
+        delays.append((entry.closed_at or 0) - left_at)
+    assert median(delays) < PROMISED_SECONDS
+
+
+def unread(server: socket.socket) -> int:
+    """How many bytes have come and were not read."""
+    found = array.array("i", [0])
+    fcntl.ioctl(server, termios.FIONREAD, found)
+    return found[0]
+
+
+def test_a_server_that_has_yet_to_read_the_request(url: str, secret: str, host: Host) -> None:
+    text = "one " * 4_000_000
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        model = host({"base_url": f"http://127.0.0.1:{listener.getsockname()[1]}/v1"})
+        with begun(url, secret, {}, text=text, model=model):
+            server, _address = listener.accept()
+            wait_for(lambda: unread(server) > 64 * 1024)
+        with server:
+            server.settimeout(10)
+            received = 0
+            while piece := server.recv(1024 * 1024):
+                received += len(piece)
+    # What was on its way arrives; a request that is cut short is none.
+    assert received < len(text)
