@@ -180,3 +180,21 @@ class BatchPart(InStorage):
     class Meta:
         verbose_name = _("part of a batch")
         verbose_name_plural = _("parts of batches")
+
+
+class MadeOnce(Owned):
+    """What was answered when something was made under an `Idempotency-Key`: see `batches.once`."""
+
+    idempotency_key = models.CharField(max_length=255)
+    digest = models.CharField(max_length=64)
+    # JSON as it was sent: a column of JSON would change the order of its names.
+    answer = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name = _("idempotency key")
+        verbose_name_plural = _("idempotency keys")
+        constraints = [models.UniqueConstraint(fields=["project", "participant", "idempotency_key"], name="made_once")]
+        indexes = [models.Index(fields=["created_at"], name="made_once_by_age")]
+
+    def __str__(self) -> str:
+        return self.idempotency_key

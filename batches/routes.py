@@ -14,12 +14,14 @@ class View:
 
     answer: Callable[[Asked], dict[str, Any]]
     takes_body: bool = False
+    makes: bool = False
+    """Whether it makes something, which an `Idempotency-Key` keeps from being made twice."""
 
 
 ROUTES: Mapping[str, Mapping[str, View]] = {
     "files": {"GET": View(files.listing)},
     "files/{file_id}": {"GET": View(files.one), "DELETE": View(files.delete)},
-    "batches": {"GET": View(batches.listing), "POST": View(batches.create, takes_body=True)},
+    "batches": {"GET": View(batches.listing), "POST": View(batches.create, takes_body=True, makes=True)},
     "batches/{batch_id}": {"GET": View(batches.one)},
     "batches/{batch_id}/cancel": {"POST": View(batches.cancel)},
 }

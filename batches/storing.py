@@ -1,5 +1,7 @@
 """Bytes on their way into the storage and out of it: uploads first, then whatever a batch writes."""
 
+import hashlib
+import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,6 +26,13 @@ class Upload:
     filename: str = ""
     size_bytes: int = 0
     fields: dict[str, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """The same for the same file under the same name with the same fields. Reads all of the file."""
+        with self.path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        said = json.dumps([self.filename, sorted(self.fields.items()), content])
+        return hashlib.sha256(said.encode()).hexdigest()
 
 
 class _Movable(File[bytes]):

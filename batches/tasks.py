@@ -5,7 +5,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_process_shutdown, worker_shutdown, worker_shutting_down
 
-from batches import progress, worker
+from batches import once, progress, worker
 
 
 # It only begins: what follows may take a day, and holds no thread of Celery's.
@@ -24,8 +24,9 @@ def sweep() -> None:
 
 @shared_task(queue="default")
 def remove_expired_files() -> None:
-    """Delete files whose time is over."""
+    """Delete files, and keys of requests, whose time is over."""
     progress.remove_expired_files()
+    once.forget()
 
 
 @worker_shutting_down.connect

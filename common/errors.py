@@ -28,6 +28,8 @@
     │       └── RetiredModelError          was there, and is no longer
     ├── MethodNotAllowedError        405
     ├── ConflictError                409   what it is about is in a state that does not allow it
+    │   └── BeingMadeError                 an earlier request is making it: carries Retry-After
+    ├── IdempotencyKeyReusedError    422   the key of another request
     ├── RateLimitError               429   passes by itself: carries Retry-After
     ├── BudgetError                  429   passes only when somebody acts: says not to retry
     │   └── AllowanceError                 a participant's share in a cohort, not the key's own budget
@@ -300,6 +302,30 @@ class ConflictError(ApiError):
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message, code=code, headers=retry_headers(None))
+
+
+class BeingMadeError(ConflictError):
+    """Unlike other conflicts this one passes by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key is being worked on. Send it again in a moment to read the answer.",
+            code="idempotency_key_in_use",
+        )
+        self.headers = retry_headers(1.0)
+
+
+class IdempotencyKeyReusedError(ApiError):
+    status = 422
+    type = "invalid_request_error"
+    default_code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key came with another request within the last 24 hours. Use a new key for each thing you "
+            "want to make, and the same one only to send the same request again.",
+            param="Idempotency-Key",
+        )
 
 
 class RateLimitError(ApiError):

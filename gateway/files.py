@@ -8,15 +8,18 @@ import errno
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from hashlib import sha256
 from typing import IO, TypeVar
 
 import orjson
 import structlog
 from django.utils.http import content_disposition_header
 
-from batches import files, storing
+from batches import files, once, storing
 from batches.asked import Asked
+from batches.once import Once
 from batches.routes import View
+from batches.storing import Upload
 from common.context import current_origin
 from common.errors import InternalError, OverloadedError, RateLimitError, StorageFullError
 from common.throttles import is_too_often
@@ -57,23 +60,36 @@ class FilesApi:
             parameters=Parameters(exchange.query()),
             body=await exchange.json() if view.takes_body else {},
         )
-        return await self._turns.run(lambda: orjson.dumps(_in_time(partial(view.answer, asked))))
+        key = once.key_in(exchange.headers.get(once.HEADER)) if view.makes else ""
+
+        def work() -> bytes:
+            return orjson.dumps(view.answer(asked))
+
+        def work_once() -> bytes:
+            digest = sha256(exchange.path.encode() + orjson.dumps(asked.body, option=orjson.OPT_SORT_KEYS))
+            return once.make(caller, Once(key, digest.hexdigest()), work)[0]
+
+        return await self._turns.run(partial(_in_time, work_once if key else work))
 
     async def upload(self, exchange: Exchange, caller: Caller) -> bytes:
         """Store the file in the request; its description. Raises ApiErrors, and ClientGoneError."""
+        key = once.key_in(exchange.headers.get(once.HEADER))
         if self._uploads >= MOST_UPLOADS:
             raise OverloadedError("Many files are being uploaded. Try again in a moment.", wait_seconds=5)
         self._uploads += 1
         try:
             async with received(exchange, self._disk) as upload:
-                await self._turns.run(partial(_in_time, partial(files.check_upload, caller, upload)))
-                name = await self._on_disk(partial(files.put_away, upload))
+                wish = Once(key, await self._on_disk(upload.digest)) if key else None
+                known = await self._turns.run(partial(_in_time, partial(_known_or_checked, caller, upload, wish)))
+                if known is not None:
+                    return known
+                name, is_new = await self._on_disk(partial(files.put_away, upload)), False
                 try:
-                    stored = await self._turns.run(partial(files.store_file, caller, upload, name))
-                except BaseException:
-                    self._disk.submit(storing.remove, name)
-                    raise
-            return orjson.dumps(files.as_object(stored))
+                    answer, is_new = await self._turns.run(partial(_stored, caller, upload, name, wish))
+                finally:
+                    if not is_new:
+                        self._disk.submit(storing.remove, name)
+            return answer
         except OSError as error:
             log.warning("file_not_stored", error=str(error))
             if error.errno in NO_ROOM:
@@ -100,6 +116,23 @@ class FilesApi:
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+
+
+def _known_or_checked(caller: Caller, upload: Upload, wish: Once | None) -> bytes | None:
+    """What was answered when the same was uploaded before; else None, if it may be stored."""
+    known = once.answer_before(caller, wish) if wish is not None else None
+    if known is None:
+        files.check_upload(caller, upload)
+    return known
+
+
+def _stored(caller: Caller, upload: Upload, name: str, wish: Once | None) -> tuple[bytes, bool]:
+    """The answer to an upload, and whether it was stored or had been meanwhile."""
+
+    def work() -> bytes:
+        return orjson.dumps(files.as_object(files.store_file(caller, upload, name)))
+
+    return (work(), True) if wish is None else once.make(caller, wish, work)
 
 
 def _in_time(work: Callable[[], T]) -> T:

@@ -16,7 +16,7 @@ from django.db import connection
 from openai.types import Batch as SdkBatch
 
 from batches import progress
-from batches.models import Batch, BatchPart, StoredFile
+from batches.models import Batch, BatchPart, MadeOnce, StoredFile
 from batches.worker import BatchWorker
 from common.redis import durable
 from tests.gateway.conftest import (  # noqa: F401 - fixtures
@@ -40,6 +40,7 @@ def empty(db: None, stage: Stage) -> Iterator[None]:  # noqa: F811
     """No batch or file of one test is there in the next."""
     durable().delete("ly:celery:batches")
     yield
+    MadeOnce.objects.all().delete()
     Batch.objects.all().delete()
     StoredFile.objects.all().delete()
 
