@@ -1,6 +1,7 @@
 """Connections as uvicorn keeps them, but with an end to its patience: `uvicorn --http gateway.connections:Connection`.
 
-By itself it waits for a request for as long as its sender likes, and holds headers of any size.
+By itself it waits for a request, and for an answer to be read, for as long as the client likes, and holds headers of
+any size.
 """
 
 import asyncio
@@ -20,13 +21,25 @@ class Connection(HttpToolsProtocol):
     """How long the head of a request may take, and how often it is looked at whether a body goes on coming."""
     least_bytes: ClassVar[int] = 1024
     """Fewer bytes of a body than this within `patience_seconds` are none."""
+    least_body_rate: ClassVar[int] = 8 * 1024
+    """Bytes a second that a body comes in on the whole, so that one as large as may be comes to its end."""
+    slack_seconds: ClassVar[float] = 60.0
+    """How far behind that rate a body may fall."""
+    reader_patience_seconds: ClassVar[float] = 60.0
+    """How often it is looked at whether a reader goes on taking what waits to be sent."""
+    least_bytes_read: ClassVar[int] = 32 * 1024
+    """Fewer bytes taken than this within `reader_patience_seconds` are none."""
 
     _in_head = True
     _is_partial = True
     _bytes = 0
     _bytes_around_body = 0
     _since = 0.0
+    _body_bytes = 0
+    _body_since = 0.0
     _timer: asyncio.TimerHandle | None = None
+    _unread = 0
+    _reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -35,8 +48,9 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._reader_timer):
+            if timer is not None:
+                timer.cancel()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -44,6 +58,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._body_since = self.loop.time()
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -63,6 +78,7 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._is_partial and not self.transport.is_closing():
             self._bytes += len(data)
+            self._body_bytes += len(data)
             if self._bytes_around_body > MOST_HEAD_BYTES:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers of this request are too large.")
             elif self._timer is None:
@@ -70,7 +86,7 @@ class Connection(HttpToolsProtocol):
 
     def _begin(self) -> None:
         self._in_head = self._is_partial = True
-        self._bytes = self._bytes_around_body = 0
+        self._bytes = self._body_bytes = self._bytes_around_body = 0
         self._since = self.loop.time()
 
     def _wait(self, seconds: float) -> None:
@@ -85,13 +101,58 @@ class Connection(HttpToolsProtocol):
         if rest > 0:
             self._wait(rest)
             return
-        # What is not read because its reader is busy is not the sender's fault.
-        if self._in_head or (self._bytes < self.least_bytes and not self.flow.read_paused):
+        if self._in_head or self._is_body_late():
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "This request did not arrive in time.")
             return
         self._bytes = 0
         self._since = self.loop.time()
         self._wait(self.patience_seconds)
+
+    def _is_body_late(self) -> bool:
+        if self.flow.read_paused:
+            # What is not read because its reader is busy is not the sender's fault.
+            self._body_since += self.patience_seconds
+            return False
+        seconds = self.loop.time() - self._body_since - self.slack_seconds
+        return self._bytes < self.least_bytes or self._body_bytes < seconds * self.least_body_rate
+
+    def pause_writing(self) -> None:
+        """More waits to be sent than should: nothing is added until most of it was taken."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+        if self.transport.is_closing():
+            self._watch_last_bytes()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._watch_last_bytes()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch_last_bytes()
+
+    def _watch_last_bytes(self) -> None:
+        """A connection is closed once all is sent, which somebody who reads nothing would put off for ever."""
+        if self.transport.get_write_buffer_size() and not self.flow.write_paused:
+            self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        self._unread = self.transport.get_write_buffer_size()
+        self._reader_timer = self.loop.call_later(self.reader_patience_seconds, self._look_at_reader)
+
+    def _look_at_reader(self) -> None:
+        taken = self._unread - self.transport.get_write_buffer_size()
+        if taken < self.least_bytes_read:
+            # To the application it is a client that hangs up: its server is hung up on, the call settled.
+            self.transport.abort()
+        else:
+            self._watch_reader()
 
     def _refuse(self, status: HTTPStatus, words: str) -> None:
         """Close. Nothing is said within an answer, nor after the one that this request got."""

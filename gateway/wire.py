@@ -31,8 +31,6 @@ EVENTS: RawHeaders = [
     # nginx would hold the words back until it has a buffer full.
     (b"x-accel-buffering", b"no"),
 ]
-# A client that takes nothing for this long holds a slot, a connection and the server's work for nobody.
-SLOWEST_READER_SECONDS = 60.0
 API_VERSION = (b"openai-version", b"2020-10-01")
 
 
@@ -125,15 +123,8 @@ class Exchange:
         await self._begin(200, [*kind, *self._headers(headers, upstream)])
 
     async def send_frames(self, frames: bytes) -> None:
-        """Send some of what has begun.
-
-        Raises ClientGoneError when the client has taken nothing for a minute.
-        """
-        try:
-            async with asyncio.timeout(SLOWEST_READER_SECONDS):
-                await self._send({"type": "http.response.body", "body": frames, "more_body": True})
-        except TimeoutError:
-            raise ClientGoneError from None
+        """Send some of what has begun, once the client has taken most of what was sent before."""
+        await self._send({"type": "http.response.body", "body": frames, "more_body": True})
 
     async def end(self) -> None:
         """End what has begun."""

@@ -17,7 +17,8 @@ from inference.failures import AttemptFailedError, from_status
 # Twenty log probabilities for each of 40,000 tokens, or 2048 embeddings of 4096 numbers in base64.
 LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 LARGEST_ERROR_BYTES = 64 * 1024
-READ_BUFFER_BYTES = 256 * 1024
+# Several times as much waits on the way to a client that does not read.
+READ_BUFFER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)

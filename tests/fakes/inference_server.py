@@ -10,6 +10,7 @@ A request says how it is to be served in a field `fake` of its body (the gateway
     die_after             cut the connection after so many tokens, or bytes of speech
     stall_after           send so many tokens, or bytes of speech, then nothing more
     error_after           send so many tokens, then an error as vLLM does; `error_line`: as llama.cpp does
+    word                  what each token says, if not “word”
     slow_done             seconds between the count and the end of a stream
     no_usage, no_done     leave out the count; leave out the end of the stream
     usage_at_finish       report the count on the last chunk with a choice, as Ollama does
@@ -96,6 +97,14 @@ class Connection(asyncio.Protocol):
         self._models = models
         self._task: asyncio.Task[None] | None = None
         self._entry: Entry | None = None
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    def pause_writing(self) -> None:
+        self._has_room.clear()
+
+    def resume_writing(self) -> None:
+        self._has_room.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
@@ -276,6 +285,10 @@ class Connection(asyncio.Protocol):
         size = fake.get("cut") or len(data)
         for start in range(0, len(data), size):
             piece = data[start : start + size]
+            await self._has_room.wait()
+            if self._transport.is_closing():
+                # Whoever it was for has left, which is told by the loop.
+                await asyncio.sleep(0)
             self._transport.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
             if size < len(data):
                 await asyncio.sleep(0.0005)
@@ -325,7 +338,7 @@ def _text(body: dict[str, Any], fake: dict[str, Any]) -> list[str]:
     """The pieces of the answer in words."""
     if "structured" in fake and (body.get("response_format") or {}).get("type") == "json_schema":
         return re.findall(r".{1,5}", fake["structured"])
-    return [WORD] * _tokens(body, fake)
+    return [fake.get("word", WORD)] * _tokens(body, fake)
 
 
 def _deltas(body: dict[str, Any], fake: dict[str, Any]) -> tuple[Iterable[dict[str, Any]], str]:

@@ -5,3 +5,5 @@ from gateway import connections
 
 class Connection(connections.Connection):
     patience_seconds = 0.5
+    slack_seconds = 1.5
+    reader_patience_seconds = 1.0

@@ -103,6 +103,19 @@ def test_a_body_that_goes_on_coming(impatient: str, secret: str) -> None:
         assert status(connection) == 200
 
 
+def test_a_body_that_comes_by_the_kilobyte(impatient: str, secret: str) -> None:
+    sent = json.dumps({"model": "fake-chat", "messages": chat("a" * 500_000)}).encode()
+    with connected(impatient) as connection:
+        connection.sendall(head(len(sent), secret))
+        connection.settimeout(0.2)
+        for start in range(0, len(sent), 600):
+            connection.sendall(sent[start : start + 600])
+            with suppress(TimeoutError):
+                assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
+                break
+    assert start < 20_000
+
+
 def test_one_request_does_not_wait_by_the_clock_of_another(impatient: str, secret: str) -> None:
     sent = json.dumps({"model": "fake-chat", "messages": chat()}).encode()
     with connected(impatient) as connection:
