@@ -29,16 +29,9 @@ class Stopping:
         self._hooks: list[Hook] = []
         self._notice: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
-        """Tell everybody in this process. The second time it does nothing."""
-        if not self.is_on:
-            self.is_on = True
-            for hook in self._hooks:
-                hook()
-
     @contextmanager
     def telling(self, hook: Hook) -> Iterator[None]:
-        """Have `hook` called when it begins, while the context lasts."""
+        """Have `hook` called when the server is told, which is when the notice is over, while the context lasts."""
         self._hooks.append(hook)
         try:
             yield
@@ -72,11 +65,16 @@ class Stopping:
 
         def begin(number: int) -> None:
             wait = 0.0 if self.is_on else settings.DRAIN_NOTICE_SECONDS
-            self.begin()
+            self.is_on = True
             if self._notice is not None:
                 # Handed on as well, the first signal would be one more to the server, which it takes for impatience.
                 self._notice.cancel()
-            self._notice = loop.call_later(wait, handler, number, None)
+            self._notice = loop.call_later(wait, hand_on, number)
+
+        def hand_on(number: int) -> None:
+            handler(number, None)
+            for hook in self._hooks:
+                hook()
 
         return heed
 

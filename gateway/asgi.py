@@ -93,7 +93,7 @@ class Gateway:
 
     def _end_calls_in_time(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.call_later(settings.DRAIN_NOTICE_SECONDS + settings.DRAIN_SECONDS, self.calls.end_calls, RestartingError())
+        loop.call_later(settings.DRAIN_SECONDS, self.calls.end_calls, RestartingError())
 
     async def _caller(self, exchange: Exchange, *, using: str | None = None) -> Caller:
         """Who calls; with `using`, a key that may not use this endpoint is refused."""

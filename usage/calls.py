@@ -76,6 +76,7 @@ COUNTED_FORM = {"stream_include_usage": "true", "stream_continuous_usage_stats":
 # And this one its own form of it.
 KIND_WITH_TIMINGS = "llama.cpp"
 MOST_ATTEMPTS = 2
+FOR_NOW = (RateLimitError, OverloadedError)
 
 
 class _NobodyTookItError(Exception):
@@ -141,8 +142,7 @@ class MeteredCalls:
             model = await self.find_model(caller, model_name(body))
             call, routes, payload = await self._admit(caller, entry, model, body, request_id)
         except ApiError as refusal:
-            is_for_now = isinstance(refusal, RateLimitError | OverloadedError)
-            if not (comes_again and is_for_now) and self._refusals.take(caller):
+            if not (comes_again and isinstance(refusal, FOR_NOW)) and self._refusals.take(caller):
                 # Nobody waits for it: the answer to a refused call must not take longer for being on record.
                 self.link.execute(
                     "XADD", STREAM, "*", "e", refused(caller, entry, model, body, request_id, started, refusal)
@@ -154,6 +154,11 @@ class MeteredCalls:
         except ApiError as failure:
             error = call.ended_by or failure
             error.headers = {**call.admission.headers, **error.headers}
+            if comes_again and isinstance(failure, FOR_NOW) and call.ended_by is None:
+                # No server was free for it, so that nothing ran.
+                self._running.pop(call.id, None)
+                self._admissions.undo(call.admission)
+                raise
             self.finish(
                 call,
                 status=error.status,

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import openai
@@ -18,6 +18,7 @@ from batches import progress, storing
 from batches import worker as workers
 from batches.models import Batch, BatchPart, StoredFile
 from batches.worker import BatchWorker
+from catalog.models import Deployment
 from common.redis import durable
 from tests.batches.conftest import (
     in_the_end,
@@ -183,6 +184,29 @@ def test_a_limit_makes_lines_wait(
     assert len(answers) == 6
     event = event_of(answers["row-0"]["response"]["request_id"])
     assert not UsageEvent.objects.filter(key_id=event.key_id).exclude(status=200).exists()
+
+
+@pytest.fixture
+def one_slot(stage: Stage, settings: LazySettings) -> Iterator[BatchWorker]:
+    """A worker that knows a model whose server takes one call at a time and which nobody waits for."""
+    settings.GATEWAY_SLOT_WAIT_SECONDS = 0
+    deployments = Deployment.objects.filter(hosted_model__public_name="plain-chat")
+    deployments.update(most_in_flight=1)
+    made = BatchWorker()
+    yield made
+    made.close()
+    deployments.update(most_in_flight=None)
+
+
+def test_a_line_that_waits_for_a_slot_is_in_the_usage_once(
+    client: openai.OpenAI, one_slot: BatchWorker, event_of: Callable[[str], UsageEvent]
+) -> None:
+    batch = make(client, [line(f"row-{n}", model="plain-chat", fake={"slow_headers": 0.3}) for n in range(3)])
+    one_slot.take(batch.id)
+    answers = lines_of(client, in_the_end(client, batch).output_file_id)
+    events = [event_of(answer["response"]["request_id"]) for answer in answers.values()]
+    assert len(events) == 3
+    assert UsageEvent.objects.filter(key_id=events[0].key_id).count() == 3
 
 
 def test_a_server_that_comes_back_is_asked_again(

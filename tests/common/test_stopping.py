@@ -41,3 +41,23 @@ def test_it_works(handed_on: list[int]) -> None:
 
 def test_a_second_signal_takes_the_place_of_the_first(handed_on: list[int]) -> None:
     assert asyncio.run(after(2, handed_on)) == (True, 1, 1)
+
+
+@pytest.mark.parametrize(("times", "is_told_soon"), [(1, False), (2, True)])
+def test_whoever_ends_what_runs_is_told_when_the_server_is(
+    handed_on: list[int], times: int, is_told_soon: bool
+) -> None:
+    told: list[int] = []
+
+    async def soon() -> list[int]:
+        stopping = Stopping()
+        with stopping.on_signals(), stopping.telling(lambda: told.append(len(handed_on))):
+            for _time in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+                await asyncio.sleep(NOTICE_SECONDS / 10)
+            found = list(told)
+            await asyncio.sleep(NOTICE_SECONDS * 1.5)
+        return found
+
+    assert asyncio.run(soon()) == ([1] if is_told_soon else [])
+    assert told == [1]
