@@ -281,7 +281,8 @@ def test_a_run_of_a_killed_worker_is_failed_and_metered(waiting: MakeRun, fake: 
     assert fake.last().closed_by == "client"
     event = metered(run.request_id)
     assert (event.status, event.source) == (500, "playground")
-    assert event.completion_tokens > 0
+    # By the rule: what was asked, and what had been written when the worker last said that it lived.
+    assert (event.prompt_tokens > 0, event.is_estimated) == (True, True)
     services.sweep()
     assert fake.ledger.requests == 1
 
