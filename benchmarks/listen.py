@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from benchmarks.load import request
+from benchmarks.load import median_and_p99, request
 from benchmarks.processes import Used, used
 
 STAMP = re.compile(rb"@(\d+\.\d+)@")
@@ -126,14 +126,14 @@ async def _listen(url: str, sent: bytes, *, streams: int, seconds: float, pid: i
     hall.is_closed = True
     for transport in hall.open:
         transport.abort()
-    delays = sorted(hall.delays) or [float("inf")]
+    p50, p99 = median_and_p99(hall.delays)
     return Heard(
         asked=streams,
         started=hall.started,
         failed=hall.failed,
         chunks_per_second=len(hall.delays) / took,
-        p50=delays[len(delays) // 2] * 1000,
-        p99=delays[min(len(delays) - 1, len(delays) * 99 // 100)] * 1000,
+        p50=p50,
+        p99=p99,
         seconds=took,
         before=before,
         at_start=at_start,

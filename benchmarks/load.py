@@ -106,15 +106,20 @@ class _Run:
 
     def result(self) -> Result:
         elapsed = time.perf_counter() - self._started
-        # Who never answered took for ever.
-        times = sorted(self._times) or [float("inf")]
+        p50, p99 = median_and_p99(self._times)
         return Result(
             requests_per_second=len(self._times) / elapsed,
-            p50=times[len(times) // 2] * 1000,
-            p99=times[min(len(times) - 1, len(times) * 99 // 100)] * 1000,
+            p50=p50,
+            p99=p99,
             requests=len(self._times),
             failed=self._failed + self._open,
         )
+
+
+def median_and_p99(seconds: list[float]) -> tuple[float, float]:
+    """Of all these, in milliseconds. Where nothing came it took for ever."""
+    times = sorted(seconds) or [float("inf")]
+    return times[len(times) // 2] * 1000, times[min(len(times) - 1, len(times) * 99 // 100)] * 1000
 
 
 def request(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:

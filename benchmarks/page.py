@@ -25,7 +25,7 @@ def renewed(page: str, measured: Mapping[str, str], titles: Sequence[str]) -> st
 
 
 def machine() -> str:
-    """The machine in half a line, with what else kept it busy."""
+    """The machine in half a line."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
