@@ -19,7 +19,7 @@ Settle = Callable[[int, str], None]
 
 
 class Answer:
-    """An answer that has begun well. `body` is there when it is not streamed, and it is then already settled.
+    """An answer that has begun well. `body` is there when it is not streamed, and its settlement is then on its way.
 
     A streamed one is read through `frames`; leaving that early closes the server's connection and settles. `usage` is
     known once the answer is finished, either way. `content_type` is empty but for an answer that is no JSON: its frames

@@ -58,7 +58,7 @@ from inference.fields import LLAMA_CPP_FIELDS
 from usage.admission import Admissions, settle_now
 from usage.answers import Answer, Bytes, Frames, begin, begin_bytes, read_whole
 from usage.breaker import REST_SECONDS
-from usage.call import Call, CallUsage, recorded
+from usage.call import Call, CallUsage
 from usage.events import CLIENT_CLOSED, STREAM
 from usage.link import RedisLink
 from usage.policies import Caller
@@ -115,18 +115,16 @@ class MeteredCalls:
     async def close(self) -> None:
         """Settle what still runs as left by its client, then close the connections."""
         await stop(*self._upkeep)
-        settling = []
         for call in list(self._running.values()):
             self.finish(
                 call, status=CLIENT_CLOSED, error_code="gateway_stopped", count=call.count_so_far(), is_estimated=True
             )
-            settling.append(call.settled)
-        await asyncio.gather(*(future for future in settling if future is not None), return_exceptions=True)
+        # First of these: what Redis does not take goes to the disk.
+        await self.link.close()
         await self._admissions.close()
         await self._spool.release()
         await self._client.close()
         await self.routes.close()
-        await self.link.close()
 
     async def open(
         self, *, caller: Caller, endpoint: str, body: Body, request_id: str, comes_again: bool = False
@@ -412,8 +410,8 @@ class MeteredCalls:
             call.upstream_seconds += time.perf_counter() - call.asked_at
             if not is_streaming:
                 self.routes.leave(route, call.id)
+        # It is on its way to Redis before the answer is on its way to the client, who need not wait for it.
         self.finish(call, status=200, error_code="", count=answer.count, is_estimated=answer.is_estimated)
-        await recorded(call)
         return Answer(call, body=answer.body)
 
     async def _extend_leases(self) -> None:

@@ -1,27 +1,28 @@
-"""The gateway's connection to Redis: commands of one moment travel together, and an absent Redis is known at once.
+"""The gateway's connection to Redis: commands are sent as they are asked, and an absent Redis is known at once.
 
-redis-py spends more on checking a connection out of a pool than on the command. Here one connection serves an event
-loop: everything asked while a batch is on its way makes the next batch, so a busier loop makes fewer round trips for
-each command.
+redis-py spends more on checking a connection out of a pool, and on reading each answer, than on the command. Here it
+makes the connection, with all that an address may ask for, and then one protocol serves an event loop: commands that
+are asked while others are on their way do not wait for them, and answers come in the order of the commands.
 """
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import hiredis
 import redis.asyncio
 import structlog
 from django.conf import settings
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from common.upkeep import keep_running, stop
 from usage.scripts import Script
 
 log = structlog.get_logger(__name__)
 
-# A batch that takes longer means a frozen server: its calls fail, and later ones fail at once until it answers again.
+# A command that waits longer means a frozen server: all that wait fail, and later ones at once until it answers again.
 # Counted in looks of the watcher, not by the clock: a loop that was itself held up has not yet read what has arrived.
 LOOK_SECONDS = 0.25
 LOOKS_OF_PATIENCE = 6
@@ -29,19 +30,59 @@ LOOKS_BETWEEN_PINGS = 4
 CONNECT_SECONDS = 1.0
 RETRY_SECONDS = 0.25
 
+Command = tuple[Any, ...]
+
 
 class LinkDownError(Exception):
     """Redis does not answer. What was sent may or may not have been done."""
 
 
 class _Ask:
-    __slots__ = ("again", "future", "is_sent", "packed")
+    """A command on its way. `again` is sent in its place to a server that does not know its script."""
 
-    def __init__(self, packed: bytes, again: tuple[Any, ...], future: "asyncio.Future[Any]") -> None:
-        self.packed = packed
+    __slots__ = ("again", "future")
+
+    def __init__(self, again: Command | None, future: "asyncio.Future[Any]") -> None:
         self.again = again
         self.future = future
-        self.is_sent = False
+
+
+class _Wire(asyncio.Protocol):
+    """A connection that was made, until it is lost."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.waiting: deque[_Ask] = deque()
+        self.lost = asyncio.Event()
+        self._transport = transport
+        self._reader = hiredis.Reader(encoding="utf-8", replyError=ResponseError)
+        transport.set_protocol(self)
+        if transport.is_closing():
+            self.lost.set()
+
+    def send(self, command: Command, ask: _Ask) -> None:
+        self._transport.write(hiredis.pack_command(command))
+        self.waiting.append(ask)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (answer := self._reader.gets()) is not False:
+            ask = self.waiting.popleft()
+            if isinstance(answer, ResponseError):
+                if ask.again is not None and str(answer).startswith("NOSCRIPT"):
+                    self.send(ask.again, _Ask(None, ask.future))
+                elif not ask.future.done():
+                    ask.future.set_exception(answer)
+            elif not ask.future.done():
+                ask.future.set_result(answer)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost.set()
+        for ask in self.waiting:
+            if not ask.future.done():
+                ask.future.set_exception(LinkDownError())
 
 
 class RedisLink:
@@ -51,17 +92,15 @@ class RedisLink:
         self._pool = redis.asyncio.ConnectionPool.from_url(
             settings.REDIS_URL, decode_responses=True, socket_connect_timeout=CONNECT_SECONDS, socket_keepalive=True
         )
-        self._waiting: list[_Ask] = []
-        self._wake = asyncio.Event()
+        self._wire: _Wire | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._patience: asyncio.Timeout | None = None
         self._up = asyncio.Event()
         self._down = asyncio.Event()
 
     @property
     def is_up(self) -> bool:
         """Whether Redis answered last. While it is False nothing is sent and every call fails at once."""
-        return self._up.is_set()
+        return self._wire is not None
 
     async def start(self) -> None:
         """Connect. Returns when Redis answers, or after a moment without it."""
@@ -73,12 +112,10 @@ class RedisLink:
             await asyncio.wait_for(self._up.wait(), CONNECT_SECONDS)
 
     async def close(self) -> None:
-        """Close the connection; calls still waiting fail."""
+        """Close the connection, once Redis has answered what it was asked, or fails to."""
+        with contextlib.suppress(LinkDownError, RedisError):
+            await self.execute("PING")
         await stop(*self._tasks)
-        self._fail(self._waiting)
-
-    def _connection(self) -> redis.asyncio.Connection:
-        return cast("redis.asyncio.Connection", self._pool.make_connection())  # type: ignore[no-untyped-call]
 
     async def wait_until_up(self) -> None:
         """Return once Redis answers."""
@@ -98,95 +135,63 @@ class RedisLink:
 
     def execute(self, *command: str | int) -> "asyncio.Future[Any]":
         """Run one command, under the same promise as `run`."""
-        return self._ask(command, command)
+        return self._ask(command, None)
 
-    def _ask(self, command: tuple[Any, ...], again: tuple[Any, ...]) -> "asyncio.Future[Any]":
+    def _ask(self, command: Command, again: Command | None) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         # An exception nobody awaits is dealt with by a callback; asyncio need not report it.
         future.add_done_callback(_seen)
-        if not self.is_up:
+        if self._wire is None or self._wire.lost.is_set():
             future.set_exception(LinkDownError())
-            return future
-        self._waiting.append(_Ask(hiredis.pack_command(command), again, future))
-        self._wake.set()
+        else:
+            self._wire.send(command, _Ask(again, future))
         return future
 
     async def _work(self) -> None:
         while True:
-            connection = self._connection()
+            connection: Any = self._pool.make_connection()  # type: ignore[no-untyped-call]
             try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    await connection.connect()  # type: ignore[no-untyped-call]
-                    await connection.send_command("PING", check_health=False)
-                    await connection.read_response()
-                if not self.is_up:
-                    log.info("redis_link_up")
-                    self._up.set()
-                    self._down.clear()
-                await self._serve(connection)
-            except (RedisError, OSError, TimeoutError) as error:
-                if self.is_up:
-                    log.warning("redis_link_down", error=type(error).__name__)
-                self._up.clear()
-                self._down.set()
-                waiting, self._waiting = self._waiting, []
-                self._fail(waiting)
-                await asyncio.sleep(RETRY_SECONDS)
+                with contextlib.suppress(RedisError, OSError, TimeoutError):
+                    async with asyncio.timeout(CONNECT_SECONDS):
+                        await connection.connect()
+                        await connection.send_command("PING", check_health=False)
+                        await connection.read_response()
+                    # redis-py shows nobody what it writes to.
+                    await self._use(_Wire(connection._writer.transport))
             finally:
                 await connection.disconnect(nowait=True)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _use(self, wire: _Wire) -> None:
+        """Let calls use a connection until it is lost."""
+        log.info("redis_link_up")
+        self._wire = wire
+        self._up.set()
+        self._down.clear()
+        try:
+            await wire.lost.wait()
+            log.warning("redis_link_down")
+        finally:
+            self._wire = None
+            self._up.clear()
+            self._down.set()
 
     async def _watch(self) -> None:
-        """End a batch that takes too long, and find out that Redis is gone or frozen before a call does."""
-        watched: asyncio.Timeout | None = None
+        """End a connection whose server takes too long, and find out that it is gone before a call does."""
+        watched: _Ask | None = None
         looks = 0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            looks = looks + 1 if self._patience is watched else 0
-            watched = self._patience
-            if watched is not None and looks >= LOOKS_OF_PATIENCE:
-                watched.reschedule(asyncio.get_running_loop().time())
-            elif watched is None and looks and looks % LOOKS_BETWEEN_PINGS == 0 and self.is_up:
-                self.execute("PING")
-
-    async def _serve(self, connection: Any) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            batch, self._waiting = self._waiting, []
-            if not batch:
+            if self._wire is None:
                 continue
-            for ask in batch:
-                ask.is_sent = True
-            try:
-                async with asyncio.timeout(None) as self._patience:
-                    await connection.send_packed_command(b"".join([ask.packed for ask in batch]), check_health=False)
-                    for ask in batch:
-                        await self._answer(connection, ask)
-            finally:
-                self._patience = None
-                # Of these only what waits to be sent anew may still be answered.
-                self._fail([ask for ask in batch if ask.is_sent])
-
-    async def _answer(self, connection: Any, ask: _Ask) -> None:
-        try:
-            result = await connection.read_response()
-        except NoScriptError:
-            ask.packed = hiredis.pack_command(ask.again)
-            ask.is_sent = False
-            self._waiting.append(ask)
-            self._wake.set()
-        except ResponseError as error:
-            if not ask.future.done():
-                ask.future.set_exception(error)
-        else:
-            if not ask.future.done():
-                ask.future.set_result(result)
-
-    @staticmethod
-    def _fail(asks: list[_Ask]) -> None:
-        for ask in asks:
-            if not ask.future.done():
-                ask.future.set_exception(LinkDownError())
+            oldest = self._wire.waiting[0] if self._wire.waiting else None
+            looks = looks + 1 if oldest is watched else 0
+            watched = oldest
+            if watched is None:
+                if looks and looks % LOOKS_BETWEEN_PINGS == 0:
+                    self.execute("PING")
+            elif looks >= LOOKS_OF_PATIENCE:
+                self._wire.abort()
 
 
 def _seen(future: "asyncio.Future[Any]") -> None:

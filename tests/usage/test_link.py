@@ -1,28 +1,58 @@
-"""The link to Redis: what it promises to calls while the server forgets its scripts."""
+"""The link to Redis: what it promises to calls while the server forgets its scripts, and at its end."""
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from common import redis as servers
 from common.ids import new_id
-from usage.link import RedisLink
+from usage.link import LinkDownError, RedisLink
 from usage.scripts import REMEMBER_POLICY
+
+
+@asynccontextmanager
+async def open_link() -> AsyncIterator[RedisLink]:
+    link = RedisLink()
+    await link.start()
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+def test_it_works() -> None:
+    async def calls() -> list[str]:
+        async with open_link() as link:
+            return await asyncio.gather(*(link.execute("ECHO", str(number)) for number in range(100)))
+
+    assert asyncio.run(calls()) == [str(number) for number in range(100)]
 
 
 def test_scripts_that_a_server_has_forgotten_are_sent_again(caplog: pytest.LogCaptureFixture) -> None:
     servers.durable().script_flush()
 
     async def calls() -> list[int]:
-        link = RedisLink()
-        await link.start()
-        try:
+        async with open_link() as link:
             asks = [link.run(REMEMBER_POLICY, keys=[new_id("probe")], args=["kept", "1"]) for _number in range(3)]
             return [int(kept) for kept in await asyncio.gather(*asks)]
-        finally:
-            await link.close()
 
     assert asyncio.run(calls()) == [1, 1, 1]
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+def test_what_was_asked_is_answered_before_it_closes() -> None:
+    key = new_id("probe")
+
+    async def ask() -> None:
+        async with open_link() as link:
+            asked = link.execute("SET", key, "kept", "EX", 10)
+        assert await asked == "OK"
+        with pytest.raises(LinkDownError):
+            await link.execute("PING")
+
+    asyncio.run(ask())
+    assert servers.durable().get(key) == "kept"
