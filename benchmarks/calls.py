@@ -30,6 +30,7 @@ class Kind:
     body: bytes
     connections: int
     first_event: bool = False
+    rate: float | None = None
 
 
 WHOLE = orjson.dumps({"model": CHAT, "messages": MESSAGES, "max_tokens": 16})
@@ -37,9 +38,11 @@ STREAMED = orjson.dumps({"model": CHAT, "messages": MESSAGES, "max_tokens": 16, 
 LONG_BODY = orjson.dumps({"model": LARGE, "messages": LONG, "max_tokens": 16})
 WHOLES = tuple(Kind(str(number), WHOLE, number) for number in CONNECTIONS)
 SIXTEEN = WHOLES[1]
+# What most of the targets can keep up with on half a machine.
+PACED = Kind("at a pace", WHOLE, 16, rate=300)
 FIRST_EVENT = Kind("first event", STREAMED, 1, first_event=True)
 LONG_BODIES = tuple(Kind(f"1 MB, {number}", LONG_BODY, number) for number in (1, 16))
-KINDS = (*WHOLES, FIRST_EVENT, *LONG_BODIES)
+KINDS = (*WHOLES, PACED, FIRST_EVENT, *LONG_BODIES)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ def _ask(target: Target, kind: Kind, *, seconds: float) -> Measured:
         connections=kind.connections,
         seconds=seconds,
         first_event=kind.first_event,
+        rate=kind.rate,
     )
     after = used(target.pid) if target.pid else None
     if before is None or after is None or not result.requests:
@@ -103,7 +107,7 @@ def section(runs: Runs, missing: list[str], metered: int) -> str:
     names = list(runs[WHOLES[0].name])
     rows = [_row(runs, kind, name) for kind in WHOLES for name in names]
     added = {kind.connections: _added(runs, kind, OURS) for kind in WHOLES}
-    late = _added(runs, SIXTEEN, OURS, lambda result: result.p99)
+    late = _added(runs, SIXTEEN, OURS, _p99)
     busy = _median(runs, WHOLES[-1], OURS).cpu_seconds
     core = "" if not busy else f" A core that does nothing else serves {1000 / busy:,.0f} calls/s."
     lacks = "".join(f"\n{reason}" for reason in missing)
@@ -111,7 +115,8 @@ def section(runs: Runs, missing: list[str], metered: int) -> str:
 concurrency and
 budget, a model that costs, admit and settle in Redis, the usage event. The fake inference server answers 16 tokens at
 once; nginx is a plain proxy in front of it. The others are as their own documentation tunes them, without limits
-and metering: {targets.versions()}. Each line is the run with
+and metering: {targets.versions()}. “{targets.BARE}” is a relay of uvicorn and aiohttp: what the
+gateway, which is made with them, could cost at the least. Each line is the run with
 the median wait of {_runs(runs)}, which went through all targets in turns. Added is the median beyond that of the fake
 server alone.{lacks}
 
@@ -125,6 +130,20 @@ At 16 connections the gateway adds {added[16]:.2f} ms at the median and {late:.2
 Its requests/s over those of the others, in each run:
 
 {_ratios(runs, names)}
+
+### At a pace
+
+{PACED.rate:.0f} requests a second over {
+        PACED.connections
+    } connections, each in its turn: how long one waits on a machine that is not full. A turn that
+comes late, since an answer was late, counts from when it was.
+
+{
+        table(
+            ["target", "requests/s", "p50 ms", "p99 ms", "added ms", "added at p99", "CPU s per 1,000"],
+            [_paced(runs, name) for name in names],
+        )
+    }
 
 ### First event of a stream
 
@@ -156,6 +175,12 @@ def _row(runs: Runs, kind: Kind, name: str) -> list[str]:
     return [str(kind.connections), *_waits(runs, kind, name, rate), "" if cpu is None else f"{cpu:.2f}"]
 
 
+def _paced(runs: Runs, name: str) -> list[str]:
+    _connections, *waits, cpu = _row(runs, PACED, name)
+    late = "" if name == FAKE else f"{_added(runs, PACED, name, _p99):.2f}"
+    return [*waits, late, cpu]
+
+
 def _waits(runs: Runs, kind: Kind, name: str, *rate: str) -> list[str]:
     result = _median(runs, kind, name).result
     added = "" if name == FAKE else f"{_added(runs, kind, name):.2f}"
@@ -184,6 +209,10 @@ def _median(runs: Runs, kind: Kind, name: str) -> Measured:
 
 def _p50(result: Result) -> float:
     return result.p50
+
+
+def _p99(result: Result) -> float:
+    return result.p99
 
 
 def _added(runs: Runs, kind: Kind, name: str, which: Callable[[Result], float] = _p50) -> float:

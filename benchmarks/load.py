@@ -1,4 +1,8 @@
-"""A load generator that is not the limit: HTTP/1.1 written by hand on uvloop, one request at a time a connection."""
+"""A load generator that is not the limit: HTTP/1.1 written by hand on uvloop, one request at a time a connection.
+
+It presses as hard as it can, or keeps to a pace: only the latter tells how long somebody waits who is not one of a
+crowd that fills the machine.
+"""
 
 import asyncio
 import time
@@ -27,10 +31,11 @@ class Result:
 
 
 class _Caller(asyncio.Protocol):
-    """One connection that asks again as soon as it was answered."""
+    """One connection that asks again as soon as it was answered, or when it is its turn."""
 
-    def __init__(self, request: bytes, run: "_Run") -> None:
+    def __init__(self, request: bytes, run: "_Run", turn: float) -> None:
         self._request = request
+        self._turn = turn
         self._run = run
         self._buffer = b""
         self._needed = 0
@@ -38,14 +43,28 @@ class _Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
-        self._ask()
+        self._is_waiting = False
+        self._ask_in_turn()
 
-    def _ask(self) -> None:
+    def _ask_in_turn(self) -> None:
+        late = time.perf_counter() - self._turn
+        if not self._run.interval:
+            self._ask()
+        elif late >= 0:
+            self._ask(late)
+        else:
+            asyncio.get_running_loop().call_later(-late, self._ask)
+        self._turn += self._run.interval
+
+    def _ask(self, late: float = 0.0) -> None:
+        if self._run.is_over:
+            self._transport.close()
+            return
         self._is_waiting = True
         self._buffer = b""
         self._needed = 0
         self._was_timed = False
-        self._asked_at = time.perf_counter()
+        self._asked_at = time.perf_counter() - late
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -71,18 +90,16 @@ class _Caller(asyncio.Protocol):
         if not self._is_first_byte_timed:
             self._run.note(self._asked_at, self._is_good)
         self._is_waiting = False
-        if self._run.is_over:
-            self._transport.close()
-        else:
-            self._ask()
+        self._ask_in_turn()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._run.left(is_answered=not self._is_waiting)
 
 
 class _Run:
-    def __init__(self, *, connections: int, seconds: float, first_event: bool) -> None:
+    def __init__(self, *, connections: int, seconds: float, first_event: bool, interval: float) -> None:
         self.first_event = first_event
+        self.interval = interval
         self._open = connections
         self._ends_at = time.perf_counter() + seconds
         self._times: list[float] = []
@@ -130,12 +147,20 @@ def request(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
     return f"POST {parts.path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
-async def _load(url: str, sent: bytes, *, connections: int, seconds: float, first_event: bool) -> Result:
+async def _load(
+    url: str, sent: bytes, *, connections: int, seconds: float, first_event: bool, rate: float | None
+) -> Result:
     parts = urlsplit(url)
-    run = _Run(connections=connections, seconds=seconds, first_event=first_event)
-    loop = asyncio.get_running_loop()
-    for _ in range(connections):
-        await loop.create_connection(lambda: _Caller(sent, run), parts.hostname or "", parts.port or 80)
+    interval = connections / rate if rate else 0.0
+    run = _Run(connections=connections, seconds=seconds, first_event=first_event, interval=interval)
+    loop, now = asyncio.get_running_loop(), time.perf_counter()
+    for number in range(connections):
+        turn = now + number / connections * interval
+        await loop.create_connection(
+            lambda turn=turn: _Caller(sent, run, turn),  # type: ignore[misc]  # mypy does not infer a default
+            parts.hostname or "",
+            parts.port or 80,
+        )
     with suppress(TimeoutError):
         await asyncio.wait_for(run.done, seconds + PATIENCE_SECONDS)
     return run.result()
@@ -149,7 +174,12 @@ def load(
     connections: int,
     seconds: float,
     first_event: bool = False,
+    rate: float | None = None,
 ) -> Result:
-    """Ask `url` over so many connections for so long. `first_event` times the first event of a stream, not its end."""
+    """Ask `url` over so many connections for so long. `first_event` times the first event of a stream, not its end.
+
+    `rate` is how many a second all connections ask together; None is as many as they can. Each has its turns at fixed
+    times, and one that it comes late to, since an answer was late, counts from when it was.
+    """
     sent = request(url, body, headers)
-    return uvloop.run(_load(url, sent, connections=connections, seconds=seconds, first_event=first_event))
+    return uvloop.run(_load(url, sent, connections=connections, seconds=seconds, first_event=first_event, rate=rate))

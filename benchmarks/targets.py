@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import lyceum
+from benchmarks import bare as bare_relay
 from benchmarks.processes import ROOT, CannotStartError, process
 from benchmarks.stack import CHAT, LARGE, STREAM, Stack
 from portal.embedded.program import free_port
@@ -28,10 +29,11 @@ ROUTER_SOURCE, ROUTER_COMMIT = (
     "https://github.com/vllm-project/production-stack",
     "a6c01db05f65f556235413ba8dbcfb0c01132fff",
 )
-FAKE, NGINX, OURS, PORTKEY, LITELLM, ROUTER = (
+FAKE, NGINX, OURS, BARE, PORTKEY, LITELLM, ROUTER = (
     "fake server alone",
     "nginx",
     "Lyceum",
+    "its libraries alone",
     "Portkey",
     "LiteLLM",
     "vLLM router",
@@ -96,6 +98,17 @@ def ours(stack: Stack) -> Iterator[Target]:
     yield Target(OURS, stack.portal_port, {"Authorization": f"Bearer {stack.secret}"}, stack.portal_pid)
 
 
+def bare(stack: Stack) -> Iterator[Target]:
+    """The server and the client that ours is made with, and nothing in between: what it could cost at the least."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.bare:application", "--port", str(port)]
+    command += ["--app-dir", str(ROOT), "--loop", "uvloop", "--no-access-log", "--log-level", "warning"]
+    with _started(
+        stack, "bare", command, port, "/", {bare_relay.UPSTREAM: f"http://127.0.0.1:{stack.fake_port}"}
+    ) as pid:
+        yield Target(BARE, port, pid=pid)
+
+
 def portkey(stack: Stack) -> Iterator[Target]:
     """Portkey's gateway for Node.js, without its console.
 
@@ -157,6 +170,7 @@ OPENERS: dict[str, Callable[[Stack], Iterator[Target]]] = {
     FAKE: fake,
     NGINX: nginx,
     OURS: ours,
+    BARE: bare,
     PORTKEY: portkey,
     LITELLM: litellm,
     ROUTER: router,

@@ -37,6 +37,18 @@ def test_a_load_is_what_the_server_was_asked(server: FakeInferenceServer) -> Non
     assert server.last().authorization == "Bearer x"
 
 
+def test_a_load_keeps_to_its_pace(server: FakeInferenceServer) -> None:
+    url, body = _asking(server)
+    result = load(url, body, headers={}, connections=2, seconds=0.2, rate=100)
+    assert 0 < result.requests <= 22
+
+
+def test_an_answer_that_makes_the_next_turn_late_makes_it_wait(server: FakeInferenceServer) -> None:
+    url, body = _asking(server, slow_headers=0.1)
+    result = load(url, body, headers={}, connections=1, seconds=0.25, rate=1000)
+    assert result.p99 > 150
+
+
 @pytest.mark.parametrize("fake", [{"status": 500}, {"die_after": 0}])
 def test_answers_that_are_none_have_failed(server: FakeInferenceServer, fake: dict[str, Any]) -> None:
     url, body = _asking(server, **fake)

@@ -26,7 +26,8 @@ async def open_link() -> AsyncIterator[RedisLink]:
 def test_it_works() -> None:
     async def calls() -> list[str]:
         async with open_link() as link:
-            return await asyncio.gather(*(link.execute("ECHO", str(number)) for number in range(100)))
+            asks = (link.execute("ECHO", str(number)) for number in range(100))
+            return [str(answer) for answer in await asyncio.gather(*asks)]
 
     assert asyncio.run(calls()) == [str(number) for number in range(100)]
 
