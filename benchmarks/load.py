@@ -39,7 +39,6 @@ class _Caller(asyncio.Protocol):
         self._run = run
         self._buffer = b""
         self._needed = 0
-        self._is_first_byte_timed = run.first_event
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass of it
@@ -79,7 +78,7 @@ class _Caller(asyncio.Protocol):
             self._is_chunked = at < 0
             self._body_at = end + 4
             self._needed = 1 if at < 0 else end + 4 + int(head[at + 15 :].split(b"\r\n", 1)[0])
-        if self._is_first_byte_timed and not self._was_timed and self._buffer.find(b"data:", self._body_at) >= 0:
+        if self._run.first_event and not self._was_timed and self._buffer.find(b"data:", self._body_at) >= 0:
             self._was_timed = True
             self._run.note(self._asked_at, self._is_good)
         if self._is_chunked:
@@ -87,8 +86,9 @@ class _Caller(asyncio.Protocol):
                 return
         elif len(self._buffer) < self._needed:
             return
-        if not self._is_first_byte_timed:
-            self._run.note(self._asked_at, self._is_good)
+        if not self._was_timed:
+            # An answer without an event is no stream.
+            self._run.note(self._asked_at, self._is_good and not self._run.first_event)
         self._is_waiting = False
         self._ask_in_turn()
 

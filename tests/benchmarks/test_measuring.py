@@ -56,6 +56,13 @@ def test_answers_that_are_none_have_failed(server: FakeInferenceServer, fake: di
     assert result.failed >= 2
 
 
+@pytest.mark.parametrize("fake", [{"status": 500}, {}])
+def test_an_answer_without_an_event_is_no_stream(server: FakeInferenceServer, fake: dict[str, Any]) -> None:
+    url, body = _asking(server, **fake)
+    result = load(url, body, headers={}, connections=2, seconds=0.02, first_event=True)
+    assert result.requests == result.failed >= 2
+
+
 def test_the_reader_tells_how_late_chunks_are(server: FakeInferenceServer) -> None:
     url, body = _asking(server, tokens=1000, rate=100, stamped=True)
     heard = listen(url, body, headers={}, streams=5, seconds=0.3)
