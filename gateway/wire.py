@@ -79,14 +79,9 @@ class Exchange:
         announced = self.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
             raise BodyTooLargeError(limit_bytes=limit)
-        message = await self.receive()
-        if not message.get("more_body"):
-            return _part(message)
-        parts = [_part(message)]
-        size = len(parts[0])
-        while message.get("more_body"):
-            message = await self.receive()
-            part = _part(message)
+        parts: list[bytes] = []
+        size = 0
+        async for part in self.pieces():
             size += len(part)
             if size > limit:
                 raise BodyTooLargeError(limit_bytes=limit)

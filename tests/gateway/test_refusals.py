@@ -6,6 +6,7 @@ from typing import Any
 
 import openai
 import pytest
+from django.conf import LazySettings
 from django.utils import timezone
 
 from accounts.models import TermsAcceptance
@@ -232,6 +233,14 @@ def test_a_body_over_the_limit_can_be_read_by_who_sends_it(url: str, secret: str
     reply = ask(url, "/chat/completions", secret=secret, body=big)
     assert reply.status == 413
     assert "33554432" in reply.error["message"]
+
+
+def test_a_body_over_the_limit_that_does_not_say_how_long_it_is(url: str, secret: str, settings: LazySettings) -> None:
+    settings.GATEWAY_MAX_BODY_BYTES = 1000
+    chunked = b"400\r\n" + b"a" * 1024 + b"\r\n0\r\n\r\n"
+    reply = ask(url, "/chat/completions", secret=secret, body=chunked, headers={"Transfer-Encoding": "chunked"})
+    assert reply.status == 413
+    assert "1000" in reply.error["message"]
 
 
 @pytest.mark.parametrize(
