@@ -11,6 +11,8 @@ from typing import ClassVar
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from common.ids import request_id
+
 MOST_HEAD_BYTES = 64 * 1024
 
 
@@ -154,6 +156,10 @@ class Connection(HttpToolsProtocol):
         else:
             self._watch_reader()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP as all else is refused: uvicorn would say it in plain text."""
+        self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP/1.1 request.")
+
     def _refuse(self, status: HTTPStatus, words: str) -> None:
         """Close. Nothing is said within an answer, nor after the one that this request got."""
         if self._in_head:
@@ -167,5 +173,11 @@ class Connection(HttpToolsProtocol):
     def _say(self, status: HTTPStatus, words: str) -> None:
         error = {"message": words, "type": "invalid_request_error", "param": None, "code": None}
         body = orjson.dumps({"error": error})
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\nconnection: close\r\n"
-        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        lines = [
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            f"x-request-id: {request_id()}",
+            "connection: close",
+        ]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.gateway.conftest import Stage, ask, chat, is_there, wait_for, web_process
+from tests.gateway.conftest import Reply, Stage, ask, chat, is_there, wait_for, web_process
 
 IMPATIENT = ["--http", "tests.gateway.impatient:Connection"]
 
@@ -151,6 +151,17 @@ def test_headers_after_a_body_without_end(impatient: str) -> None:
         connection.sendall(opening)
         with pytest.raises(ConnectionError):
             connection.sendall(line * 30_000)
+
+
+@pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET /v1/models HTTP/9.9\r\n\r\n"])
+def test_what_is_no_http(impatient: str, sent: bytes) -> None:
+    with connected(impatient) as connection:
+        connection.sendall(sent)
+        with http.client.HTTPResponse(connection) as response:
+            response.begin()
+            reply = Reply(response.status, response.headers, response.read())
+    assert reply.status == 400
+    assert reply.error["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize("value", ["", "a" * 60_000])
