@@ -112,7 +112,7 @@ class AnswerStream:
 
     def failure(self, error: ApiError) -> bytes:
         """The frame that ends a stream which failed: SDKs raise an error on it."""
-        raise NotImplementedError
+        return json_event(error.body())
 
     @property
     def has_content(self) -> bool:
@@ -234,9 +234,6 @@ class ChatStream(AnswerStream):
             return DONE
         usage = self._usage if self.has_final_count else as_usage(self.count(likely_prompt=likely_prompt))
         return json_event({**self._head, "model": self._model, "choices": [], "usage": usage}) + DONE
-
-    def failure(self, error: ApiError) -> bytes:
-        return json_event(error.body())
 
 
 class _TypedStream(AnswerStream):
@@ -378,9 +375,6 @@ class TranscriptStream(_TypedStream):
             total = {"input_tokens": read, "output_tokens": written, "total_tokens": read + written}
             done["usage"] = {"type": "tokens", **total}
         return _event_of(done)
-
-    def failure(self, error: ApiError) -> bytes:
-        return json_event(error.body())
 
 
 def _event_of(content: dict[str, Any]) -> bytes:

@@ -142,7 +142,7 @@ class Frames(AsyncIterator[bytes]):
         error = self._call.ended_by or error
         self._is_over = True
         self._reply.close()
-        self._settle(error.status, error.code or error.kind)
+        self._settle(error.status, error.ledger_code)
         waiting, self._ready = self._ready, []
         return b"".join([*waiting, self._stream.failure(error)])
 
@@ -183,7 +183,7 @@ class Bytes(AsyncIterator[bytes]):
         except ApiError as error:
             told = self._call.ended_by or error
             self._reply.close()
-            self._end(told.status, told.code or told.kind)
+            self._end(told.status, told.ledger_code)
             raise told from error
 
     async def aclose(self) -> None:

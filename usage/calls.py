@@ -160,7 +160,7 @@ class MeteredCalls:
             self.finish(
                 call,
                 status=error.status,
-                error_code=error.code or error.kind,
+                error_code=error.ledger_code,
                 count=call.likely_count() if call.was_at_work else TokenCount(),
                 is_estimated=call.was_at_work,
             )
