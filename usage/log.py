@@ -141,6 +141,11 @@ class Call:
         return self.event.status >= 400 and self.event.status != CLIENT_CLOSED
 
     @property
+    def has_tokens(self) -> bool:
+        """Whether anything was counted: nothing is where it was refused, failed before an answer, or was speech."""
+        return bool(self.event.prompt_tokens or self.event.completion_tokens)
+
+    @property
     def tokens_per_second(self) -> float | None:
         """Speed of the writing alone: a single token, or one burst, has none worth showing."""
         begun = self.event.first_token_ms

@@ -99,6 +99,7 @@ def test_the_way_through(stack: Stack, visit: Callable[[], Page], language: str,
     assert len(words) > 5
     row = call_row(ada, reply.headers["x-request-id"])
     assert f"{usage.prompt_tokens} → {usage.completion_tokens}" in row
+    assert re.search(r"\b\d\d:\d\d:\d\d\b", row), "the second in which it began"
     expect(ada.locator("#usage-report tbody td.num").first).to_have_text("1")
     event = stack.run(
         "manage.py",

@@ -7,7 +7,7 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number, number][] = [
   ["day", 24 * 60 * MINUTE, 7 * 24 * 60 * MINUTE],
 ];
 
-/** Relative up to a week, the date after that; the full time, in the reader's zone, on hover. With `data-clock` what is not of today has its date and clock time. */
+/** Relative up to a week, the date after that; the full time, in the reader's zone, on hover. With `data-clock` the time to the second, as lines of a log have it: with its date if it is not of today. */
 const time: Behavior = (element) => {
   if (!(element instanceof HTMLTimeElement)) return;
   const at = new Date(element.dateTime);
@@ -25,11 +25,12 @@ function relative(at: Date, language: string, withClock: boolean): string {
   const away = at.getTime() - Date.now();
   const distance = Math.abs(away);
   const words = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
-  if (distance < MINUTE) return document.body.dataset.justNow ?? words.format(0, "second");
   const now = new Date();
-  if (withClock && at.toDateString() !== now.toDateString()) {
-    return new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }).format(at);
+  if (withClock) {
+    const day: Intl.DateTimeFormatOptions = at.toDateString() === now.toDateString() ? {} : { month: "short", day: "numeric" };
+    return new Intl.DateTimeFormat(language, { ...day, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }).format(at);
   }
+  if (distance < MINUTE) return document.body.dataset.justNow ?? words.format(0, "second");
   // To the nearest: 24 hours that began a moment ago are a day, and not 23 hours.
   for (const [unit, size, limit] of STEPS) {
     const count = Math.round(distance / size);
