@@ -99,6 +99,9 @@ def call(request: AuthedRequest, request_id: str) -> HttpResponse:
     }
     if HostedModel.objects.for_chat().filter(public_name=model).exists():
         context["playground_url"] = f"{reverse('playground:index')}?{urlencode({'model': model})}"
+    # The log is that of the project which is worked in: it would not have this call of another.
+    if found.event.error_code and found.project == current_project(request):
+        context["alike_url"] = f"{reverse('usage:calls')}?{urlencode({'code': found.event.error_code})}"
     return render(request, "usage/call.html", context)
 
 

@@ -22,9 +22,11 @@ def problem_of(event: UsageEvent) -> Problem | None:
     if event.status < 400:
         return None
     code = event.error_code
-    # A call that its own limits refuse never reaches a backend, and the API calls both by one code.
-    if code == "rate_limit_exceeded" and event.backend:
-        code = "backend_busy"
+    # What the portal refuses never reaches a backend, and the API calls both by one code.
+    if event.backend:
+        code = OF_BACKENDS.get(code, code)
+    if event.status == 502 and event.completion_tokens:
+        code = "broke_off"
     if code == "client_closed" and event.source == Source.PLAYGROUND:
         code = "run_stopped"
     return PROBLEMS.get(code) or PROBLEMS.get(str(event.status)) or PROBLEMS["other"]
@@ -38,10 +40,17 @@ def problem_in_words(event: UsageEvent) -> str:
 
 _HUNG_UP = Problem(_("Your program hung up before the answer was complete."), "client_closed")
 _RESTARTED = Problem(_("The portal was restarted while it was answering. Try again."), "server_restarting")
-_TOO_SLOW = Problem(_("The model’s server took too long to answer."), "upstream_timeout")
+_TOO_SLOW = Problem(
+    _("The model’s server took too long to answer. Try again, or ask for fewer tokens."), "upstream_timeout"
+)
 
+OF_BACKENDS = {"invalid_value": "backend_refused", "rate_limit_exceeded": "backend_busy"}
 PROBLEMS: Mapping[str, Problem] = {
     "backend_busy": Problem(_("The model’s server is busy. Try again."), "rate_limit_exceeded"),
+    "backend_refused": Problem(
+        _("The model’s server did not accept the request. Check the fields and their values."), "invalid_value"
+    ),
+    "broke_off": Problem(_("The model’s server broke off in the middle of the answer. Try again."), "upstream"),
     "budget_unknown": Problem(
         _("The portal could not tell in time what is left of the budget. Try again."), "budget_unknown"
     ),
@@ -66,8 +75,10 @@ PROBLEMS: Mapping[str, Problem] = {
         "insufficient_quota",
     ),
     "invalid_api_key": Problem(_("The key was revoked while it was in use. Make a new one."), "invalid_api_key"),
-    "invalid_value": Problem(_("A field had a value that cannot be."), "invalid_value"),
-    "missing_required_parameter": Problem(_("A required field was missing."), "missing_required_parameter"),
+    "invalid_value": Problem(_("A field had a value that cannot be. The error itself names it."), "invalid_value"),
+    "missing_required_parameter": Problem(
+        _("A required field was missing. The error itself names it."), "missing_required_parameter"
+    ),
     "model_not_allowed": Problem(
         _("The key may not use this model. Its page says which ones it may."), "model_not_allowed"
     ),
@@ -83,7 +94,10 @@ PROBLEMS: Mapping[str, Problem] = {
     "unsupported_model": Problem(
         _("That model does not do this: it may only chat, or only give embeddings."), "unsupported_model"
     ),
-    "unsupported_parameter": Problem(_("A field that this portal does not pass on."), "unsupported_parameter"),
+    "unsupported_parameter": Problem(
+        _("A field that this portal does not pass on. The error itself names it."),
+        "unsupported_parameter",
+    ),
     "upstream_timeout": _TOO_SLOW,
     "400": Problem(_("The request could not work as it was."), "codes"),
     "404": Problem(_("There is nothing at that address."), "unknown-url"),
@@ -91,7 +105,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "429": Problem(_("A limit was reached. Wait, then try again."), "rate_limit_exceeded"),
     "499": _HUNG_UP,
     "500": Problem(_("The portal had a fault of its own. The request id helps its staff to find it."), "internal"),
-    "502": Problem(_("The model’s server failed to answer."), "upstream"),
+    "502": Problem(_("The model’s server failed to answer. Try again."), "upstream"),
     "503": Problem(_("The model was too busy to answer. Try again in a moment."), "service_unavailable"),
     "504": _TOO_SLOW,
     "other": Problem(_("The call failed."), "codes"),

@@ -94,7 +94,7 @@ def test_a_forged_cursor_is_the_first_page(ada_client: Client, project: Project)
     call = add_call(project, timezone.now(), status=502)
     answer = ada_client.get(CALLS, {"cursor": "forged"}).json()
     assert [row["request_id"] for row in answer["data"]] == [call.request_id]
-    assert answer["data"][0]["problem"] == "The model’s server failed to answer."
+    assert answer["data"][0]["problem"] == "The model’s server failed to answer. Try again."
 
 
 def test_calls_are_narrowed_as_on_the_page(ada_client: Client, project: Project) -> None:
@@ -134,5 +134,5 @@ def test_a_request_id_is_looked_up(
     with django_assert_num_queries(7):  # session, user, standing; the project, one's rights there (2); the call
         answer = ada_client.get(address).json()
     assert answer["project_id"] == second.public_id
-    assert answer["problem"] == "The model’s server failed to answer."
+    assert answer["problem"] == "The model’s server failed to answer. Try again."
     assert cyd_client.get(address).status_code == ada_client.get(f"{CALLS}req_unknown/").status_code == 404

@@ -176,6 +176,18 @@ def test_it_is_found_in_whichever_project_it_was_made(ada_client: Client, projec
     assert ada_client.get(page_of(call.request_id)).context["call"].event == call
 
 
+def test_a_failure_leads_to_others_like_it_in_the_log_that_has_it(
+    ada_client: Client, project: Project, now: datetime
+) -> None:
+    second = Project.objects.create(organization=project.organization, name="Second")
+    here, there = (add_call(one, now, status=429, error_code="rate_limit_exceeded") for one in (project, second))
+    add_call(project, now, status=404, error_code="model_not_found")
+    address = ada_client.get(page_of(here.request_id)).context["alike_url"]
+    assert [call.event for call in ada_client.get(address).context["calls"]] == [here]
+    assert "alike_url" not in ada_client.get(page_of(there.request_id)).context
+    assert "alike_url" not in ada_client.get(page_of(add_call(project, now).request_id)).context
+
+
 def test_what_no_call_has_may_mean(ada_client: Client, client: Client, project: Project) -> None:
     answer = ada_client.get(page_of(request_id()))
     assert answer.status_code == 404
@@ -321,6 +333,10 @@ def test_a_failure_is_explained_and_leads_on(ada_client: Client, project: Projec
     assert "No model of that name is offered to this project." in body
     assert "/docs/errors-and-retries/#model_not_found" in body
     assert "/playground/?model=" not in body
+    assert "Nothing ran that is charged." in body
+    assert "/docs/errors-and-retries/#charged" in body
+    call = add_call(project, now, key=key, status=502, prompt_tokens=3)
+    assert "For what ran until it ended." in ada_client.get(page_of(call.request_id)).content.decode()
 
 
 def test_the_forum_is_asked_about_the_call_and_not_told_whose_it_was(
@@ -350,7 +366,8 @@ def test_hostile_names_stay_text(ada_client: Client, project: Project, now: date
 def test_each_problem_has_its_place_in_the_docs(language: str) -> None:
     page = tutorial("errors-and-retries", language)
     assert page
-    assert {problem.section for problem in PROBLEMS.values()} - {anchor for _level, anchor in headings(page)} == set()
+    sections = {"charged", *(problem.section for problem in PROBLEMS.values())}
+    assert sections - {anchor for _level, anchor in headings(page)} == set()
 
 
 @pytest.mark.parametrize(
@@ -359,6 +376,21 @@ def test_each_problem_has_its_place_in_the_docs(language: str) -> None:
 )
 def test_who_ended_a_call_before_its_end(source: Source, words: str) -> None:
     assert problem_in_words(UsageEvent(source=source, status=499, error_code="client_closed")) == words
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"status": 400, "error_code": "invalid_value"}, "The error itself names it."),
+        ({"status": 400, "error_code": "invalid_value", "backend": "gpu-1"}, "The model’s server did not accept"),
+        ({"status": 429, "error_code": "rate_limit_exceeded"}, "A limit on requests or tokens was reached."),
+        ({"status": 429, "error_code": "rate_limit_exceeded", "backend": "gpu-1"}, "The model’s server is busy."),
+        ({"status": 502, "error_code": "server_error", "backend": "gpu-1"}, "The model’s server failed to answer."),
+        ({"status": 502, "error_code": "server_error", "completion_tokens": 4}, "The model’s server broke off"),
+    ],
+)
+def test_who_refused_or_broke_off_is_told(fields: dict[str, Any], words: str) -> None:
+    assert words in problem_in_words(UsageEvent(source=Source.KEY, **fields))
 
 
 def test_an_answer_has_no_problem() -> None:
