@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request comes from. Both are empty outside of a request: in a task, in a command."""
+    """Where a request comes from, and how often its client made it before. Empty outside of a request: in a task, in a
+    command."""
 
     address: str = ""
     user_agent: str = ""
+    retries: int = 0
 
 
 NOWHERE = Origin()

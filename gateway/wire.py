@@ -31,6 +31,7 @@ EVENTS: RawHeaders = [
     # nginx would hold the words back until it has a buffer full.
     (b"x-accel-buffering", b"no"),
 ]
+MOST_RETRY_DIGITS = 3
 API_VERSION = (b"openai-version", b"2020-10-01")
 
 
@@ -51,6 +52,7 @@ class Exchange:
         self.origin = Origin(
             address=client_address(_peer(scope), self.headers.get("x-forwarded-for", "")),
             user_agent=self.headers.get("user-agent", "")[:MOST_AGENT_CHARACTERS],
+            retries=_retries(self.headers.get("x-stainless-retry-count", "")),
         )
         self.receive = receive
         self.has_begun = False
@@ -185,6 +187,11 @@ async def _disconnect(receive: Receive) -> None:
 def _peer(scope: Scope) -> str:
     client: tuple[str, int] | None = scope.get("client")
     return client[0] if client else ""
+
+
+def _retries(told: str) -> int:
+    """How often the client made the call before, as the SDKs of OpenAI and Anthropic tell."""
+    return int(told) if told.isascii() and told.isdecimal() and len(told) <= MOST_RETRY_DIGITS else 0
 
 
 def _part(message: Message) -> bytes:

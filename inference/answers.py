@@ -6,7 +6,7 @@ for the bulk is the results between, and inside a text no quote is bare: a field
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -74,7 +74,7 @@ def whole_answer(
     if count is None:
         count = TokenCount(likely_prompt, sum(estimated_output(len(text), 1) for text in _texts(answer)))
     elif (written := _written(answer, count)) is not None:
-        count = TokenCount(count.prompt_tokens, written, count.cached_tokens)
+        count = replace(count, completion_tokens=written)
         is_estimated = True
     is_changed = is_estimated and endpoint.fills_in
     if is_changed:
@@ -147,7 +147,7 @@ def _counted(
             _put(received, place, "usage", as_usage(count))
         return count, True
     if choices > 1 and (marks := received.count(TOKEN_MARK)) > count.completion_tokens:
-        return TokenCount(count.prompt_tokens, marks, count.cached_tokens), True
+        return replace(count, completion_tokens=marks), True
     return count, False
 
 

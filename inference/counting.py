@@ -28,11 +28,12 @@ MOST_REPORTED_TOKENS = 50_000_000
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """Tokens of one call. `cached_tokens` are part of `prompt_tokens`."""
+    """Tokens of one call. `cached_tokens` are part of `prompt_tokens`, `reasoning_tokens` of `completion_tokens`."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def total(self) -> int:
@@ -74,7 +75,9 @@ def reported(usage: Any) -> TokenCount | None:
         # Anthropic does not count what it had read before, or keeps for the next time, among the input.
         cached = _whole(usage["cache_read_input_tokens"]) or 0
         prompt += cached + (_whole(usage.get("cache_creation_input_tokens")) or 0)
-    return TokenCount(prompt_tokens=prompt, completion_tokens=completion, cached_tokens=min(cached or 0, prompt))
+    details = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
+    reasoning = _whole(details.get("reasoning_tokens")) if isinstance(details, dict) else None
+    return TokenCount(prompt, completion, min(cached or 0, prompt), min(reasoning or 0, completion))
 
 
 def from_timings(timings: Any) -> TokenCount | None:

@@ -5,6 +5,7 @@ Bytes go through as they came. An event is written anew only where it must diffe
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import orjson
@@ -131,7 +132,7 @@ class AnswerStream:
             return TokenCount(prompt_tokens=likely_prompt, completion_tokens=pieces)
         if self.has_final_count or self.counted.completion_tokens >= pieces:
             return self.counted
-        return TokenCount(self.counted.prompt_tokens, pieces, self.counted.cached_tokens)
+        return replace(self.counted, completion_tokens=pieces)
 
     def _parsed(self, data: bytes) -> dict[str, Any]:
         try:

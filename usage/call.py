@@ -16,7 +16,7 @@ from common.money import token_cost
 from inference.checks import Body
 from inference.client import Reply
 from inference.counting import PromptSize, TokenCount, prompt_size
-from inference.endpoints import Endpoint, choices
+from inference.endpoints import Endpoint, choices, model_name
 from inference.forms import text_bytes
 from inference.streams import AnswerStream
 from usage.admission import Admission, Demand
@@ -53,6 +53,7 @@ class Call:
         self.caller = caller
         self.endpoint = endpoint
         self.model = model
+        self.asked_model = model_name(body)
         self.request_id = request_id
         self.origin = current_origin.get()
         self.is_streamed = endpoint.is_streamed(body)
@@ -72,6 +73,8 @@ class Call:
         self.asked_at = self.started
         self.first_token_at: float | None = None
         self.backend = ""
+        self.deployment = ""
+        self.attempts = 0
         self.upstream_seconds = 0.0
         self.was_at_work = False
         self.is_sent = False
@@ -174,6 +177,11 @@ class Call:
             cost_nano=cost,
             latency_ms=int((now - self.started) * 1000),
             first_token_ms=None if self.first_token_at is None else int((self.first_token_at - self.started) * 1000),
+            reasoning_tokens=count.reasoning_tokens,
+            deployment="" if self.deployment == self.model.name else self.deployment,
+            asked_model="" if self.asked_model == self.model.name else self.asked_model,
+            retries=self.origin.retries,
+            failovers=max(0, self.attempts - 1),
             secret_id=self.caller.secret_id,
             address=self.origin.address,
             user_agent=self.origin.user_agent,

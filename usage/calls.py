@@ -374,7 +374,8 @@ class MeteredCalls:
 
     async def _attempt(self, call: Call, route: Route, payload: bytes) -> Answer:
         """Ask one server, where the call is in flight already; it leaves with the end of its answer."""
-        call.backend, call.is_sent = route.backend, True
+        call.backend, call.deployment, call.is_sent = route.backend, route.backend_name, True
+        call.attempts += 1
         endpoint = call.endpoint
         settle = partial(self._end_stream, call, route)
         is_streaming = False

@@ -11,20 +11,23 @@ import orjson
 from django.db.models import CharField
 
 from common.origins import MOST_AGENT_CHARACTERS
+from usage.clients import client_named
 from usage.models import Source, UsageEvent
 
 STREAM = "ly:usage"
 GROUP = "ingest"
 DEAD_LETTERS = "ly:usage:dead"
-VERSION = 2
+VERSION = 3
 # What a gateway that was not yet updated, or a spool it left behind, may still hold.
 VERSION_WITHOUT_ORIGIN = 1
+VERSION_WITHOUT_DETAILS = 2
 # What an event tells besides the ledger's columns.
 ORIGIN = ("secret_id", "address", "user_agent")
 # The status of a call whose client hung up.
 CLIENT_CLOSED = 499
 UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 SOURCES = frozenset(Source.values)
+LARGEST_NUMBER = 32_767
 LARGEST_COUNT = 2_147_483_647
 LARGEST_MONEY = 9_000_000_000_000_000_000
 # The last millisecond that a date can have. An id holds times up to the year 10889.
@@ -39,7 +42,8 @@ class PoisonError(Exception):
 class Event:
     """One finished call. `id` is a version 7 UUID in hex, fixed at admission; the time of the call is the one in it.
 
-    The last three say where a key was last used; they are no part of the ledger, which knows no addresses.
+    The last three say where a key was last used; they are no part of the ledger, which knows no addresses and takes
+    `client` from what the program says of itself.
     """
 
     id: str
@@ -62,6 +66,11 @@ class Event:
     cost_nano: int
     latency_ms: int
     first_token_ms: int | None
+    reasoning_tokens: int = 0
+    deployment: str = ""
+    asked_model: str = ""
+    retries: int = 0
+    failovers: int = 0
     secret_id: str = ""
     address: str = ""
     user_agent: str = ""
@@ -69,6 +78,11 @@ class Event:
     @property
     def at(self) -> datetime:
         return datetime.fromtimestamp(int(self.id[:12], 16) / 1000, tz=UTC)
+
+    @property
+    def client(self) -> str:
+        """The library that made the call, with its version."""
+        return client_named(self.user_agent)
 
     def encode(self) -> bytes:
         """The event as it stands in the stream."""
@@ -85,7 +99,9 @@ class Event:
         except (orjson.JSONDecodeError, TypeError, ValueError) as error:
             raise PoisonError("not a JSON array") from error
         if version == VERSION_WITHOUT_ORIGIN:
-            version, values = VERSION, [*values, "", "", ""]
+            version, values = VERSION_WITHOUT_DETAILS, [*values, "", "", ""]
+        if version == VERSION_WITHOUT_DETAILS:
+            version, values = VERSION, [*values[:-3], 0, "", "", 0, 0, *values[-3:]]
         if version != VERSION or len(values) != len(_CHECKS):
             raise PoisonError(f"version {version!r} with {len(values)} values")
         for (name, check), value in zip(_CHECKS, values, strict=True):
@@ -100,7 +116,7 @@ def without_origin(text: str) -> str:
         values = orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
-    if not isinstance(values, list) or len(values) != 1 + len(_CHECKS):
+    if not isinstance(values, list) or values[:1] not in ([VERSION], [VERSION_WITHOUT_DETAILS]):
         return text
     return orjson.dumps([*values[: -len(ORIGIN)], *[""] * len(ORIGIN)]).decode()
 
@@ -135,8 +151,10 @@ def _checks() -> list[tuple[str, Any]]:
     special: dict[str, Any] = {
         "id": _is_uuid7,
         "source": lambda value: isinstance(value, str) and value in SOURCES,
-        "status": _is_whole(32_767),
+        "status": _is_whole(LARGEST_NUMBER),
         "cost_nano": _is_whole(LARGEST_MONEY),
+        "retries": _is_whole(LARGEST_NUMBER),
+        "failovers": _is_whole(LARGEST_NUMBER),
         "secret_id": _is_text(40),
         "address": _is_address,
         "user_agent": _is_text(MOST_AGENT_CHARACTERS),

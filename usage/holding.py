@@ -42,6 +42,7 @@ HOLDING = Holding(
     keeps={
         "usage.UsageEvent": _ID_STANDS_FOR_NOBODY,
         "usage.UsageRollup5Min": "The same sums as those of a quarter of an hour, which are exported.",
+        "usage.UsageKeyDay": "Made of the same calls as the sums of a quarter of an hour, which are exported.",
         "usage.UsageRollup15Min": _ID_STANDS_FOR_NOBODY,
     },
 )

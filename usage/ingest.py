@@ -26,10 +26,11 @@ from accounts.models import Cohort, Project
 from apikeys.models import ApiKey, KeySecret
 from common import redis as servers
 from common.errors import AllowanceError, BudgetError
+from usage import histograms
 from usage.alarms import alarm
 from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, ORIGIN, STREAM, Event, PoisonError, without_origin
 from usage.kinds import BUDGET_REACHED, UNREADABLE, WAITS
-from usage.models import CELL, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
+from usage.models import MEASURES, ROLLUPS, UsageEvent, UsageSums
 from webhooks.models import Endpoint, Message
 from webhooks.services import announce
 
@@ -50,8 +51,8 @@ BUDGETS = {BudgetError.default_code: OWN_BUDGET, AllowanceError.ledger_code: "co
 
 Entry = tuple[str, dict[str, str] | None]
 
-# The ledger has no column for where a call came from.
-NAMES = ("id", "at", *(field.name for field in fields(Event) if field.name not in {"id", *ORIGIN}))
+# The ledger has no column for where a call came from, but one for what made it.
+NAMES = ("id", "at", "client", *(field.name for field in fields(Event) if field.name not in {"id", *ORIGIN}))
 COLUMNS = ", ".join(NAMES)
 _values = attrgetter(*NAMES)
 # Kept by the session and emptied by each commit: a table made for every batch would litter the system's catalog.
@@ -60,74 +61,70 @@ INCOMING = (
     "DELETE FROM incoming",
 )
 COPY = f"COPY incoming ({COLUMNS}) FROM STDIN"
-INSERT = f"""
-WITH inserted AS (
-    INSERT INTO {UsageEvent._meta.db_table} ({COLUMNS})
-    SELECT {COLUMNS} FROM incoming
-    ON CONFLICT DO NOTHING
-    RETURNING *
-), five AS (
-    {{five}}
-), fifteen AS (
-    {{fifteen}}
-)
-SELECT count(*) FROM inserted
-"""  # noqa: S608 - table names only
-
+# What `sums` sums up: events, each with the histograms of one. What the portal refuses is no model's time.
+SUMMED = f"""
+    *, {histograms.of_one("latency_ms", where="backend <> ''")} AS latency_histogram,
+    {histograms.of_one("first_token_ms", where="first_token_ms IS NOT NULL")} AS first_token_histogram
+"""
 # A client that hung up is a call, but nobody's error.
 SUMS = """
     SELECT
-        date_bin('{width}', at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS bucket_at, source, organization_id, project_id,
-        key_id, user_id, model, endpoint, count(*) AS requests,
+        date_bin('{width}', at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS bucket_at, {who}, count(*) AS requests,
         count(*) FILTER (WHERE status >= 400 AND status <> {client_closed}) AS errors,
         sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
-        sum(completion_tokens) AS completion_tokens, sum(cost_nano) AS cost_nano,
-        coalesce(sum(latency_ms) FILTER (WHERE backend <> ''), 0) AS latency_ms_sum,
+        sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
+        sum(cost_nano) AS cost_nano, coalesce(sum(latency_ms) FILTER (WHERE backend <> ''), 0) AS latency_ms_sum,
         count(*) FILTER (WHERE backend <> '') AS latency_count,
-        coalesce(sum(first_token_ms), 0) AS first_token_ms_sum, count(first_token_ms) AS first_token_count
+        coalesce(sum(first_token_ms), 0) AS first_token_ms_sum, count(first_token_ms) AS first_token_count,
+        coalesce(sum(latency_histogram), 0) AS latency_histogram,
+        coalesce(sum(first_token_histogram), 0) AS first_token_histogram
     FROM inserted
-    GROUP BY 1, source, organization_id, project_id, key_id, user_id, model, endpoint
+    GROUP BY 1, {who}
 """
 ROLL_UP = """
     INSERT INTO {table} AS kept ({columns}, updated_at)
     SELECT {columns}, now() FROM ({sums}) AS summed
     ORDER BY {cell}
-    ON CONFLICT ({cell}) DO UPDATE SET
-        requests = kept.requests + excluded.requests,
-        errors = kept.errors + excluded.errors,
-        prompt_tokens = kept.prompt_tokens + excluded.prompt_tokens,
-        cached_tokens = kept.cached_tokens + excluded.cached_tokens,
-        completion_tokens = kept.completion_tokens + excluded.completion_tokens,
-        cost_nano = kept.cost_nano + excluded.cost_nano,
-        latency_ms_sum = kept.latency_ms_sum + excluded.latency_ms_sum,
-        latency_count = kept.latency_count + excluded.latency_count,
-        first_token_ms_sum = kept.first_token_ms_sum + excluded.first_token_ms_sum,
-        first_token_count = kept.first_token_count + excluded.first_token_count,
-        updated_at = excluded.updated_at
+    ON CONFLICT ({cell}) DO UPDATE SET {added}, updated_at = excluded.updated_at
 """
 
 
-# In the order of their columns.
-WHO = ("bucket_at", "source", "organization_id", "project_id", "key_id", "user_id", "model", "endpoint")
-MEASURES = (
-    "requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "cost_nano", "latency_ms_sum",
-    "latency_count", "first_token_ms_sum", "first_token_count",
-)  # fmt: skip
-WIDTHS: dict[type[UsageRollup], str] = {UsageRollup5Min: "5 minutes", UsageRollup15Min: "15 minutes"}
+def columns_of(table: type[UsageSums]) -> str:
+    """What the rows of `sums` have in a table, but for when they were changed."""
+    return ", ".join((*_cell(table), *MEASURES))
 
 
-def sums(table: type[UsageRollup]) -> str:
-    """The query for the rows that a table of sums has of the events in `inserted`."""
-    return SUMS.format(width=WIDTHS[table], client_closed=CLIENT_CLOSED)
+def sums(table: type[UsageSums]) -> str:
+    """The query for the rows that a table of sums has of the events in `inserted`, which has what is SUMMED of them."""
+    _bucket, *who = _cell(table)
+    return SUMS.format(width=table.WIDTH, client_closed=CLIENT_CLOSED, who=", ".join(who))
 
 
-def roll_up(table: type[UsageRollup]) -> str:
-    """The statement that adds the events in `inserted` to a table of sums."""
-    columns, cell = ", ".join((*WHO, *MEASURES)), ", ".join(CELL)
-    return ROLL_UP.format(table=table._meta.db_table, columns=columns, cell=cell, sums=sums(table))
+def roll_up(table: type[UsageSums]) -> str:
+    """The statement that adds the events in `inserted`, with what is SUMMED of them, to a table of sums."""
+    added = ", ".join(f"{name} = kept.{name} + excluded.{name}" for name in MEASURES)
+    return ROLL_UP.format(
+        table=table._meta.db_table,
+        columns=columns_of(table),
+        cell=", ".join(table.CELL),
+        sums=sums(table),
+        added=added,
+    )
 
 
-STATEMENT = INSERT.format(five=roll_up(UsageRollup5Min), fifteen=roll_up(UsageRollup15Min))
+def _cell(table: type[UsageSums]) -> Sequence[str]:
+    return ("bucket_at", *(column for column in table.CELL if column != "bucket_at"))
+
+
+STATEMENT = f"""
+WITH inserted AS (
+    INSERT INTO {UsageEvent._meta.db_table} ({COLUMNS})
+    SELECT {COLUMNS} FROM incoming
+    ON CONFLICT DO NOTHING
+    RETURNING {SUMMED}
+), {", ".join(f"into_{table._meta.db_table} AS ({roll_up(table)})" for table in ROLLUPS)}
+SELECT count(*) FROM inserted
+"""  # noqa: S608 - names only
 
 # At most once a minute for each: rows written at every call would be the busiest in the database.
 MARK_KEYS_USED = f"""

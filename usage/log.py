@@ -14,7 +14,7 @@ from common.money import dollars
 from common.paging import keyset_page
 from common.spreadsheets import csv_head, csv_lines, safe_cells
 from usage.events import CLIENT_CLOSED
-from usage.models import UsageEvent
+from usage.models import UsageEvent, began
 from usage.problems import Problem, problem_of
 from usage.reports import Name, key_names
 from usage.sight import Sight, Sights, seen_of, sights
@@ -77,11 +77,7 @@ def calls(*, seen: Sights, asked: Asked) -> "list[QuerySet[UsageEvent]]":
 
 
 def _condition(asked: Asked, seen: Sights) -> Q:
-    condition = Q()
-    if asked.since:
-        condition &= Q(at__gte=asked.since)
-    if asked.until:
-        condition &= Q(at__lt=asked.until)
+    condition = began(asked.since, asked.until)
     if asked.outcome:
         condition &= OF_OUTCOME[Outcome(asked.outcome)]
     if asked.model is not None:

@@ -1,10 +1,18 @@
 """The ledger: one event per call, and the sums that pages read."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from common.ids import uuid7
+from usage import histograms
+from usage.histograms import Percentiles
 
 
 class Source(models.TextChoices):
@@ -15,16 +23,44 @@ class Source(models.TextChoices):
     BATCH = "batch", _("Batch")
 
 
+def began(since: datetime | None = None, until: datetime | None = None) -> models.Q:
+    """The condition that keeps events from `since` on and before `until`, as far as they are given.
+
+    An event's id begins with its time, and by the id PostgreSQL knows which months it need not open.
+    """
+    condition = models.Q()
+    if since is not None:
+        condition &= models.Q(at__gte=since, id__gte=first_id(since))
+    if until is not None:
+        # The moment may lie within a millisecond, and the ids of all of that one are to be looked at.
+        condition &= models.Q(at__lt=until, id__lt=first_id(until, later=1))
+    return condition
+
+
+def first_id(moment: datetime, *, later: int = 0) -> UUID:
+    """What no id is less than of an event in the millisecond of `moment`, or so many `later`."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000) + later) << 80)
+
+
+class UsageEventQuerySet(models.QuerySet["UsageEvent"]):
+    def between(self, since: datetime | None, until: datetime | None) -> Self:
+        """Those that `began` in this time."""
+        return self.filter(began(since, until))
+
+
 class UsageEvent(models.Model):
     """One metered call: counts and times, never what was written. Rows are only ever inserted.
 
     `id` is fixed at admission, so that an event delivered twice is inserted once. Public identifiers rather than
     foreign keys: a row says what happened and stays when the key, the project or the person is gone.
+
+    In PostgreSQL a partition per month, by the time in `id`, which is `at`: what is older than it is kept goes with its
+    partition, at no cost. Whoever asks for a time asks with `between` or `began`, or every month is opened.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     at = models.DateTimeField(_("at"))
-    request_id = models.CharField(_("request"), max_length=40, db_index=True)
+    request_id = models.CharField(_("request"), max_length=40)
     source = models.CharField(_("source"), max_length=12, choices=Source)
     organization_id = models.CharField(_("organization"), max_length=40)
     project_id = models.CharField(_("project"), max_length=40)
@@ -45,11 +81,46 @@ class UsageEvent(models.Model):
     cost_nano = models.BigIntegerField(_("cost"), default=0)
     latency_ms = models.PositiveIntegerField(_("duration in milliseconds"), default=0)
     first_token_ms = models.PositiveIntegerField(_("first token after milliseconds"), null=True)
+    # In the database too: a worker of the version before may go on for a while and knows no such columns.
+    reasoning_tokens = models.PositiveIntegerField(_("of the output reasoning"), default=0, db_default=0)
+    deployment = models.CharField(
+        _("deployment"),
+        max_length=300,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("The model’s name at the backend, where it is another."),
+    )
+    asked_model = models.CharField(
+        _("model asked for"),
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("The name in the call, where an alias or a fallback made another of it."),
+    )
+    client = models.CharField(
+        _("client"),
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("The library that made the call and its version; empty for unknown ones."),
+    )
+    retries = models.PositiveSmallIntegerField(
+        _("retries"), default=0, db_default=0, help_text=_("How often the client had made the call before, as it says.")
+    )
+    failovers = models.PositiveSmallIntegerField(
+        _("fail-overs"), default=0, db_default=0, help_text=_("How many servers were asked in vain before.")
+    )
+
+    objects = UsageEventQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("usage event")
         verbose_name_plural = _("usage events")
         indexes = [
+            models.Index(fields=["request_id"], name="event_by_request"),
             models.Index(fields=["project_id", "-at"], name="event_by_project"),
             # Failures are few and looked for most: without it the walk to them goes through all that was answered.
             models.Index(fields=["project_id", "-at"], condition=models.Q(status__gte=400), name="failure_by_project"),
@@ -59,14 +130,93 @@ class UsageEvent(models.Model):
         return self.request_id
 
 
-CELL = ["project_id", "bucket_at", "key_id", "user_id", "model", "endpoint", "source", "organization_id"]
-"""What a row of sums is of, in the order in which its index finds it."""
+class UsageSumsQuerySet(models.QuerySet[Any]):
+    def percentiles(self, *by: str) -> "Mapping[tuple[Any, ...], Speed]":
+        """How fast calls were, told apart by the values of these columns or annotations; by none, under `()`."""
+        sums = {f"of_{name}": models.Sum(name) for name in HISTOGRAMS}
+        found: dict[tuple[Any, ...], Speed] = {}
+        # A constant besides, since to name no column would be to name all.
+        rows = self.order_by().annotate(one=models.Value(1)).values_list("one", *by).annotate(**sums)
+        for _one, *values, latency, first_token in rows:
+            found[tuple(values)] = Speed(
+                histograms.percentiles(int(latency or 0)), histograms.percentiles(int(first_token or 0))
+            )
+        return found
 
 
-class UsageRollup(models.Model):
-    """Sums of one bucket of time for one combination of who, what and how."""
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How long calls took, and how long until their first token; None where nothing was measured."""
+
+    latency: Percentiles | None
+    first_token: Percentiles | None
+
+
+# What a row of sums is of. Apart from their tables, for their indexes are made of them as well.
+_OF_A_KEY = ("project_id", "bucket_at", "key_id", "user_id", "model", "endpoint", "source", "organization_id")
+_OF_A_PROJECT = (
+    "project_id", "bucket_at", "model", "endpoint", "source", "status", "error_code", "organization_id",
+)  # fmt: skip
+_OF_A_KEYS_DAY = (
+    "project_id", "bucket_at", "key_id", "user_id", "model", "endpoint", "source", "status", "error_code",
+    "organization_id",
+)  # fmt: skip
+_OF_ALL = ("bucket_at", "model", "backend", "endpoint", "source", "status", "error_code")
+_OF_AN_ORGANIZATION = ("bucket_at", "organization_id")
+
+MEASURES = (
+    "requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_nano",
+    "latency_ms_sum", "latency_count", "first_token_ms_sum", "first_token_count", "latency_histogram",
+    "first_token_histogram",
+)  # fmt: skip
+HISTOGRAMS = ("latency_histogram", "first_token_histogram")
+
+
+class UsageSums(models.Model):
+    """Sums of one bucket of time. A table has a row for each combination of those columns of events that are in its
+    `CELL`, in the order in which its index finds them, and all tables have the same sums.
+
+    Six tables, since how fast a question is answered is decided by how many rows it reads, and none has few for all:
+
+    - A cell of a key and five minutes, or a quarter of an hour, holds about one call, and saves little more than the
+      look at the calls themselves. But it can be narrowed to anything, and cut where any time zone's days begin: pages
+      of up to 35 days, the usage API and the months of budgets are made of these.
+    - What looks back further reads cells of a project and an hour, or of a key and a day, which stay few however many
+      calls there were. They tell how calls ended, too. Hours make the days of every zone but those few whose clocks are
+      not whole hours apart from UTC, for which there are the quarters; days are UTC's.
+    - Whoever runs the portal asks about all organizations at once: hours without them, and days with nothing else.
+    """
+
+    WIDTH: ClassVar[str]
+    CELL: ClassVar[tuple[str, ...]]
 
     bucket_at = models.DateTimeField(_("from"))
+    requests = models.BigIntegerField(default=0)
+    errors = models.BigIntegerField(default=0)
+    prompt_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
+    completion_tokens = models.BigIntegerField(default=0)
+    # In the database too: a worker of the version before may go on for a while and knows no such columns.
+    reasoning_tokens = models.BigIntegerField(default=0, db_default=0)
+    cost_nano = models.BigIntegerField(default=0)
+    # Only of calls that reached a model's server: what the portal refuses is no model's time.
+    latency_ms_sum = models.BigIntegerField(default=0)
+    latency_count = models.BigIntegerField(default=0, db_default=0)
+    latency_histogram = histograms.field()
+    first_token_ms_sum = models.BigIntegerField(default=0)
+    first_token_count = models.BigIntegerField(default=0)
+    first_token_histogram = histograms.field()
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    objects: ClassVar[UsageSumsQuerySet] = UsageSumsQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        abstract = True
+
+
+class UsageRollup(UsageSums):
+    """Sums for one combination of who, what and how."""
+
     source = models.CharField(max_length=12, choices=Source)
     organization_id = models.CharField(max_length=40)
     project_id = models.CharField(max_length=40)
@@ -74,19 +224,6 @@ class UsageRollup(models.Model):
     user_id = models.CharField(max_length=40, blank=True)
     model = models.CharField(max_length=200)
     endpoint = models.CharField(max_length=40)
-    requests = models.BigIntegerField(default=0)
-    errors = models.BigIntegerField(default=0)
-    prompt_tokens = models.BigIntegerField(default=0)
-    cached_tokens = models.BigIntegerField(default=0)
-    completion_tokens = models.BigIntegerField(default=0)
-    cost_nano = models.BigIntegerField(default=0)
-    # Only of calls that reached a model's server: what the portal refuses is no model's time.
-    latency_ms_sum = models.BigIntegerField(default=0)
-    # In the database too: a worker of the version before goes on for a while and knows no such column.
-    latency_count = models.BigIntegerField(default=0, db_default=0)
-    first_token_ms_sum = models.BigIntegerField(default=0)
-    first_token_count = models.BigIntegerField(default=0)
-    updated_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         abstract = True
@@ -95,16 +232,96 @@ class UsageRollup(models.Model):
 class UsageRollup5Min(UsageRollup):
     """Five-minute sums, kept for 35 days."""
 
+    WIDTH = "5 minutes"
+    CELL = _OF_A_KEY
+
     class Meta:
         verbose_name = _("five-minute sum")
         verbose_name_plural = _("five-minute sums")
-        constraints = [models.UniqueConstraint(fields=CELL, name="one_row_per_5min_cell")]
+        constraints = [models.UniqueConstraint(fields=_OF_A_KEY, name="one_row_per_5min_cell")]
 
 
 class UsageRollup15Min(UsageRollup):
     """Quarter-hour sums, kept: every time zone's days are made of them."""
 
+    WIDTH = "15 minutes"
+    CELL = _OF_A_KEY
+
     class Meta:
         verbose_name = _("quarter-hour sum")
         verbose_name_plural = _("quarter-hour sums")
-        constraints = [models.UniqueConstraint(fields=CELL, name="one_row_per_15min_cell")]
+        constraints = [models.UniqueConstraint(fields=_OF_A_KEY, name="one_row_per_15min_cell")]
+
+
+class UsageProjectHour(UsageSums):
+    """Sums of a project and an hour, by outcome and not by key; kept."""
+
+    WIDTH = "1 hour"
+    CELL = _OF_A_PROJECT
+
+    organization_id = models.CharField(max_length=40)
+    project_id = models.CharField(max_length=40)
+    source = models.CharField(max_length=12, choices=Source)
+    model = models.CharField(max_length=200)
+    endpoint = models.CharField(max_length=40)
+    status = models.PositiveSmallIntegerField()
+    error_code = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        verbose_name = _("hourly sum of a project")
+        verbose_name_plural = _("hourly sums of projects")
+        constraints = [models.UniqueConstraint(fields=_OF_A_PROJECT, name="one_row_per_project_hour_cell")]
+
+
+class UsageKeyDay(UsageRollup):
+    """Sums of a key and a day of UTC, by outcome; kept."""
+
+    WIDTH = "1 day"
+    CELL = _OF_A_KEYS_DAY
+
+    status = models.PositiveSmallIntegerField()
+    error_code = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        verbose_name = _("daily sum of a key")
+        verbose_name_plural = _("daily sums of keys")
+        constraints = [models.UniqueConstraint(fields=_OF_A_KEYS_DAY, name="one_row_per_key_day_cell")]
+
+
+class UsageInstallationHour(UsageSums):
+    """Sums of an hour of the whole portal, by backend and outcome; kept."""
+
+    WIDTH = "1 hour"
+    CELL = _OF_ALL
+
+    source = models.CharField(max_length=12, choices=Source)
+    model = models.CharField(max_length=200)
+    backend = models.CharField(max_length=60, blank=True)
+    endpoint = models.CharField(max_length=40)
+    status = models.PositiveSmallIntegerField()
+    error_code = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        verbose_name = _("hourly sum of the portal")
+        verbose_name_plural = _("hourly sums of the portal")
+        constraints = [models.UniqueConstraint(fields=_OF_ALL, name="one_row_per_installation_hour_cell")]
+
+
+class UsageOrganizationDay(UsageSums):
+    """Sums of an organization and a day of UTC; kept."""
+
+    WIDTH = "1 day"
+    CELL = _OF_AN_ORGANIZATION
+
+    organization_id = models.CharField(max_length=40)
+
+    class Meta:
+        verbose_name = _("daily sum of an organization")
+        verbose_name_plural = _("daily sums of organizations")
+        constraints = [models.UniqueConstraint(fields=_OF_AN_ORGANIZATION, name="one_row_per_organization_day")]
+
+
+ROLLUPS: tuple[type[UsageSums], ...] = (
+    UsageRollup5Min, UsageRollup15Min, UsageProjectHour, UsageKeyDay, UsageInstallationHour, UsageOrganizationDay,
+)  # fmt: skip
+"""Every table of sums."""

@@ -24,9 +24,9 @@ from usage.admission import LEASE_MS, ORGANIZATIONS, month_of, waiting_events
 from usage.alarms import alarm
 from usage.allowances import next_month
 from usage.events import STREAM, Event
-from usage.ingest import MEASURES, WHO, WIDTHS, paused, roll_up, sums
+from usage.ingest import SUMMED, columns_of, paused, roll_up, sums
 from usage.kinds import DRIFT
-from usage.models import UsageEvent, UsageRollup, UsageRollup5Min
+from usage.models import HISTOGRAMS, MEASURES, ROLLUPS, UsageEvent, UsageRollup5Min, UsageSums, first_id
 from usage.policies import PARTICIPANT
 from usage.scripts import CORRECT
 from usage.services import KEPT
@@ -38,20 +38,25 @@ KEY = re.compile(
 # The five-minute sums are forgotten by a task that may run at any moment.
 FIVE_MINUTES_COMPARED = KEPT - timedelta(hours=2)
 
+INSERTED = f"""
+inserted AS (
+    SELECT {SUMMED} FROM {UsageEvent._meta.db_table}
+    WHERE id >= %(first_id)s AND id < %(last_id)s AND at >= %(start)s AND at < %(end)s
+        AND {{whose}}
+)
+"""  # noqa: S608 - names only
 COMPARE = """
-WITH inserted AS (SELECT * FROM {events} WHERE at >= %(start)s AND at < %(end)s),
+WITH {inserted},
 truth AS ({sums}),
 kept AS (SELECT {columns} FROM {table} WHERE bucket_at >= %(start)s AND bucket_at < %(end)s),
 differing AS (
     SELECT TRUE AS is_truth, missing.* FROM (TABLE truth EXCEPT TABLE kept) AS missing
     UNION ALL SELECT FALSE, wrong.* FROM (TABLE kept EXCEPT TABLE truth) AS wrong
 )
-SELECT organization_id, count(DISTINCT ({who})), {pairs} FROM differing GROUP BY organization_id ORDER BY 1
+SELECT {whose} AS whose, count(DISTINCT ({cell})), {pairs} FROM differing GROUP BY whose ORDER BY whose
 """
-REPAIR = """
-WITH inserted AS (SELECT * FROM {events} WHERE at >= %(start)s AND at < %(end)s AND organization_id = %(organization)s)
-{roll_up}
-"""
+# Too long to be read; the cells that differ are told all the same.
+TOLD = [name for name in MEASURES if name not in HISTOGRAMS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +96,8 @@ def reconcile(months: Sequence[str], *, repair: bool = False) -> Reconciliation:
     result = Reconciliation(spooled=spool.waiting())
     with paused():
         for month in months:
-            result.events += UsageEvent.objects.filter(at__gte=_start(month), at__lt=next_month(_start(month))).count()
-            for table in WIDTHS:
+            result.events += UsageEvent.objects.between(_start(month), next_month(_start(month))).count()
+            for table in ROLLUPS:
                 result.differences += _compare_sums(table, month, repair=repair)
         _compare_counters(set(months), result, repair=repair)
     return result
@@ -112,31 +117,44 @@ def _start(month: str) -> datetime:
 # Events and their sums -----------------------------------------------------------------------------------------------
 
 
-def _compare_sums(table: type[UsageRollup], month: str, *, repair: bool) -> Iterator[Difference]:
+def _compare_sums(table: type[UsageSums], month: str, *, repair: bool) -> Iterator[Difference]:
     start, end = _start(month), next_month(_start(month))
     if table is UsageRollup5Min:
         oldest = (timezone.now() - FIVE_MINUTES_COMPARED).replace(minute=0, second=0, microsecond=0)
         start = max(start, oldest)
-    values = {"start": start, "end": end}
-    names = {"events": UsageEvent._meta.db_table, "table": table._meta.db_table}
+    values: dict[str, Any] = {"start": start, "end": end, "first_id": first_id(start), "last_id": first_id(end)}
+    # Sums of the whole portal are nobody's.
+    whose = "organization_id" if "organization_id" in table.CELL else "''"
     pairs = ", ".join(
-        f"coalesce(sum({name}) FILTER (WHERE {side}), 0)" for name in MEASURES for side in ("is_truth", "NOT is_truth")
+        f"coalesce(sum({name}) FILTER (WHERE {side}), 0)" for name in TOLD for side in ("is_truth", "NOT is_truth")
     )
-    columns = ", ".join((*WHO, *MEASURES))
-    statement = COMPARE.format(sums=sums(table), columns=columns, who=", ".join(WHO), pairs=pairs, **names)
+    statement = COMPARE.format(
+        inserted=INSERTED.format(whose="TRUE"),
+        table=table._meta.db_table,
+        sums=sums(table),
+        columns=columns_of(table),
+        cell=", ".join(table.CELL),
+        whose=whose,
+        pairs=pairs,
+    )
     title = table._meta.verbose_name_plural
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         for organization, cells, *amounts in cursor.fetchall():
             yield Difference(month, organization, f"{title}: cells that differ", 0, cells)
-            for number, name in enumerate(MEASURES):
+            for number, name in enumerate(TOLD):
                 truth, found = (int(amount) for amount in amounts[2 * number : 2 * number + 2])
                 if truth != found:
                     yield Difference(month, organization, f"{title}: {name} in them", truth, found)
-            if repair and UsageEvent.objects.filter(at__gte=start, at__lt=end).exists():
+            if repair and UsageEvent.objects.between(start, end).exists():
                 rows = table._default_manager.filter(bucket_at__gte=start, bucket_at__lt=end)
-                rows.filter(organization_id=organization).delete()
-                cursor.execute(REPAIR.format(roll_up=roll_up(table), **names), {**values, "organization": organization})
+                if organization:
+                    rows = rows.filter(organization_id=organization)
+                rows.delete()
+                mine = f"{whose} = %(organization)s"
+                cursor.execute(
+                    f"WITH {INSERTED.format(whose=mine)} {roll_up(table)}", {**values, "organization": organization}
+                )
 
 
 # Counters ------------------------------------------------------------------------------------------------------------
@@ -233,7 +251,7 @@ class _Spent:
 
     def __init__(self, month: str, waiting: list[Event]) -> None:
         self._costs: Counter[tuple[str, ...]] = Counter()
-        rows = UsageEvent.objects.filter(at__gte=_start(month), at__lt=next_month(_start(month)), cost_nano__gt=0)
+        rows = UsageEvent.objects.between(_start(month), next_month(_start(month))).filter(cost_nano__gt=0)
         for *who, cost in rows.values_list(*self.WHOSE).annotate(sum=Sum("cost_nano")):
             self._costs[tuple(who)] += int(cost)
         for event in waiting:

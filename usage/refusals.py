@@ -10,7 +10,7 @@ from common.context import current_origin
 from common.errors import ApiError
 from common.ids import uuid7
 from inference.checks import Body
-from inference.endpoints import Endpoint
+from inference.endpoints import Endpoint, model_name
 from usage.events import Event
 from usage.policies import Caller
 
@@ -49,6 +49,7 @@ def refused(
     error: ApiError,
 ) -> str:
     """The event of a call that nothing was asked for. A name that is no model's is not repeated: callers choose it."""
+    origin = current_origin.get()
     return (
         Event(
             id=uuid7().hex,
@@ -71,9 +72,11 @@ def refused(
             cost_nano=0,
             latency_ms=int((time.perf_counter() - started) * 1000),
             first_token_ms=None,
+            asked_model="" if model is None or (asked := model_name(body)) == model.name else asked,
+            retries=origin.retries,
             secret_id=caller.secret_id,
-            address=current_origin.get().address,
-            user_agent=current_origin.get().user_agent,
+            address=origin.address,
+            user_agent=origin.user_agent,
         )
         .encode()
         .decode()

@@ -14,9 +14,10 @@ def ingest() -> None:
 
 @shared_task
 def forget() -> None:
-    """Drop five-minute sums that no chart shows any more, and events that could not be read."""
+    """Drop what is kept no longer: five-minute sums, events that could not be read, months of calls."""
     services.forget_old_sums()
     ingestion.forget_dead_letters()
+    services.keep_months()
 
 
 @shared_task

@@ -21,7 +21,8 @@ from forum.models import Question
 from portal.sample.questions import SampleQuestion, sample_questions
 from usage.events import Event
 from usage.ingest import insert_all
-from usage.models import Source, UsageEvent, UsageRollup5Min, UsageRollup15Min
+from usage.models import Source
+from usage.services import remove_usage
 
 PEOPLE = {
     "mira": "Mira Novak", "tomas": "Tomás Rey", "ines": "Ines Carvalho", "noor": "Noor Haddad", "jonas": "Jonas Weber",
@@ -88,9 +89,7 @@ def _fill() -> None:
 def remove_sample_data() -> Kept:
     """Take the sample data away again, but for what real people built on."""
     sample = Organization.objects.filter(is_sample=True)
-    organization_ids = list(sample.values_list("public_id", flat=True))
-    for ledger in (UsageEvent, UsageRollup5Min, UsageRollup15Min):
-        ledger.objects.filter(organization_id__in=organization_ids).delete()
+    remove_usage(list(sample.values_list("public_id", flat=True)))
     real = Post.objects.filter(author__is_sample=False).filter(
         Q(answer__question=OuterRef("pk")) | Q(comment__question=OuterRef("pk"))
     )

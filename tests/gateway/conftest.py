@@ -32,7 +32,7 @@ from common.ids import new_id
 from inference.uses import Use
 from tests.fakes.inference_server import FakeInferenceServer
 from usage.ingest import drain
-from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
+from usage.models import ROLLUPS, UsageEvent
 
 MILLION = 1_000_000
 
@@ -97,7 +97,8 @@ def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: D
         Backend.objects.all().delete()
         Organization.objects.filter(projects=project).delete()
         ada.delete()
-        for table in (UsageEvent, UsageRollup5Min, UsageRollup15Min):
+        UsageEvent.objects.all().delete()
+        for table in ROLLUPS:
             table.objects.all().delete()
         with connection.cursor() as cursor:
             # Its rows are not for deleting one by one.

@@ -5,7 +5,7 @@ from typing import Any
 
 from accounts.models import Project
 from apikeys.models import ApiKey
-from common.ids import new_id, request_id
+from common.ids import new_id, request_id, uuid7
 from usage.models import Source, UsageEvent, UsageRollup5Min, UsageRollup15Min
 
 
@@ -48,6 +48,7 @@ def add_call(project: Project, at: datetime, *, key: ApiKey | None = None, **fie
     """One call of the ledger; without a key it is the playground's."""
     return UsageEvent.objects.create(
         **{
+            "id": uuid7(milliseconds=int(at.timestamp() * 1000)),
             "at": at,
             "request_id": request_id(),
             "source": Source.KEY if key else Source.PLAYGROUND,

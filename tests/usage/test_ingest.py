@@ -30,7 +30,16 @@ from notifications.models import Notification
 from portal.celery import app
 from usage.events import DEAD_LETTERS, GROUP, STREAM, VERSION, Event, PoisonError
 from usage.ingest import DEAD_LETTERS_KEPT, LATE_SECONDS, drain, paused
-from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
+from usage.models import (
+    ROLLUPS,
+    UsageEvent,
+    UsageInstallationHour,
+    UsageKeyDay,
+    UsageOrganizationDay,
+    UsageProjectHour,
+    UsageRollup5Min,
+    UsageRollup15Min,
+)
 from usage.tasks import forget, look_for_delay
 
 ROOT = Path(__file__).parents[2]
@@ -214,8 +223,38 @@ WRONG: list[dict[str, Any]] = [
     {"source": ["key"]},
     {"is_streamed": "yes"},
     {"first_token_ms": "soon"},
+    {"retries": 40_000},
+    {"asked_model": "m" * 201},
     {"model": None},
 ]
+
+
+@pytest.mark.django_db
+def test_every_table_of_sums_has_every_call() -> None:
+    at = datetime(2026, 3, 1, 23, 50, tzinfo=UTC)
+    calls = [
+        event(id=uuid7_at(at + timedelta(minutes=4 * n)), key_id=f"key_{n % 3}", project_id=f"proj_{n % 2}", status=s,
+              error_code="x" if s == 429 else "", backend="" if s == 429 else "b", reasoning_tokens=1)
+        for n, s in enumerate([200, 429, 200, 502, 499])
+    ]  # fmt: skip
+    emit(*calls)
+    drain()
+    emit(event(id=uuid7_at(at)))
+    drain()
+    for table in ROLLUPS:
+        total = table.objects.aggregate(
+            *(Sum(name) for name in ("requests", "errors", "cost_nano", "reasoning_tokens", "latency_count"))
+        )
+        assert list(total.values()) == [6, 2, 42, 5, 5], table
+    hours = UsageProjectHour.objects.order_by("bucket_at", "status").values_list(
+        "bucket_at__hour", "status", "requests"
+    )
+    assert [row for row in hours if row[1] != 200] == [(23, 429, 1), (0, 499, 1), (0, 502, 1)]
+    assert set(UsageKeyDay.objects.values_list("bucket_at__day", "bucket_at__hour")) == {(1, 0), (2, 0)}
+    assert UsageOrganizationDay.objects.count() == 2
+    assert set(UsageInstallationHour.objects.values_list("backend", "status")) == {
+        ("b", 200), ("", 429), ("b", 502), ("b", 499),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("fields", WRONG)
@@ -264,10 +303,44 @@ def test_where_a_secret_was_last_used_from_is_noted_and_forgotten(ada: User, pro
 
 @pytest.mark.django_db
 def test_an_event_of_a_gateway_that_is_not_yet_updated_is_taken() -> None:
-    version, *values = orjson.loads(event().encode())
-    assert version == 2
-    servers.durable().xadd(STREAM, {"e": orjson.dumps([1, *values[:-3]]).decode()})
-    assert drain() == 1
+    version, *values = orjson.loads(event(user_agent="OpenAI/Python 2.8.0").encode())
+    assert version == 3
+    of_before = [*values[:-8], *values[-3:]]
+    assert len(of_before) == 23
+    servers.durable().xadd(STREAM, {"e": orjson.dumps([2, *of_before]).decode()})
+    servers.durable().xadd(STREAM, {"e": orjson.dumps([1, uuid7().hex, *of_before[1:-3]]).decode()})
+    assert drain() == 2
+    assert sorted(UsageEvent.objects.values_list("reasoning_tokens", "deployment", "asked_model", "client")) == [
+        (0, "", "", ""),
+        (0, "", "", "openai-python 2.8.0"),
+    ]
+
+
+@pytest.mark.django_db
+def test_what_went_aside_of_the_version_before_does_not_say_where_the_call_came_from() -> None:
+    version, *values = orjson.loads(event(address="203.0.113.9", user_agent="nightly").encode())
+    values[10] = -1
+    for text in ([version, *values], [2, *values[:-8], *values[-3:]]):
+        servers.durable().xadd(STREAM, {"e": orjson.dumps(text).decode()})
+    assert drain() == 0
+    letters = str(servers.durable().lrange(DEAD_LETTERS, 0, -1))
+    assert letters.count("proj_1") == 2
+    assert "203.0.113" not in letters
+    assert "nightly" not in letters
+
+
+@pytest.mark.django_db
+def test_what_is_known_of_a_call_besides_its_count_is_kept() -> None:
+    emit(
+        event(
+            reasoning_tokens=4, deployment="org/M-7B", asked_model="latest", retries=2, failovers=1,
+            user_agent="AsyncOpenAI/Python 2.8.0",
+        )
+    )  # fmt: skip
+    drain()
+    row = UsageEvent.objects.get()
+    assert (row.reasoning_tokens, row.deployment, row.asked_model) == (4, "org/M-7B", "latest")
+    assert (row.retries, row.failovers, row.client) == (2, 1, "openai-python 2.8.0")
 
 
 @pytest.mark.django_db

@@ -24,7 +24,15 @@ from tests.usage.test_admission import DEMAND, Desk, at_desk, budget, caller, ev
 from usage.admission import Admission, seed_budget
 from usage.events import STREAM, Event
 from usage.ingest import drain
-from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
+from usage.models import (
+    MEASURES,
+    ROLLUPS,
+    UsageEvent,
+    UsageInstallationHour,
+    UsageKeyDay,
+    UsageRollup5Min,
+    UsageRollup15Min,
+)
 from usage.policies import PARTICIPANT, Caller, Limits, with_ceiling
 from usage.spool import Settlement, Spool
 from usage.tasks import look_for_drift
@@ -87,11 +95,15 @@ def _a_sum_too_few() -> None:
     UsageRollup5Min.objects.all().delete()
 
 
-@pytest.mark.parametrize("spoil", [_wrong_sums, _a_sum_too_many, _a_sum_too_few])
+def _a_histogram_of_another() -> None:
+    UsageKeyDay.objects.update(latency_histogram=5)
+
+
+@pytest.mark.parametrize("spoil", [_wrong_sums, _a_sum_too_many, _a_sum_too_few, _a_histogram_of_another])
 def test_sums_that_are_wrong_are_named_and_made_anew(
     used: Caller, capsys: pytest.CaptureFixture[str], spoil: Any
 ) -> None:
-    kept = [sums_of(table) for table in (UsageRollup5Min, UsageRollup15Min)]
+    kept = [sums_of(table) for table in ROLLUPS]
     spoil()
     with pytest.raises(CommandError):
         call_command("reconcile", "--strict")
@@ -99,11 +111,20 @@ def test_sums_that_are_wrong_are_named_and_made_anew(
     assert used.organization_id in said
     assert "cells that differ: 1 instead of 0" in said
     assert "0 differences are left" in reconcile(capsys, "--repair", "--strict")
-    assert [sums_of(table) for table in (UsageRollup5Min, UsageRollup15Min)] == kept
+    assert [sums_of(table) for table in ROLLUPS] == kept
+
+
+def test_sums_of_the_whole_portal_that_are_wrong_are_made_anew(
+    used: Caller, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = sums_of(UsageInstallationHour)
+    UsageInstallationHour.objects.update(requests=9)
+    assert "hourly sums of the portal: requests in them: 9 instead of 2" in reconcile(capsys, "--repair")
+    assert sums_of(UsageInstallationHour) == kept
 
 
 def sums_of(table: Any) -> list[dict[str, Any]]:
-    return list(table.objects.order_by("model").values("model", "requests", "cost_nano", "latency_ms_sum"))
+    return list(table.objects.order_by(*table.CELL).values(*table.CELL, *MEASURES))
 
 
 @pytest.mark.parametrize(("name", "wrong"), [("spent", -77), ("spent", 50), ("held", 120), ("held", -500)])

@@ -16,7 +16,7 @@ from django.db.models import Count, DateTimeField, F, Func, Model, Q, Value
 from apikeys.models import ApiKey
 from common.errors import InvalidRequestError
 from usage.measures import Measures
-from usage.models import Source, UsageEvent, UsageRollup15Min
+from usage.models import Source, UsageEvent, UsageRollup15Min, began
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE, QUARTER, HOUR, DAY = 60, 900, 3600, 86_400
@@ -142,8 +142,9 @@ def _rows(piece: _Piece, condition: Q, *, columns: Sequence[str], scale: Scale, 
     )
     # A call of the ledger is a request, and has no column that says so.
     sums = Used.sums(**({"requests": Count("pk")} if is_ledger else {}))
-    time = {f"{at}__gte": _moment(piece.start), f"{at}__lt": _moment(piece.end)}
-    rows = piece.table._default_manager.filter(condition, **time).annotate(slot=slot)
+    start, end = _moment(piece.start), _moment(piece.end)
+    time = began(start, end) if is_ledger else Q(bucket_at__gte=start, bucket_at__lt=end)
+    rows = piece.table._default_manager.filter(condition, time).annotate(slot=slot)
     return list(rows.values("slot", *columns).annotate(**sums).order_by("slot")[:most])
 
 
