@@ -50,7 +50,8 @@ class Exchange:
         self.headers = Headers(scope=scope)
         self.id = request_id()
         self.origin = Origin(
-            address=client_address(_peer(scope), self.headers.get("x-forwarded-for", "")),
+            # Some proxies add a header of their own behind the caller's instead of to it.
+            address=client_address(_peer(scope), ",".join(self.headers.getlist("x-forwarded-for"))),
             user_agent=self.headers.get("user-agent", "")[:MOST_AGENT_CHARACTERS],
             retries=_retries(self.headers.get("x-stainless-retry-count", "")),
         )

@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import httpx2
 import pytest
+from django.conf import LazySettings
 from django.utils import timezone
 
 from accounts.models import Membership, User
@@ -87,6 +89,22 @@ def test_an_address_that_is_not_allowed(url: str, mint: Mint) -> None:
     # No proxy is trusted here, so what a caller says of itself is nothing.
     claimed = ask(url, "/models", method="GET", secret=secret, headers={"X-Forwarded-For": "192.0.2.1"})
     assert claimed.status == 401
+
+
+def test_an_address_that_a_caller_claims_before_a_proxy_says_another(
+    url: str, mint: Mint, settings: LazySettings
+) -> None:
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+    authorization = ("Authorization", f"Bearer {mint(allowed_networks=('192.0.2.0/24',))}")
+    for hops, expected in (
+        (["192.0.2.1"], 200),
+        (["203.0.113.9", "192.0.2.1"], 200),
+        (["192.0.2.1", "203.0.113.9"], 401),
+        (["192.0.2.1, 203.0.113.9"], 401),
+    ):
+        # A header each: HAProxy adds its own to what came.
+        headers = [authorization, *(("X-Forwarded-For", hop) for hop in hops)]
+        assert httpx2.get(f"{url}/models", headers=headers).status_code == expected, hops
 
 
 def test_a_key_ends_by_the_clock_whatever_is_held_of_it(url: str, mint: Mint) -> None:
