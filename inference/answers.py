@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from common.errors import UpstreamError
-from inference.counting import TokenCount, as_usage, estimated_output, likely_tokens, reported
+from inference.counting import TokenCount, as_usage, called_with, estimated_output, likely_tokens, reported
 from inference.endpoints import Endpoint
 from inference.failures import AttemptFailedError, from_object
 
@@ -108,12 +108,14 @@ def _texts_in(entry: Any) -> Iterator[Any]:
                 yield from _texts_in(part)
         else:
             yield value
+    yield from called_with(entry)
     yield from _texts_in(entry.get("message"))
 
 
 def _written(answer: dict[str, Any], count: TokenCount) -> int | None:
     """The tokens of several choices where the server counted too few: llama.cpp counts one of them only."""
-    if len(answer.get("choices") or []) < 2:
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or len(choices) < 2:
         return None
     texts = _texts(answer)
     if count.completion_tokens >= sum(estimated_output(len(text), 1) for text in texts):

@@ -143,6 +143,15 @@ def estimated_output(text_characters: int, pieces: int) -> int:
     return max(pieces, text_characters // 6)
 
 
+def called_with(message: dict[str, Any]) -> list[str]:
+    """The arguments of the calls in a message or in a piece of one, by the newer name or the older: a model wrote them,
+    and some servers send them in one piece."""
+    calls = message.get("tool_calls")
+    called = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+    given = [call.get("arguments") for call in (*called, message.get("function_call")) if isinstance(call, dict)]
+    return [arguments for arguments in given if isinstance(arguments, str)]
+
+
 def _likely_message(message: Any) -> int:
     if not isinstance(message, dict):
         return 0

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import orjson
 
 from common.errors import ApiError, UpstreamError
-from inference.counting import TokenCount, as_usage, estimated_output, from_timings, reported
+from inference.counting import TokenCount, as_usage, called_with, estimated_output, from_timings, reported
 from inference.failures import mid_stream
 from inference.shapes import anthropic_error, event, json_event
 
@@ -218,7 +218,7 @@ class ChatStream(AnswerStream):
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(thought, str):
             texts.append(thought)
-        characters = sum(map(len, texts))
+        characters = sum(map(len, (*texts, *called_with(delta))))
         self._characters += characters
         if characters or delta.get("tool_calls"):
             self._pieces += 1

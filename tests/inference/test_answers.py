@@ -51,6 +51,17 @@ def test_a_server_that_counts_one_of_three_answers() -> None:
     assert (fair.count.completion_tokens, fair.is_estimated) == (50, False)
 
 
+@pytest.mark.parametrize("is_older", [False, True])
+def test_calls_of_tools_are_written_as_well(is_older: bool) -> None:
+    function = {"name": "f", "arguments": "word " * 60}
+    called = {"function_call": function} if is_older else {"tool_calls": [{"id": "c", "function": function}]}
+    calls = [choice(index, "", message={"role": "assistant", "content": None, **called}) for index in range(3)]
+    three = read(answer(*calls), choices=3)
+    assert (three.count.completion_tokens, three.is_estimated) == (3 * 75, True)
+    uncounted = read(answer(*calls, usage=None), choices=3)
+    assert (uncounted.count.completion_tokens, uncounted.is_estimated) == (3 * 50, True)
+
+
 @pytest.mark.parametrize("order", [("choices", "model", "usage"), ("usage", "model", "choices")])
 def test_a_large_answer_says_the_same_without_being_parsed(order: tuple[str, ...]) -> None:
     fields = {"choices": [choice(0, "Hello", logprobs=logprobs(1000))], "model": "inside", "usage": USAGE}
@@ -136,6 +147,11 @@ def test_many_places_for_a_count_keep_nobody_waiting() -> None:
     started = time.thread_time()
     read(bytearray(orjson.dumps(said)), path="responses")
     assert time.thread_time() - started < 0.05
+
+
+@pytest.mark.parametrize("results", [5, "text", [None, 5, {"message": 5}, {"message": {"tool_calls": [5]}}]])
+def test_results_of_another_kind_are_nobodys_fault(results: object) -> None:
+    assert read(answer(choices=results)).count == TokenCount(3, 50, 1)
 
 
 def test_large_nonsense() -> None:

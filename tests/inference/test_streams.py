@@ -105,6 +105,20 @@ def test_a_thought_sent_under_two_names_is_one() -> None:
     assert stream.count(likely_prompt=9) == TokenCount(9, 2)
 
 
+@pytest.mark.parametrize(
+    "called",
+    [
+        {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "a" * 600}}]},
+        {"function_call": {"name": "f", "arguments": "a" * 600}},
+    ],
+)
+def test_a_call_of_a_tool_in_one_piece_is_as_long_as_its_arguments(called: dict[str, object]) -> None:
+    stream = ChatStream(model="m", wants_usage=False)
+    stream.take(orjson.dumps({"choices": [{"delta": called}]}))
+    assert stream.count(likely_prompt=9) == TokenCount(9, 100)
+    assert stream.has_content
+
+
 def test_the_reason_why_a_message_ends_is_no_word_of_it() -> None:
     stream = MessageStream(model="m", wants_usage=False)
     stream.take(b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"Hello"}}')
