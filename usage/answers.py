@@ -14,6 +14,9 @@ from inference.streams import AnswerStream, EventSplitter
 from usage.call import Call, CallUsage, recorded
 from usage.events import CLIENT_CLOSED
 
+# What times, numbers and lines of subtitles are made of: the server adds it.
+SUBTITLE_MARKS = b"0123456789:,.->\r\n"
+
 Settle = Callable[[int, str], None]
 """Ends a streamed call with a status and the code of an error."""
 
@@ -170,11 +173,11 @@ class Bytes(AsyncIterator[bytes]):
     async def __anext__(self) -> bytes:
         if self._first is not None:
             piece, self._first = self._first, None
-            return piece
+            return self._taken(piece)
         if self._is_over:
             raise StopAsyncIteration
         try:
-            return await anext(self._pieces)
+            return self._taken(await anext(self._pieces))
         except StopAsyncIteration:
             self._end(200, "")
             await recorded(self._call)
@@ -192,6 +195,12 @@ class Bytes(AsyncIterator[bytes]):
             self._reply.close()
             self._end(CLIENT_CLOSED, "client_closed")
         await recorded(self._call)
+
+    def _taken(self, piece: bytes) -> bytes:
+        if self._call.endpoint.results:
+            # What would be a text of the answer as JSON is one in a form that holds no count as well.
+            self._call.characters += len(piece.translate(None, SUBTITLE_MARKS).decode(errors="ignore"))
+        return piece
 
     def _end(self, status: int, error_code: str) -> None:
         self._is_over = True

@@ -15,7 +15,7 @@ from common.ids import uuid7
 from common.money import token_cost
 from inference.checks import Body
 from inference.client import Reply
-from inference.counting import PromptSize, TokenCount, prompt_size
+from inference.counting import PromptSize, TokenCount, estimated_output, prompt_size
 from inference.endpoints import Endpoint, choices, model_name
 from inference.forms import text_bytes
 from inference.streams import AnswerStream
@@ -69,6 +69,7 @@ class Call:
         self.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         self.wants_timings = body.get("timings_per_token") is True
         self.stream: AnswerStream | None = None
+        self.characters = 0
         self.started = time.perf_counter()
         self.asked_at = self.started
         self.first_token_at: float | None = None
@@ -201,6 +202,8 @@ class Call:
         return self._count_at_work() if self.is_sent else TokenCount()
 
     def _count_at_work(self) -> TokenCount:
+        if self.characters:
+            return TokenCount(self.prompt.likely_tokens, estimated_output(self.characters, 1))
         if not self.is_streamed:
             return self.likely_count()
         if self.stream is None:
