@@ -120,7 +120,8 @@ class Call:
     def bound_output(self) -> int:
         """The most tokens each answer may have, where a budget needs a bound."""
         if self.asked_output is not None:
-            return self.asked_output
+            # Not every server can write nothing.
+            return max(1, self.asked_output)
         bound, window = self.model.max_output_tokens or BOUND_OUTPUT_TOKENS, self.model.context_window
         if window is None:
             return bound

@@ -75,6 +75,8 @@ KINDS_WITH_CONTINUOUS_USAGE = frozenset({"vllm", "sglang"})
 COUNTED_FORM = {"stream_include_usage": "true", "stream_continuous_usage_stats": "true"}
 # And this one its own form of it.
 KIND_WITH_TIMINGS = "llama.cpp"
+# To these an answer of no tokens is one; Ollama writes without end, and others who can say.
+KINDS_WITH_ZERO = frozenset({"vllm", "sglang", "llama.cpp", "tgi"})
 MOST_ATTEMPTS = 2
 FOR_NOW = (RateLimitError, OverloadedError)
 
@@ -276,6 +278,8 @@ class MeteredCalls:
         sent = {**body, **entry.sets, "model": route.backend_name}
         asked = entry.asked_output_tokens(body)
         limit = bound if asked is None else asked
+        if limit == 0 and route.kind not in KINDS_WITH_ZERO:
+            limit = 1
         if limit is not None:
             # By one name: OpenAI's servers refuse two, others do not know the newer one and would write without end.
             for name in entry.output_limits:

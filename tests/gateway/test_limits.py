@@ -154,3 +154,14 @@ def test_a_server_is_told_a_limit_by_the_name_it_knows(
         assert ask(url, "/chat/completions", secret=secret, body=body).status == 200
         assert fake.last().body["max_tokens"] == 3
         assert "max_completion_tokens" not in fake.last().body
+
+
+@pytest.mark.parametrize(
+    ("model", "told"), [("plain-chat", 1), ("ollama-chat", 1), ("llama-chat", 0), ("fake-chat", 0)]
+)
+def test_a_server_that_would_take_none_for_no_limit_is_told_one(
+    url: str, secret: str, fake: FakeInferenceServer, model: str, told: int
+) -> None:
+    body = {"model": model, "prompt": "one two three", "max_tokens": 0, "echo": True}
+    assert ask(url, "/completions", secret=secret, body=body).status == 200
+    assert fake.last().body["max_tokens"] == told
