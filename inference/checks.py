@@ -332,6 +332,7 @@ def _check_messages(messages: list[Any]) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise InvalidValueError(f"messages[{index}]", "an object")
+        check_names(message, within=f"messages[{index}].")
         role = message.get("role")
         if role is None:
             raise MissingParameterError(f"messages[{index}].role")

@@ -72,6 +72,7 @@ def test_a_template_by_way_of_its_arguments(argument: str) -> None:
 def test_a_name_that_some_servers_take_for_another(name: str) -> None:
     assert refused(CHAT | {name: "x"}) == name
     assert refused(CHAT | {"stream": True, "stream_options": {name: False}}) == f"stream_options.{name}"
+    assert refused(CHAT | {"messages": [{"role": "user", "content": "x", name: "y"}]}) == f"messages[0].{name}"
 
 
 def test_more_work_than_the_choices_say() -> None:
