@@ -34,6 +34,7 @@ class Connection(HttpToolsProtocol):
 
     _in_head = True
     _is_partial = True
+    _is_deaf = False
     _bytes = 0
     _bytes_around_body = 0
     _since = 0.0
@@ -61,9 +62,19 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._body_since = self.loop.time()
+        answering = self.cycle
         super().on_headers_complete()
+        if self.pipeline:
+            # To keep it waiting would be to read nothing meanwhile, and not to notice that its sender hangs up. Whoever
+            # sends a request before the last was answered must expect that it goes unheard, and sends it again.
+            self.pipeline.clear()
+            self.cycle, self._is_deaf = answering, True
+            answering.keep_alive = False
+            self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
+        if self._is_deaf:
+            return
         # What its pieces are wrapped in is not kept; headers that follow the last one are.
         self._bytes_around_body = 0
         super().on_body(body)
@@ -73,6 +84,8 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
         if not self._is_partial and self.cycle.response_complete:
             # Empty lines before a request do not begin one, but uvicorn waits no longer once they came.
             self._begin()
@@ -96,7 +109,7 @@ class Connection(HttpToolsProtocol):
 
     def _look(self) -> None:
         self._timer = None
-        if not self._is_partial or self.transport.is_closing():
+        if not self._is_partial or self._is_deaf or self.transport.is_closing():
             return
         # The timer may have been set for an earlier request: one for each would cost more than it is worth.
         rest = self._since + self.patience_seconds - self.loop.time()

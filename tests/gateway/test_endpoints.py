@@ -341,9 +341,7 @@ def test_a_transcript_as_text_and_with_times(client: openai.OpenAI, fake: FakeIn
 def test_a_transcript_is_charged_in_whatever_form_it_comes(
     client: openai.OpenAI, event_of: EventOf, form: Literal["text", "srt", "vtt"]
 ) -> None:
-    made = client.audio.transcriptions.with_raw_response.create(
-        model="paid-all", file=AUDIO_FILE, response_format=form
-    )
+    made = client.audio.transcriptions.with_raw_response.create(model="paid-all", file=AUDIO_FILE, response_format=form)
     event = event_of(made.headers["x-request-id"])
     assert (event.status, event.completion_tokens, event.is_estimated) == (200, len("word " * 8) // 6, True)
     assert event.cost_nano > 10 * event.completion_tokens

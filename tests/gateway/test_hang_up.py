@@ -6,16 +6,18 @@ one in the middle counts: what the gateway itself waits for would delay each of 
 
 import array
 import fcntl
+import json
 import socket
 import termios
 import time
 from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.fakes.inference_server import FakeInferenceServer
-from tests.gateway.conftest import Host, begun, wait_for, words_read
+from tests.gateway.conftest import Host, begun, chat, wait_for, words_read
 
 PROMISED_SECONDS = 0.1
 HANG_UPS = 9
@@ -73,3 +75,31 @@ def test_a_server_that_has_yet_to_read_the_request(url: str, secret: str, host: 
                 received += len(piece)
     # What was on its way arrives; a request that is cut short is none.
     assert received < len(text)
+
+
+def request(method: str, path: str, secret: str, body: bytes = b"") -> bytes:
+    lines = [f"{method} /v1/{path} HTTP/1.1", "Host: x", f"Authorization: Bearer {secret}"]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def test_who_sends_another_request_meanwhile(url: str, secret: str, fake: FakeInferenceServer) -> None:
+    parts = urlsplit(url)
+    for told, hangs_up in (({"slow_headers": 30}, True), ({"slow_headers": 0.3}, False)):
+        before = fake.ledger.requests
+        body = json.dumps({"model": "paid-chat", "messages": chat(), "fake": told}).encode()
+        with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10) as connection:
+            connection.sendall(
+                request("POST", "chat/completions", secret, body)
+                + request("POST", "chat/completions", secret, body)
+                + request("GET", "models", secret)
+            )
+            wait_for(lambda: fake.ledger.requests > before)  # noqa: B023 - it is called before the next round
+            entry, received = fake.last(), b""
+            while not hangs_up and (piece := connection.recv(65536)):
+                received += piece
+        wait_for(lambda: entry.closed_at is not None)  # noqa: B023 - the same
+        assert entry.closed_by == ("client" if hangs_up else "done")
+        assert fake.ledger.requests == before + 1, "what was sent too early is not answered"
+        if not hangs_up:
+            assert received.startswith(b"HTTP/1.1 200 ")
+            assert received.count(b"HTTP/1.1 ") == received.lower().count(b"connection: close") == 1
