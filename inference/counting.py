@@ -19,6 +19,8 @@ TEXT_FIELDS = ("input", "prompt", "instructions", "system", "query", "documents"
 ITEM_FIELDS = ("text", "arguments", "output")
 TEXT_LISTS = ("input", "prompt", "documents")
 IMAGE_TOKENS = 1_000
+# A picture of one color is large in a few bytes, and Qwen's models take this many of one.
+MOST_IMAGE_TOKENS = 16_384
 MESSAGE_OVERHEAD_TOKENS = 16
 # Longer than any token of the tokenizers in use, spaces apart: they have tokens for a hundred of those and more.
 LONGEST_TOKEN_BYTES = 256
@@ -107,7 +109,7 @@ def prompt_size(body: Body, *, payload_bytes: int, context_window: int | None) -
     """
     messages = _messages(body)
     images = _images(messages)
-    most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + 1) + IMAGE_TOKENS * images
+    most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + 1) + MOST_IMAGE_TOKENS * images
     if context_window is not None:
         # Texts to embed, or to go on with, are read one by one: the window bounds each of them, not all together.
         most = min(most, context_window * max(1, *(_texts_apart(body, name) for name in TEXT_LISTS)))
