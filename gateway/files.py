@@ -5,6 +5,7 @@ A disk, or a storage far away, may be slow: what waits for it must not hold up w
 
 import asyncio
 import errno
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -36,6 +37,8 @@ T = TypeVar("T")
 MOST_AT_ONCE = 4
 DISK_THREADS = 4
 MOST_UPLOADS = 32
+# They may take hours, and others are to have a place meanwhile.
+MOST_UPLOADS_OF_ONE = 24
 REQUESTS_PER_MINUTE = 1200
 SENT_AT_ONCE = 256 * 1024
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -47,7 +50,7 @@ class FilesApi:
     def __init__(self) -> None:
         self._turns = Turns(MOST_AT_ONCE)
         self._disk = ThreadPoolExecutor(DISK_THREADS, thread_name_prefix="files")
-        self._uploads = 0
+        self._uploads = Counter[str]()
 
     def close(self) -> None:
         self._disk.shutdown(wait=False, cancel_futures=True)
@@ -74,9 +77,15 @@ class FilesApi:
     async def upload(self, exchange: Exchange, caller: Caller) -> bytes:
         """Store the file in the request; its description. Raises ApiErrors, and ClientGoneError."""
         key = once.key_in(exchange.headers.get(once.HEADER))
-        if self._uploads >= MOST_UPLOADS:
+        if self._uploads[caller.project_id] >= MOST_UPLOADS_OF_ONE:
+            raise RateLimitError(
+                f"{MOST_UPLOADS_OF_ONE} files are being uploaded to this project already. Try again when one is done.",
+                kind="requests",
+                wait_seconds=5,
+            )
+        if self._uploads.total() >= MOST_UPLOADS:
             raise OverloadedError("Many files are being uploaded. Try again in a moment.", wait_seconds=5)
-        self._uploads += 1
+        self._uploads[caller.project_id] += 1
         try:
             async with received(exchange, self._disk) as upload:
                 wish = Once(key, await self._on_disk(upload.digest)) if key else None
@@ -96,7 +105,7 @@ class FilesApi:
                 raise StorageFullError from None
             raise InternalError(exchange.id) from None
         finally:
-            self._uploads -= 1
+            self._uploads -= Counter((caller.project_id,))
 
     async def download(self, exchange: Exchange, caller: Caller) -> None:
         """Send what is in a file. Raises ApiErrors before the first byte, and ClientGoneError."""

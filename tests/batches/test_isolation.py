@@ -1,6 +1,9 @@
 """What others have is answered like what nobody has: LiteLLM's users could read and cancel each other's batches."""
 
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import openai
 import pytest
@@ -11,8 +14,9 @@ from accounts.roles import ProjectRole, Role
 from apikeys.services import mint_key
 from batches.models import Batch, StoredFile
 from batches.worker import BatchWorker
+from gateway.files import MOST_UPLOADS_OF_ONE
 from tests.batches.conftest import in_the_end, line, make, upload
-from tests.gateway.conftest import Stage, ask
+from tests.gateway.conftest import Stage, ask, wait_for
 
 
 @pytest.fixture
@@ -92,3 +96,25 @@ def test_participants_do_not_see_what_others_have(url: str, client: openai.OpenA
     finally:
         for person in people:
             person.delete()
+
+
+def test_the_uploads_of_one_project_leave_room_for_another(
+    url: str, secret: str, elsewhere: Project, stage: Stage
+) -> None:
+    parts, rest = urlsplit(url), b"a" * 10
+    head = f"POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
+    head += "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000\r\n\r\n"
+    other = mint_key(project=elsewhere, name="theirs", by=stage.ada)[1]
+
+    def status_of(key: str) -> int:
+        return ask(
+            url, "/files", secret=key, body=rest, headers={"Content-Type": "multipart/form-data; boundary=b"}
+        ).status
+
+    with ExitStack() as uploads:
+        for _number in range(MOST_UPLOADS_OF_ONE):
+            slow = uploads.enter_context(socket.create_connection((parts.hostname or "", parts.port or 0)))
+            slow.sendall(head.encode())
+        wait_for(lambda: status_of(secret) == 429)
+        assert status_of(other) == 400, "what it sends is read, and no form"
+    wait_for(lambda: status_of(secret) == 400)
