@@ -142,7 +142,7 @@ class Call:
         return token_cost(count.prompt_tokens, price_in) + token_cost(count.completion_tokens, price_out)
 
     def demand(self) -> Demand:
-        answers = self.choices * self.bound_output if self.endpoint.output_limits else 0
+        answers = 0 if self.endpoint.is_free else self.choices * self.bound_output
         self.most_nano = self.cost(TokenCount(self.prompt.most_tokens, answers))
         certain = self.prompt.likely_tokens + self.choices * (self.asked_output or 0)
         return Demand(
@@ -154,8 +154,9 @@ class Call:
 
     def event(self, *, status: int, error_code: str, count: TokenCount, is_estimated: bool) -> Event:
         cost = self.cost(count)
-        if self.caller.has_budget:
-            # A server that answers more than it was allowed must not break the budget it was allowed from.
+        if self.caller.has_budget and self.endpoint.output_limits:
+            # A server that answers more than it was allowed must not break the budget it was allowed from. What nobody
+            # can set a limit to, such as pictures and transcripts, costs what it comes to.
             cost = min(cost, self.most_nano)
         now = time.perf_counter()
         return Event(
