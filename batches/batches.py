@@ -22,8 +22,8 @@ from common.errors import (
 )
 from inference.endpoints import ENDPOINTS
 
-# Those whose answer is JSON.
-OFFERED = tuple(path for path, endpoint in ENDPOINTS.items() if not endpoint.other_answers)
+# Those whose body and answer are JSON.
+OFFERED = tuple(path for path, endpoint in ENDPOINTS.items() if not endpoint.takes_form and not endpoint.other_answers)
 WINDOW = timedelta(hours=24)
 MOST_UNFINISHED = 100
 MOST_PAIRS = 16

@@ -107,7 +107,7 @@ class Gateway:
 
         async def handle(exchange: Exchange) -> None:
             caller = await self._caller(exchange, using=endpoint.path)
-            body = await (form(exchange) if endpoint.takes_form else exchange.json())
+            body = await (form(exchange, endpoint.files) if endpoint.takes_form else exchange.json())
             with WhileClientListens(exchange.receive):
                 answer = await self.calls.open(caller=caller, endpoint=endpoint.path, body=body, request_id=exchange.id)
                 await relay(exchange, answer)

@@ -1,9 +1,10 @@
-"""Forms with a file: one to be stored goes to the disk as it arrives, one for an inference server is read whole."""
+"""Forms with files: one to be stored goes to the disk as it arrives, those for an inference server are read whole."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 WRITTEN_AT_ONCE = 1024 * 1024
 MOST_FIELDS = 20
 MOST_FIELD_BYTES = 4096
+# As long as OpenAI takes what is to become of a picture: 32,000 characters.
+MOST_PROMPT_BYTES = 128 * 1024
+STORED_FILE = {"file": 1}
 # What stands around the file in the body.
 FRAME_BYTES = 128 * 1024
 MOST_NAME_CHARACTERS = 255
@@ -30,18 +34,28 @@ MOST_NAME_CHARACTERS = 255
 
 class NotAFormError(InvalidRequestError):
     def __init__(self) -> None:
-        super().__init__("We could not read your upload. Send a form (multipart/form-data) with a 'file'.")
+        super().__init__("We could not read your upload. Send a form (multipart/form-data) with the file in it.")
+
+
+@dataclass(slots=True)
+class _File:
+    """A file as it arrives. `content` is what came of it, but for what was written to the disk."""
+
+    name: str
+    filename: str
+    kind: str
+    content: bytearray = field(default_factory=bytearray)
 
 
 class _Form:
-    """What the parser finds, piece by piece."""
+    """What the parser finds, piece by piece: in which fields files may be, and how many in each, it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, may_hold: Mapping[str, int], *, most_field_bytes: int) -> None:
         self.fields: list[tuple[str, bytearray]] = []
-        self.filename: str | None = None
-        self.kind = ""
-        self.unwritten = bytearray()
+        self.files: list[_File] = []
         self.is_complete = False
+        self._may_hold = may_hold
+        self._most_field_bytes = most_field_bytes
         self._header_name, self._header_value = bytearray(), bytearray()
         self._headers: dict[str, bytes] = {}
         self._is_file = False
@@ -70,19 +84,20 @@ class _Form:
                 raise InvalidRequestError(f"An upload has at most {MOST_FIELDS} fields.")
             self.fields.append((name, bytearray()))
             return
-        if name != "file" or self.filename is not None:
-            raise InvalidValueError(name[:100], "one file, in the field 'file'")
-        self.filename = _clean(_decoded(options[b"filename"]))
-        self.kind = _decoded(self._headers.get("content-type", b""))
+        if sum(file.name == name for file in self.files) >= self._may_hold.get(name, 0):
+            places = ", ".join(f"{most} in '{place}'" for place, most in self._may_hold.items())
+            raise InvalidValueError(name[:100], f"files in their fields, at most {places}")
+        kind = _decoded(self._headers.get("content-type", b""))
+        self.files.append(_File(name, _clean(_decoded(options[b"filename"])), kind))
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._is_file:
-            self.unwritten += data[start:end]
+            self.files[-1].content += data[start:end]
             return
         name, value = self.fields[-1]
         value += data[start:end]
-        if len(value) > MOST_FIELD_BYTES:
-            raise InvalidValueError(name[:100], f"at most {MOST_FIELD_BYTES} bytes")
+        if len(value) > self._most_field_bytes:
+            raise InvalidValueError(name[:100], f"at most {self._most_field_bytes} bytes")
 
     def on_end(self) -> None:
         self.is_complete = True
@@ -104,7 +119,7 @@ class _Form:
         return self.texts().get("purpose")
 
     def texts(self) -> dict[str, str]:
-        """The fields but for the file. Of several by one name the last counts."""
+        """The fields but for files. Of several by one name the last counts."""
         return {name: _decoded(value) for name, value in self.fields}
 
     def lists(self) -> dict[str, list[str]]:
@@ -113,6 +128,13 @@ class _Form:
         for name, value in self.fields:
             if name.endswith("[]"):
                 found.setdefault(name, []).append(_decoded(value))
+        return found
+
+    def attachments(self) -> dict[str, list[Attachment]]:
+        """The files by their fields."""
+        found: dict[str, list[Attachment]] = {}
+        for file in self.files:
+            found.setdefault(file.name, []).append(Attachment(file.filename, file.kind, bytes(file.content)))
         return found
 
 
@@ -131,18 +153,16 @@ async def received(exchange: Exchange, disk: Executor) -> AsyncIterator[Upload]:
         yield await _read(exchange, boundary, file, disk)
 
 
-async def form(exchange: Exchange) -> Body:
-    """The form in the body of a request, its file in memory: as large as a JSON body may be.
+async def form(exchange: Exchange, files: Mapping[str, int]) -> Body:
+    """The form in the body of a request, in memory: as large as a JSON body may be, with so many files in each field.
 
     Raises InvalidRequestErrors, BodyTooLargeError, and ClientGoneError when the client leaves before the end.
     """
     boundary, raw = _boundary(exchange), await exchange.body()
-    with _parsed(boundary) as (parser, found):
+    found = _Form(files, most_field_bytes=MOST_PROMPT_BYTES)
+    with _parsed(boundary, found) as parser:
         parser.write(raw)
-    body: Body = {**found.texts(), **found.lists()}
-    if found.filename is not None:
-        body["file"] = Attachment(found.filename, found.kind, bytes(found.unwritten))
-    return body
+    return {**found.texts(), **found.lists(), **found.attachments()}
 
 
 def _boundary(exchange: Exchange) -> bytes:
@@ -154,12 +174,11 @@ def _boundary(exchange: Exchange) -> bytes:
 
 
 @contextmanager
-def _parsed(boundary: bytes) -> Iterator[tuple[MultipartParser, _Form]]:
-    """A parser to write the body to and what it finds, which is whole at the end. Raises NotAFormError."""
-    found = _Form()
+def _parsed(boundary: bytes, found: _Form) -> Iterator[MultipartParser]:
+    """A parser to write the body to; what it finds is whole at the end. Raises NotAFormError."""
     try:
         parser = MultipartParser(boundary, found.callbacks())
-        yield parser, found
+        yield parser
         parser.finalize()
     except FormParserError:
         raise NotAFormError from None
@@ -170,20 +189,23 @@ def _parsed(boundary: bytes) -> Iterator[tuple[MultipartParser, _Form]]:
 async def _read(exchange: Exchange, boundary: bytes, file: IO[bytes], disk: Executor) -> Upload:
     size = 0
     loop = asyncio.get_running_loop()
-    with _parsed(boundary) as (parser, found):
+    found = _Form(STORED_FILE, most_field_bytes=MOST_FIELD_BYTES)
+    with _parsed(boundary, found) as parser:
         async for piece in exchange.pieces():
             parser.write(piece)
-            if size + len(found.unwritten) > most_bytes(found.purpose):
+            unwritten = found.files[0].content if found.files else bytearray()
+            if size + len(unwritten) > most_bytes(found.purpose):
                 raise BodyTooLargeError(limit_bytes=most_bytes(found.purpose))
-            if len(found.unwritten) >= WRITTEN_AT_ONCE:
-                size += len(found.unwritten)
-                await loop.run_in_executor(disk, file.write, bytes(found.unwritten))
-                found.unwritten.clear()
-    if found.filename is None:
+            if len(unwritten) >= WRITTEN_AT_ONCE:
+                size += len(unwritten)
+                await loop.run_in_executor(disk, file.write, bytes(unwritten))
+                unwritten.clear()
+    if not found.files:
         raise MissingParameterError("file")
-    size += len(found.unwritten)
-    await loop.run_in_executor(disk, _write_last, file, bytes(found.unwritten))
-    return Upload(path=Path(file.name), filename=found.filename, size_bytes=size, fields=found.texts())
+    uploaded = found.files[0]
+    size += len(uploaded.content)
+    await loop.run_in_executor(disk, _write_last, file, bytes(uploaded.content))
+    return Upload(path=Path(file.name), filename=uploaded.filename, size_bytes=size, fields=found.texts())
 
 
 def _write_last(file: IO[bytes], piece: bytes) -> None:

@@ -20,7 +20,10 @@ Body = dict[str, Any]
 # Texts may speak of any address; elsewhere in a message an address is there to be fetched.
 TEXT_FIELDS = frozenset({"arguments", "content", "output", "prompt", "query", "refusal", "text", "thinking"})
 # An address, or a file of the server's: SGLang and vLLM take either for a voice to speak with.
-ADDRESS_FIELDS = frozenset({"audio_path", "image_path", "output_path", "ref_audio", "url"})
+# And vLLM for a picture beside those that are to be changed.
+ADDRESS_FIELDS = frozenset(
+    {"audio_path", "image_path", "mask_image", "output_path", "ref_audio", "reference_image", "url"}
+)
 # Spaces are not tried again: a text may have megabytes of them.
 REMOTE = re.compile(r"\s*+(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
 PLACE_IN_FIELD = re.compile(r"[.\[].*", re.DOTALL)
@@ -41,6 +44,7 @@ MOST_PARSED_CHARACTERS = 2_000_000
 MOST_OUTPUT_TOKENS = 10_000_000
 LONGEST_SPOKEN_TEXT = 100_000
 MOST_PICTURES = 10
+MOST_EDITED = 16
 TRANSCRIPT_FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 
 
@@ -185,28 +189,56 @@ def check_translation(body: Body) -> None:
 
 
 def _check_speech(body: Body) -> None:
-    _refuse_denied(body)
-    speech = body.get("file")
-    if speech is None:
+    _check_form(body)
+    if not _files(body, "file"):
         raise MissingParameterError("file")
-    if not isinstance(speech, Attachment) or not speech.content:
-        raise InvalidValueError("file", "a file that is not empty")
     if body.get("response_format", "json") not in TRANSCRIPT_FORMATS:
         raise InvalidValueError("response_format", f"one of {', '.join(TRANSCRIPT_FORMATS)}")
+
+
+def _check_form(body: Body) -> None:
+    _refuse_denied(body)
     for name in body:
         if not FIELD_NAME.fullmatch(name):
             raise InvalidValueError("body", "names of fields in plain letters")
+
+
+def _files(body: Body, name: str) -> list[Attachment]:
+    """What a field of a form holds: files that are not empty, and nothing else."""
+    value = body.get(name, [])
+    found = value if isinstance(value, list) else [value]
+    if not all(isinstance(file, Attachment) and file.content for file in found):
+        raise InvalidValueError(name, "a file that is not empty")
+    return found
 
 
 def check_image(body: Body) -> None:
     """A picture to be made."""
     _refuse_denied(body)
     check_bounds(body)
+    _check_picture(body)
+    _check_not_streamed(body, "Pictures")
+    check_whole(body, "n", least=1, most=MOST_PICTURES)
+
+
+def check_edit(body: Body) -> None:
+    """Pictures to be changed, in a form."""
+    _check_form(body)
+    if not _files(body, "image") + _files(body, "image[]"):
+        raise MissingParameterError("image")
+    for name in ("mask", "markup"):
+        _files(body, name)
+    _check_picture(body)
+    if body.get("stream") not in (None, "false"):
+        raise UnsupportedParameterError("stream", "Pictures are not streamed.")
+    if body.get("n", "1") not in map(str, range(1, MOST_PICTURES + 1)):
+        raise InvalidValueError("n", f"a whole number from 1 to {MOST_PICTURES}")
+
+
+def _check_picture(body: Body) -> None:
     _required(body, "prompt", str, "a text that is not empty")
     if body.get("response_format") not in (None, "b64_json"):
         raise UnsupportedParameterError("response_format", "Pictures come in the answer, as b64_json.")
-    _check_not_streamed(body, "Pictures")
-    check_whole(body, "n", least=1, most=MOST_PICTURES)
     _refuse_addresses(body, but=("prompt", "negative_prompt"))
 
 
@@ -284,7 +316,8 @@ def _refuse_addresses(body: Body, *, but: tuple[str, ...]) -> None:
     values = iter(range(MOST_VALUES))
     for name, value in body.items():
         if name not in but:
-            _check_value(value, name, name=name, depth=0, values=values)
+            # In a form, `url[]` is a list of what `url` is.
+            _check_value(value, name, name=name.removesuffix("[]"), depth=0, values=values)
 
 
 def _check_not_streamed(body: Body, what: str) -> None:

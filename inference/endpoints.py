@@ -13,9 +13,11 @@ from typing import Any
 
 from common.errors import ApiError, InvalidValueError, MissingParameterError
 from inference.checks import (
+    MOST_EDITED,
     Body,
     check_chat,
     check_completion,
+    check_edit,
     check_embeddings,
     check_image,
     check_message,
@@ -46,8 +48,8 @@ class Endpoint:
     """The field with the results, a list, a text or a number; empty where the answer is never JSON."""
     other_answers: tuple[str, ...] = ()
     """How the content types begin of answers that are no JSON."""
-    takes_form: bool = False
-    """Whether the body is a form with a file in it, and not JSON."""
+    files: Mapping[str, int] = field(default_factory=dict)
+    """The fields of its form that hold files, and how many each may; empty where the body is JSON."""
     output_limits: tuple[str, ...] = ()
     """Fields that bound the answer, the newer before the older."""
     stream: type[AnswerStream] | None = None
@@ -60,6 +62,11 @@ class Endpoint:
     is_free: bool = False
     """Whether no model works for it, so that its calls are counted and no tokens."""
     error: ShapeOfErrors = ApiError.body
+
+    @property
+    def takes_form(self) -> bool:
+        """Whether the body is a form with files in it, and not JSON."""
+        return bool(self.files)
 
     def asked_output_tokens(self, body: Body) -> int | None:
         """The most tokens each answer may have as the client put it; None when the client set no bound.
@@ -123,7 +130,12 @@ _WRITTEN_DOWN: dict[str, Any] = {
     "needs": Use.TRANSCRIPTION,
     "results": "text",
     "other_answers": ("text/plain", "text/vtt", "application/x-subrip"),
-    "takes_form": True,
+    "files": {"file": 1},
+}
+_PICTURES: dict[str, Any] = {
+    "needs": Use.IMAGES,
+    "results": "data",
+    "sets": {"response_format": "b64_json"},
 }
 _ALL = (
     CHAT_COMPLETIONS,
@@ -173,12 +185,12 @@ _ALL = (
     ),
     Endpoint(path="audio/transcriptions", check=check_transcript, stream=TranscriptStream, **_WRITTEN_DOWN),
     Endpoint(path="audio/translations", check=check_translation, **_WRITTEN_DOWN),
+    Endpoint(path="images/generations", check=check_image, **_PICTURES),
     Endpoint(
-        path="images/generations",
-        needs=Use.IMAGES,
-        check=check_image,
-        results="data",
-        sets={"response_format": "b64_json"},
+        path="images/edits",
+        check=check_edit,
+        files={"image": MOST_EDITED, "image[]": MOST_EDITED, "mask": 1, "markup": 1},
+        **_PICTURES,
     ),
 )
 

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,15 +23,20 @@ class Attachment:
 
 
 def encoded(body: dict[str, Any]) -> bytes:
-    """The fields as a form: texts, lists of them under one name, and attachments. Names are to fit FIELD_NAME."""
-    named = [(name, value if isinstance(value, list) else [value]) for name, value in body.items()]
-    parts = [_part(name, item) for name, items in named for item in items]
+    """The fields as a form: texts, attachments, and lists of either under one name. Names are to fit FIELD_NAME."""
+    parts = [_part(name, item) for name, item in _items(body)]
     return b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
 
 
 def text_bytes(body: dict[str, Any]) -> int:
     """How much of the form is text, in bytes."""
-    return sum(len(str(value).encode()) for value in body.values() if not isinstance(value, Attachment))
+    return sum(len(str(item).encode()) for _name, item in _items(body) if not isinstance(item, Attachment))
+
+
+def _items(body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in body.items():
+        for item in value if isinstance(value, list) else [value]:
+            yield name, item
 
 
 def _part(name: str, value: Any) -> bytes:

@@ -272,7 +272,9 @@ class MeteredCalls:
     def _payload(self, body: Body, route: Route, entry: Endpoint, *, bound: int | None) -> bytes:
         if entry.takes_form:
             counting = entry.is_streamed(body) and route.kind in KINDS_WITH_CONTINUOUS_USAGE
-            return forms.encoded({**body, **(COUNTED_FORM if counting else {}), "model": route.backend_name})
+            return forms.encoded(
+                {**body, **entry.sets, **(COUNTED_FORM if counting else {}), "model": route.backend_name}
+            )
         if route.kind == "llama.cpp":
             body = {name: value for name, value in body.items() if name in LLAMA_CPP_FIELDS}
         sent = {**body, **entry.sets, "model": route.backend_name}

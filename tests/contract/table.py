@@ -27,6 +27,7 @@ FEATURES = {
     "count_tokens": Feature("Counting tokens", "`/v1/messages/count_tokens`, which uses none."),
     "embeddings": Feature("Embeddings", "Vectors as numbers."),
     "embeddings_base64": Feature("Embeddings, base64", "Vectors in base64, which OpenAI's SDKs ask for by themselves."),
+    "pictures": Feature("Pictures", "Made, and several changed under a mask: `/v1/images/…`."),
     "files": Feature("Files", "Uploaded, listed, described, read back and deleted."),
     "batches": Feature("Batches", "Made of a file, waited for, and its answers read."),
     "models": Feature("List of models", "`GET /v1/models` as the client reads it."),

@@ -50,27 +50,28 @@ def whole(
             return {"id": "rerank-fake", "model": model, "results": results, "usage": {"total_tokens": prompt_tokens}}
         case "/audio/transcriptions" | "/audio/translations":
             return {"text": text, "usage": transcript_usage(tokens)}
-        case "/images/generations":
-            return {"created": 1, "data": [{"b64_json": PICTURE}] * body.get("n", 1)}
+        case "/images/generations" | "/images/edits":
+            # What a form says is text.
+            return {"created": 1, "data": [{"b64_json": PICTURE}] * int(body.get("n", 1))}
     return None
 
 
 def form_fields(content_type: str, raw: bytes) -> dict[str, Any]:
-    """What stands in a form, by name: texts, several in a list, and of a file its name, kind and bytes."""
+    """What stands in a form, by name: texts, and of a file its name, kind and bytes; several of one name in a list."""
     message = email.message_from_bytes(
         b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + raw, policy=email.policy.HTTP
     )
-    found: dict[str, Any] = {}
+    parts: dict[str, list[Any]] = {}
     for part in message.iter_parts():
         name = str(part.get_param("name", header="content-disposition"))
         content = part.get_payload(decode=True)
         assert isinstance(content, bytes)
-        if part.get_filename():
-            found[name] = (part.get_filename(), part.get_content_type(), content)
-        elif name.endswith("[]"):
-            found.setdefault(name, []).append(content.decode())
-        else:
-            found[name] = content.decode()
+        is_file = part.get_filename() is not None
+        value = (part.get_filename(), part.get_content_type(), content) if is_file else content.decode()
+        parts.setdefault(name, []).append(value)
+    found: dict[str, Any] = {
+        name: values if len(values) > 1 or name.endswith("[]") else values[0] for name, values in parts.items()
+    }
     return found | {"fake": json.loads(found.get("fake", "{}"))}
 
 

@@ -311,6 +311,37 @@ def test_what_a_tool_was_asked_may_hold_an_address(url: str, secret: str) -> Non
     assert call(url, secret, "responses", input=items, tools=[{"type": "function", **TOOL}]).status == 200
 
 
+PICTURES = [(f"{name}.png", b"\x89PNG\r\n--\xff" * 1000, "image/png") for name in ("ada", "ben")]
+
+
+def test_pictures_are_changed(client: openai.OpenAI, fake: FakeInferenceServer, event_of: EventOf) -> None:
+    made = client.images.with_raw_response.edit(
+        model="fake-all", image=PICTURES, mask=PICTURES[0], prompt=WORDS * 2000, n=2, extra_body={"something_new": "a"}
+    )
+    assert [one.b64_json for one in made.parse().data or []] == [PICTURE] * 2
+    sent = fake.last().body
+    assert (sent["model"], sent["n"], sent["something_new"]) == ("inside/all", "2", "a")
+    assert (sent["prompt"], sent["response_format"]) == (WORDS * 2000, "b64_json")
+    assert sent["image[]"] == [(name, kind, content) for name, content, kind in PICTURES]
+    assert sent["mask"] == sent["image[]"][0]
+    event = event_of(made.headers["x-request-id"])
+    # Of pictures nobody knows what they count.
+    assert (event.endpoint, event.status, event.is_estimated) == ("images/edits", 200, True)
+    assert (event.prompt_tokens, event.completion_tokens) == (6500, 0)
+    client.images.edit(model="fake-all", image=PICTURES[1], prompt=WORDS)
+    assert fake.last().body["image"] == (PICTURES[1][0], PICTURES[1][2], PICTURES[1][1])
+
+
+def test_what_a_server_counts_of_a_changed_picture(client: openai.OpenAI, event_of: EventOf) -> None:
+    usage = {"input_tokens": 400, "output_tokens": 6000, "total_tokens": 6400}
+    told = {"status": 200, "body": {"created": 1, "data": [{"b64_json": PICTURE}], "usage": usage}}
+    made = client.images.with_raw_response.edit(
+        model="fake-all", image=PICTURES[0], prompt=WORDS, extra_body={"fake": json.dumps(told)}
+    )
+    event = event_of(made.headers["x-request-id"])
+    assert (event.prompt_tokens, event.completion_tokens, event.is_estimated) == (400, 6000, False)
+
+
 AUDIO_FILE = ("speech.mp3", b"\x00--\r\n\xff" * 1000, "audio/mpeg")
 
 
@@ -445,6 +476,50 @@ def test_a_form_that_is_refused(url: str, secret: str, parts: list[tuple[str, st
     reply = ask(url, "/audio/transcriptions", secret=secret, body=body, headers=headers)
     assert reply.status == 400
     assert said in reply.error["message"]
+
+
+A_PICTURE = ("image", '; filename="a.png"', b"x")
+NAMED, ASKED = ("model", "", b"fake-all"), ("prompt", "", b"hats")
+
+
+@pytest.mark.parametrize(
+    ("parts", "param"),
+    [
+        ([NAMED, ASKED], "image"),
+        ([NAMED, ASKED, ("image", "", b"http://10.0.0.7/a.png")], "image"),
+        ([NAMED, ASKED, ("image[]", '; filename="a.png"', b"")], "image[]"),
+        ([NAMED, ASKED, *[("image[]", '; filename="a.png"', b"x")] * 17], "image[]"),
+        ([NAMED, ASKED, A_PICTURE, *[("mask", '; filename="a.png"', b"x")] * 2], "mask"),
+        ([NAMED, ASKED, A_PICTURE, ("mask", "", b"/srv/masks/ada.png")], "mask"),
+        ([NAMED, ASKED, A_PICTURE, ("file", '; filename="a.png"', b"x")], "file"),
+        ([NAMED, A_PICTURE], "prompt"),
+        ([NAMED, A_PICTURE, ("prompt", "", b"x" * (128 * 1024 + 1))], "prompt"),
+        ([ASKED, A_PICTURE], "model"),
+        ([NAMED, ASKED, A_PICTURE, ("n", "", b"11")], "n"),
+        ([NAMED, ASKED, A_PICTURE, ("n", "", b"two")], "n"),
+        ([NAMED, ASKED, A_PICTURE, ("stream", "", b"true")], "stream"),
+        ([NAMED, ASKED, A_PICTURE, ("response_format", "", b"url")], "response_format"),
+        ([NAMED, ASKED, A_PICTURE, ("lora", "", b"1")], "lora"),
+        ([NAMED, ASKED, A_PICTURE, ("url", "", b"/etc/passwd")], "url"),
+        ([NAMED, ASKED, A_PICTURE, ("url[]", "", b"/etc/passwd")], "url[][0]"),
+        ([NAMED, ASKED, A_PICTURE, ("mask_image", "", b"/srv/masks/ada.png")], "mask_image"),
+        ([NAMED, ASKED, A_PICTURE, ("anything", "", b"http://10.0.0.7/a.png")], "anything"),
+    ],
+)
+def test_an_edit_that_is_refused(
+    url: str, secret: str, fake: FakeInferenceServer, parts: list[tuple[str, str, bytes]], param: str
+) -> None:
+    before = fake.ledger.requests
+    body, headers = form(*parts)
+    reply = ask(url, "/images/edits", secret=secret, body=body, headers=headers)
+    assert (reply.status, reply.error["param"]) == (400, param)
+    assert fake.ledger.requests == before
+
+
+def test_a_server_that_changes_no_pictures(client: openai.OpenAI) -> None:
+    told = json.dumps({"status": 404, "body": {"detail": "Not Found"}})
+    with pytest.raises(openai.BadRequestError, match="does not offer /v1/images/edits"):
+        client.images.edit(model="fake-all", image=PICTURES[0], prompt=WORDS, extra_body={"fake": told})
 
 
 def test_a_translation_is_not_streamed(url: str, secret: str) -> None:

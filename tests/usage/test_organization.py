@@ -120,7 +120,7 @@ def test_embeddings_are_told_apart(ada: User, project: Project) -> None:
     ("kind", "endpoints", "figures"),
     [
         ("moderations", ["moderations"], {"input_tokens": 30}),
-        ("images", ["images/generations"], {"images": 0}),
+        ("images", ["images/generations", "images/edits"], {"images": 0}),
         ("audio_speeches", ["audio/speech"], {"characters": 0}),
         ("audio_transcriptions", ["audio/transcriptions", "audio/translations"], {"seconds": 0}),
     ],

@@ -15,6 +15,7 @@ export const [PROMPT_TOKENS, ANSWER_TOKENS] = [3, 8]
 export const CITY = "Paris"
 export const WEATHER = { city: CITY, degrees: 21 }
 export const VECTOR = [1, 2]
+export const PICTURE = "iVBORw0KGgo="
 export const MODELS = ["fake-chat", "fake-embed", "lab/slashed"]
 export const WEATHER_SCHEMA = {
   type: "object",

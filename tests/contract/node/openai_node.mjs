@@ -11,6 +11,7 @@ import {
   KEY,
   LIMITED_KEY,
   MODELS,
+  PICTURE,
   POOR_KEY,
   PROMPT_TOKENS,
   QUESTION,
@@ -120,6 +121,14 @@ await run("OpenAI Node.js", "openai", {
     // What this SDK asks for when it is told nothing.
     const answer = await client.embeddings.create({ model: "fake-embed", input: [QUESTION] })
     assert.deepEqual(answer.data[0].embedding, VECTOR)
+  },
+  async pictures() {
+    const [model, prompt] = ["fake-all", QUESTION]
+    const made = await client.images.generate({ model, prompt })
+    const image = await Promise.all(["ada", "ben"].map((name) => toFile(Buffer.from(PICTURE, "base64"), `${name}.png`)))
+    const changed = await client.images.edit({ model, prompt, image, mask: image[0], n: 2 })
+    const found = [...made.data, ...changed.data].map(({ b64_json }) => b64_json)
+    assert.deepEqual(found, [PICTURE, PICTURE, PICTURE])
   },
   async files() {
     const { id } = await upload()

@@ -5,6 +5,7 @@ the table in docs/compatibility.md, by its name: it passes, or raises. What it r
 """
 
 import asyncio
+import base64
 import importlib.metadata
 import json
 import os
@@ -33,6 +34,8 @@ CITY = "Paris"
 """What `tool-chat` calls the tool `weather` with, and what is in the JSON of `json-chat` beside the degrees."""
 DEGREES = 21
 VECTOR = [1.0, 2.0]
+PICTURE = base64.b64decode("iVBORw0KGgo=")
+"""What every call for a picture is answered."""
 MODELS = {"fake-chat", "fake-embed", "lab/slashed"}
 
 BATCH = "".join(

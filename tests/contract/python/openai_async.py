@@ -1,6 +1,7 @@
 """OpenAI's SDK for Python, its asynchronous client."""
 
 import asyncio
+import base64
 import time
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.contract.python.cells import (
     KEY,
     LIMITED_KEY,
     MODELS,
+    PICTURE,
     POOR_KEY,
     PROMPT_TOKENS,
     QUESTION,
@@ -140,6 +142,16 @@ async def embeddings_base64() -> None:
     async with client() as sdk:
         answer = await sdk.embeddings.create(model="fake-embed", input=QUESTION)
     assert answer.data[0].embedding == VECTOR
+
+
+@cell
+async def pictures() -> None:
+    files = [("ada.png", PICTURE), ("ben.png", PICTURE)]
+    async with client() as sdk:
+        made = await sdk.images.generate(model="fake-all", prompt=QUESTION)
+        changed = await sdk.images.edit(model="fake-all", prompt=QUESTION, image=files, mask=files[0], n=2)
+    found = [base64.b64decode(one.b64_json or "") for answer in (made, changed) for one in answer.data or []]
+    assert found == [PICTURE] * 3
 
 
 @cell

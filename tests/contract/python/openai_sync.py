@@ -19,6 +19,7 @@ from tests.contract.python.cells import (
     KEY,
     LIMITED_KEY,
     MODELS,
+    PICTURE,
     POOR_KEY,
     PROMPT_TOKENS,
     QUESTION,
@@ -137,6 +138,15 @@ def embeddings_base64() -> None:
     assert client.embeddings.create(model="fake-embed", input=QUESTION).data[0].embedding == VECTOR
     raw: Any = client.embeddings.create(model="fake-embed", input=QUESTION, encoding_format="base64").data[0].embedding
     assert list(array("f", base64.b64decode(raw))) == VECTOR
+
+
+@cell
+def pictures() -> None:
+    made = client.images.generate(model="fake-all", prompt=QUESTION)
+    files = [("ada.png", PICTURE), ("ben.png", PICTURE)]
+    changed = client.images.edit(model="fake-all", prompt=QUESTION, image=files, mask=files[0], n=2)
+    found = [base64.b64decode(one.b64_json or "") for answer in (made, changed) for one in answer.data or []]
+    assert found == [PICTURE] * 3
 
 
 @cell

@@ -14,7 +14,7 @@ WITHOUT_A_KEY = everybody("401")
 ROWS = [
     *(Address(path, path, _only("POST", WITHOUT_A_KEY), {"model": "{model}"})
       for path in ("/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/chat/completions",
-                   "/v1/completions", "/v1/embeddings", "/v1/images/generations", "/v1/messages",
+                   "/v1/completions", "/v1/embeddings", "/v1/images/edits", "/v1/images/generations", "/v1/messages",
                    "/v1/messages/count_tokens", "/v1/moderations", "/v1/rerank", "/v1/responses")),
     Address("/v1/models", "/v1/models", _only("GET", WITHOUT_A_KEY)),
     Address("/v1/models/{name:path}", "/v1/models/{model}", _only("GET", WITHOUT_A_KEY)),
