@@ -6,7 +6,7 @@ from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
-from django.db.models import JSONField, Model, QuerySet
+from django.db.models import JSONField, Model, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -54,12 +54,12 @@ class NoSecondFactorError(Exception):
         )
 
 
-def second_factors_of(user: User) -> QuerySet[Model]:
+def second_factors_of(user: User | OuterRef) -> QuerySet[Model]:
     factors: QuerySet[Model] = Authenticator.objects.filter(user=user, type__in=KINDS)
     return factors
 
 
-def organizations_requiring(user: User) -> QuerySet[Organization]:
+def organizations_requiring(user: User | OuterRef) -> QuerySet[Organization]:
     """The user's organizations whose owners ask their members for a second factor."""
     return Organization.objects.for_member(user).filter(requires_second_factor=True)
 

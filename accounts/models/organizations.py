@@ -36,7 +36,7 @@ def organization_id() -> str:
 
 
 class OrganizationQuerySet(models.QuerySet["Organization"]):
-    def for_member(self, user: User) -> Self:
+    def for_member(self, user: User | models.OuterRef) -> Self:
         """Organizations the user belongs to, the personal one first."""
         return self.filter(memberships__user=user).order_by("-is_personal", "name", "pk")
 

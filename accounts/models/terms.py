@@ -3,6 +3,7 @@
 from typing import Self
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -11,9 +12,10 @@ from accounts.models.people import User
 
 class TermsVersionQuerySet(models.QuerySet["TermsVersion"]):
     def in_force(self) -> Self:
-        return self.filter(in_force_at__lte=timezone.now())
+        # By the database's clock: a query that is built once must not keep the time it was built at.
+        return self.filter(in_force_at__lte=Now())
 
-    def owed_by(self, user: User) -> Self:
+    def owed_by(self, user: User | models.OuterRef) -> Self:
         """Versions in force that the user has accepted neither themselves nor in a later one."""
         accepted = TermsAcceptance.objects.filter(user=user, version__number__gte=models.OuterRef("number"))
         return self.in_force().filter(~models.Exists(accepted))
