@@ -18,6 +18,7 @@ from django.utils import translation
 from accounts.models import Membership, Organization, Project, User
 from accounts.roles import Role
 from accounts.services import open_workspace
+from tests import services
 
 # What a test captures of the logs must not depend on whether an earlier test has used the same logger.
 structlog.configure(cache_logger_on_first_use=False)
@@ -79,6 +80,11 @@ DO $$ DECLARE part regclass; BEGIN
     END LOOP;
 END $$
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def budgets_are_open() -> None:
+    services.open_budgets()
 
 
 @pytest.fixture(scope="session")

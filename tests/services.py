@@ -88,11 +88,20 @@ def durable_redis_of_its_own(settings: "LazySettings") -> Iterator[str]:
     with redis(durable=True) as url:
         settings.REDIS_URL = url
         servers.durable.cache_clear()
+        open_budgets()
         try:
             yield url
         finally:
             settings.REDIS_URL = shared
             servers.durable.cache_clear()
+
+
+def open_budgets() -> None:
+    """Have the durable Redis, which is new or was emptied, open budgets at once, as one that kept its data does."""
+    from common import redis as servers
+    from usage.admission import SINCE
+
+    servers.durable().set(SINCE, 0)
 
 
 def main(arguments: list[str]) -> int:

@@ -36,13 +36,19 @@ from usage.threads import DatabaseAwayError, in_thread
 log = structlog.get_logger(__name__)
 
 LEASE_MS = 30_000
+# How often a process says which calls it has running.
+HEARTBEAT_SECONDS = 10.0
 WINDOW_SECONDS = 60
 MOST_REAPED = 10_000
 SEED_MS = 10_000
+# After Redis lost its data: in this time each process has said what its calls hold, by a heartbeat that may be late.
+CLOSED_MS = int(HEARTBEAT_SECONDS * 1000) + 3000
 BUDGET_KEPT_DAYS = 40
 READ_AT_ONCE = 1000
 # Organizations with leases, for the reaper. A plain set: an entry too many costs one empty look.
 ORGANIZATIONS = "ly:leases"
+# The second, by the clock of Redis, in which it was first seen to be without data.
+SINCE = "ly:since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +66,14 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A call that was let in, and what to settle it with."""
+    """A call that was let in, and what to settle it with. `hold` is how Redis has it on record, if it has."""
 
     id: str
     organization_id: str
     scopes: tuple[Scope, ...]
     period: str
     headers: dict[str, str]
+    hold: str
     is_local: bool
 
 
@@ -96,7 +103,6 @@ class Admissions:
         self._link = link
         self._spool = spool
         self._local: dict[tuple[str, str], _LocalWindow] = {}
-        self._announced: set[str] = set()
         self._seeding: dict[str, asyncio.Task[None]] = {}
         self._spooling: set[asyncio.Task[None]] = set()
 
@@ -108,9 +114,6 @@ class Admissions:
         # By the id, as the ledger does: in a month that just began, or by a clock that jumped, now is another month.
         period = month_of(lost.at)
         keys, args = _admit_arguments(caller, demand, id, period, lost)
-        if caller.organization_id not in self._announced:
-            self._announced.add(caller.organization_id)
-            self._link.execute("SADD", ORGANIZATIONS, caller.organization_id)
         may_be_held = self._link.is_up
         try:
             reply = await self._link.run(ADMIT, keys=keys, args=args)
@@ -136,7 +139,7 @@ class Admissions:
         left = [int(number) for number in reply[3 if reply[0] == "ok" else 6 :]]
         headers = _headers(caller.scopes, left, reset_ms=int(reply[1]))
         if reply[0] == "ok":
-            return Admission(id, caller.organization_id, caller.scopes, period, headers, is_local=False)
+            return Admission(id, caller.organization_id, caller.scopes, period, headers, hold=reply[2], is_local=False)
         raise _refusal(caller, demand, reply, headers)
 
     def settle(self, admission: Admission, event: Event) -> "asyncio.Future[Any]":
@@ -152,23 +155,24 @@ class Admissions:
             self._settle_locally(admission)
         scopes = [(scope.kind, scope.id) for scope in admission.scopes]
         self._send(_nothing_used(admission.organization_id, scopes, admission.period, admission.id))
-        return replace(admission, is_local=False)
+        return replace(admission, hold="", is_local=False)
 
     def extend(self, admission: Admission, lost: Event) -> None:
-        """Extend the lease of a running call, which has come as far as `lost` says."""
+        """Extend the lease of a running call, which has come as far as `lost` says. One that Redis has not on record
+        has no lease."""
+        if not admission.hold:
+            return
         base = f"ly:{{{admission.organization_id}}}:"
-        keys = [
-            f"{base}leases",
-            f"{base}holds",
-            *(f"{base}{scope.kind}:{scope.id}:running" for scope in admission.scopes),
-        ]
+        keys = [SINCE, ORGANIZATIONS, f"{base}leases", f"{base}holds"]
+        for scope in admission.scopes:
+            keys += _scope_keys(base, scope.kind, scope.id, admission.period)[1:]
         tail = _hold_tail(admission.scopes, admission.period, lost)
-        self._link.run(HEARTBEAT, keys=keys, args=[admission.id, str(LEASE_MS), tail])
+        args = [admission.id, str(LEASE_MS), admission.hold, tail, admission.organization_id, str(BUDGET_KEPT_DAYS)]
+        self._link.run(HEARTBEAT, keys=keys, args=args)
 
     def forget_local(self) -> None:
         """Drop the limits kept here: Redis has them again."""
         self._local.clear()
-        self._announced.clear()
 
     async def close(self) -> None:
         """Wait until everything that goes to the disk is there."""
@@ -233,7 +237,7 @@ class Admissions:
             window.tokens += demand.needed_tokens
             window.running += 1
         headers = _headers(caller.scopes, left, reset_ms=WINDOW_SECONDS * 1000)
-        return Admission(identifier, caller.organization_id, caller.scopes, period, headers, is_local=True)
+        return Admission(identifier, caller.organization_id, caller.scopes, period, headers, hold="", is_local=True)
 
     def _settle_locally(self, admission: Admission) -> None:
         for scope in admission.scopes:
@@ -273,6 +277,7 @@ def settlement(admission: Admission, event: Event) -> Settlement:
         cost=event.cost_nano,
         tokens=event.prompt_tokens + event.completion_tokens,
         event=event.encode().decode(),
+        second=admission.hold.partition("|")[0] or "0",
     )
 
 
@@ -296,6 +301,8 @@ def reap() -> int:
     client = servers.durable()
     reaped = 0
     seconds, microseconds = cast("tuple[int, int]", client.time())
+    # Not only when a budget is first needed: it would be closed for so much longer.
+    client.set(SINCE, seconds, nx=True)
     now = seconds * 1000 + microseconds // 1000
     for organization_id in client.sscan_iter(ORGANIZATIONS):
         base = f"ly:{{{organization_id}}}:"
@@ -330,7 +337,10 @@ def _settlement_of_hold(organization_id: str, identifier: str, hold: str) -> Set
 
 
 def seed_budget(caller: Caller, scope: Scope, period: str) -> bool:
-    """Fill a month's budget in Redis from the ledger. False when another process is at it: ask again in a moment."""
+    """Fill a month's budget in Redis from the ledger. False when it is not done yet: ask again in a moment.
+
+    Raises BudgetUnknownError when Redis lost its data a moment ago, and running calls have not said yet what they hold.
+    """
     # An event that reached the ledger in between would be counted by its settlement, and with the sums once more.
     with paused(shared=True):
         return _seed_budget(caller, scope, period)
@@ -339,14 +349,16 @@ def seed_budget(caller: Caller, scope: Scope, period: str) -> bool:
 def _seed_budget(caller: Caller, scope: Scope, period: str) -> bool:
     client = servers.durable()
     key = _budget_key(caller.organization_id, scope, period)
-    answer = SEED_BEGIN.run(client, keys=[key, STREAM], args=[str(SEED_MS), str(BUDGET_KEPT_DAYS)])
+    arguments = [str(SEED_MS), str(CLOSED_MS), str(BUDGET_KEPT_DAYS)]
+    answer = SEED_BEGIN.run(client, keys=[SINCE, key, STREAM], args=arguments)
+    if answer[0] == "closed":
+        raise BudgetUnknownError("Your budget is being counted. Try again.", wait_seconds=int(answer[1]) / 1000)
     if answer[0] != "begun":
         return bool(answer[0] == "ready")
     token, last = answer[1], answer[2]
     waiting = waiting_events(last, _belonging_to(scope, period))
     spent = _spent(caller, scope, period) + sum(event.cost_nano for event in waiting)
-    SEED_END.run(client, keys=[key], args=[token, str(spent)])
-    return True
+    return bool(SEED_END.run(client, keys=[key], args=[token, str(spent)]))
 
 
 def _spent(caller: Caller, scope: Scope, period: str) -> int:
@@ -427,7 +439,7 @@ def _admit_arguments(
     caller: Caller, demand: Demand, identifier: str, period: str, lost: Event
 ) -> tuple[list[str], list[str]]:
     base = f"ly:{{{caller.organization_id}}}:"
-    keys = [f"{base}leases", f"{base}holds"]
+    keys = [f"{base}leases", f"{base}holds", ORGANIZATIONS]
     args = [
         identifier,
         str(LEASE_MS),
@@ -435,6 +447,7 @@ def _admit_arguments(
         str(demand.needed_tokens),
         str(max(demand.wanted_tokens, demand.needed_tokens)),
         _hold_tail(caller.scopes, period, lost),
+        caller.organization_id,
     ]
     for scope in caller.scopes:
         keys += _scope_keys(base, scope.kind, scope.id, period)
@@ -457,13 +470,14 @@ def _settlement(
     cost: int,
     tokens: int,
     event: str,
+    second: str = "",
     only_if_ended: bool = False,
 ) -> Settlement:
     base = f"ly:{{{organization_id}}}:"
     keys = [f"{base}leases", f"{base}holds", STREAM]
     for kind, name in scopes:
         keys += _scope_keys(base, kind, name, period)
-    return Settlement(tuple(keys), (id, str(cost), str(tokens), event, "1" if only_if_ended else ""))
+    return Settlement(tuple(keys), (id, str(cost), str(tokens), event, "1" if only_if_ended else "", second))
 
 
 def _scope_keys(base: str, kind: str, name: str, period: str) -> list[str]:

@@ -55,7 +55,7 @@ from inference.counting import TokenCount, fewest_tokens
 from inference.endpoints import ENDPOINTS, Endpoint, model_name
 from inference.failures import AttemptFailedError
 from inference.fields import LLAMA_CPP_FIELDS
-from usage.admission import Admissions, settle_now
+from usage.admission import HEARTBEAT_SECONDS, Admissions, settle_now
 from usage.answers import Answer, Bytes, Frames, begin, begin_bytes, read_whole
 from usage.breaker import REST_SECONDS
 from usage.call import Call, CallUsage
@@ -68,7 +68,6 @@ from usage.spool import Spool, replay
 
 log = structlog.get_logger(__name__)
 
-HEARTBEAT_SECONDS = 10.0
 REPLAY_SECONDS = 30.0
 # These kinds send their count along with every chunk when asked, so that a call cut short is counted exactly.
 KINDS_WITH_CONTINUOUS_USAGE = frozenset({"vllm", "sglang"})
@@ -425,7 +424,7 @@ class MeteredCalls:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             for call in list(self._running.values()):
-                if call.admission is not None and not call.admission.is_local:
+                if call.admission is not None:
                     self._admissions.extend(call.admission, call.lost())
 
     async def _say_what_runs(self) -> None:

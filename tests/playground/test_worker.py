@@ -28,6 +28,7 @@ from playground.worker import InferenceWorker
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.playground.conftest import hosted
 from tests.playground.servers import serving
+from tests.services import open_budgets
 from usage.admission import reap
 from usage.ingest import drain
 from usage.models import UsageEvent
@@ -40,6 +41,7 @@ WITHOUT_END = {"fake": {"tokens": 100_000, "rate": 100}}
 @pytest.fixture
 def fake() -> Iterator[FakeInferenceServer]:
     durable().flushdb()
+    open_budgets()
     with FakeInferenceServer() as server:
         yield server
 

@@ -61,6 +61,7 @@ def frozen_port() -> Iterator[int]:
 @pytest.fixture
 def workers() -> None:
     durable().flushdb()
+    services.open_budgets()
     for queue in QUEUES:
         note_consumed(queue)
 

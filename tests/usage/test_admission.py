@@ -99,7 +99,8 @@ def scope_key(who: Caller, name: str) -> str:
 
 def budget(who: Caller) -> dict[str, int]:
     (key,) = servers.durable().scan_iter(scope_key(who, "spent:*"))
-    return {name: int(value) for name, value in servers.durable().hgetall(key).items()}  # type: ignore[union-attr]
+    values: Any = servers.durable().hmget(key, ["spent", "held"])
+    return dict(zip(("spent", "held"), map(int, values), strict=True))
 
 
 def holds(who: Caller) -> int:

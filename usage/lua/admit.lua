@@ -1,9 +1,9 @@
 -- Admit one call to all of its scopes at once, or to none.
 --
--- KEYS  leases, holds, then for each scope: window, running, budget
--- ARGV  id, lease in ms, most money, tokens needed, tokens wanted, rest of the hold, then for each scope:
+-- KEYS  leases, holds, organizations, then for each scope: window, running, budget
+-- ARGV  id, lease in ms, most money, tokens needed, tokens wanted, rest of the hold, organization, then for each scope:
 --       requests a minute, tokens a minute, calls at the same time, money (empty: no limit of that kind)
--- Gives {'ok', ms until the window is empty, tokens reserved, then per scope: requests and tokens left}
+-- Gives {'ok', ms until the window is empty, head of the hold, then per scope: requests and tokens left}
 --    or {kind, ms until the window is empty, scope, limit, used, ms to wait (-1: waiting is no use), then as above}
 --       with kind 'requests', 'tokens', 'concurrency', 'budget' or 'seed' (the budget is not known here yet).
 --
@@ -18,7 +18,7 @@ local time = redis.call('TIME')
 local second = tonumber(time[1])
 local now = second * 1000 + math.floor(tonumber(time[2]) / 1000)
 local reset = (second + 60) * 1000 - now
-local scopes = (#KEYS - 2) / 3
+local scopes = (#KEYS - 3) / 3
 
 -- Sums of a window and of its newest bucket, once the buckets that are a minute old have left it.
 local function slide(key)
@@ -62,8 +62,8 @@ end
 local windows, left, refusal = {}, {}, nil
 local reserve = want
 for i = 1, scopes do
-  local key, running, budget = KEYS[3 * i], KEYS[3 * i + 1], KEYS[3 * i + 2]
-  local base = 6 + 4 * (i - 1)
+  local key, running, budget = KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3]
+  local base = 7 + 4 * (i - 1)
   local rpm, tpm = tonumber(ARGV[base + 1]), tonumber(ARGV[base + 2])
   local most, money = tonumber(ARGV[base + 3]), tonumber(ARGV[base + 4])
   local r, t, r_now, t_now = slide(key)
@@ -98,8 +98,8 @@ end
 
 local held = {}
 for i = 1, scopes do
-  local key, running, budget = KEYS[3 * i], KEYS[3 * i + 1], KEYS[3 * i + 2]
-  local base = 6 + 4 * (i - 1)
+  local key, running, budget = KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3]
+  local base = 7 + 4 * (i - 1)
   local w = windows[i]
   redis.call('HSET', key, 'at', second, 'r', text(w[1] + 1), 't', text(w[2] + reserve),
     'r' .. second, text(w[3] + 1), 't' .. second, text(w[4] + reserve))
@@ -114,8 +114,9 @@ for i = 1, scopes do
   left[2 * i] = math.max(0, left[2 * i] - reserve)
 end
 local head = text(second) .. '|' .. text(reserve) .. '|' .. ARGV[3] .. '|' .. table.concat(held) .. '|'
+redis.call('SADD', KEYS[3], ARGV[7])
 redis.call('HSET', KEYS[2], id, head .. ARGV[6])
 redis.call('ZADD', KEYS[1], text(now + lease), id)
-local reply = {'ok', text(reset), text(reserve)}
+local reply = {'ok', text(reset), head}
 for i = 1, #left do reply[#reply + 1] = text(left[i]) end
 return reply

@@ -1,13 +1,34 @@
--- Extend the lease of a running call, and note how far it is: what it is settled at if its process dies.
+-- Extend the lease of a running call, and note how far it is: what it is settled at if its process dies. A hold that was
+-- lost with all of Redis is put back; of a call admitted since, a hold that is not here was settled.
 --
--- KEYS  leases, holds, then for each scope: running
--- ARGV  id, lease in ms, rest of the hold
-local hold = redis.call('HGET', KEYS[2], ARGV[1])
-if not hold then return 0 end
+-- KEYS  since, organizations, leases, holds, then for each scope: running, budget
+-- ARGV  id, lease in ms, head of the hold as it was admitted, rest of the hold, organization, days to keep a budget
+local id = ARGV[1]
 local time = redis.call('TIME')
+local hold = redis.call('HGET', KEYS[4], id)
+local head = hold and string.match(hold, '^%d+|%d+|%d+|%d*|') or ARGV[3]
+if not hold then
+  redis.call('SET', KEYS[1], time[1], 'NX')
+  local second, worst, held = string.match(head, '^(%d+)|%d+|(%d+)|(%d*)|')
+  if tonumber(second) > tonumber(redis.call('GET', KEYS[1])) then return 0 end
+  for i = 1, #held do
+    local budget = KEYS[2 * i + 4]
+    if string.sub(held, i, i) == '1' then
+      redis.call('HINCRBY', budget, 'held', worst)
+      redis.call('EXPIRE', budget, tonumber(ARGV[6]) * 86400)
+    end
+  end
+  redis.call('SADD', KEYS[2], ARGV[5])
+end
 local ends = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[2])
 local deadline = string.format('%.0f', ends)
-redis.call('HSET', KEYS[2], ARGV[1], string.match(hold, '^%d+|%d+|%d+|%d*|') .. ARGV[3])
-redis.call('ZADD', KEYS[1], deadline, ARGV[1])
-for i = 3, #KEYS do redis.call('ZADD', KEYS[i], 'XX', deadline, ARGV[1]) end
+redis.call('HSET', KEYS[4], id, head .. ARGV[4])
+redis.call('ZADD', KEYS[3], deadline, id)
+for i = 5, #KEYS, 2 do
+  if hold then
+    redis.call('ZADD', KEYS[i], 'XX', deadline, id)
+  else
+    redis.call('ZADD', KEYS[i], deadline, id)
+  end
+end
 return 1

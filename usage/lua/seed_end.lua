@@ -1,7 +1,10 @@
--- Add what was spent before the seeding began. A seeding that took too long and was begun anew by another adds nothing.
+-- Add what was spent before the seeding began. Nothing is added to a seeding that took too long and was begun anew by
+-- another, nor to one that `settle` sent back: it counts anew.
 --
 -- KEYS  budget    ARGV  token, nano-dollars spent before
+-- Gives 1 when the budget is known from here on, else 0.
 if redis.call('HGET', KEYS[1], 'seeding') ~= ARGV[1] then return 0 end
-redis.call('HINCRBY', KEYS[1], 'spent', ARGV[2])
 redis.call('HDEL', KEYS[1], 'seeding')
+if redis.call('HEXISTS', KEYS[1], 'spent') == 0 then return 0 end
+redis.call('HINCRBY', KEYS[1], 'spent', ARGV[2])
 return 1
