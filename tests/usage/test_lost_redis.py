@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.conf import settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from common import redis as servers
@@ -18,19 +17,10 @@ from tests.usage.test_admission import DEMAND, Desk, at_desk, budget, caller, ev
 from usage.admission import SINCE, Admission, BudgetUnknownError, reap, seed_budget, settle_now, settlement
 from usage.events import STREAM
 from usage.ingest import drain
-from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
+from usage.models import UsageEvent
 from usage.policies import Caller
 from usage.reconciliation import reconcile
 from usage.scripts import SEED_BEGIN, SEED_END
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stores(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """A Redis to lose, and PostgreSQL without a transaction around each test: budgets are counted in threads."""
-    with services.durable_redis_of_its_own(settings), django_db_blocker.unblock():
-        yield
-        for table in (UsageEvent, UsageRollup5Min, UsageRollup15Min):
-            table.objects.all().delete()
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,328 @@
+"""No order of what can happen to calls, their processes and Redis breaks the ledger.
+
+Hypothesis chooses what happens next. `LEDGER_STEPS=10000` makes as many steps as that instead of a few hundred.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.db.models import Sum
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as how
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from pytest_django.plugin import DjangoDbBlocker
+
+from common import redis as servers
+from common.errors import BudgetError, RateLimitError
+from common.ids import new_id
+from tests import services
+from tests.usage.test_admission import DEMAND, caller, event
+from usage.admission import (
+    SINCE,
+    Admission,
+    Admissions,
+    BudgetUnknownError,
+    month_of,
+    reap,
+    seed_budget,
+    settle_now,
+    settlement,
+)
+from usage.events import STREAM, Event
+from usage.ingest import drain
+from usage.link import RedisLink
+from usage.models import UsageEvent
+from usage.policies import Caller, Limits, Scope, with_ceiling
+from usage.reconciliation import reconcile
+from usage.spool import Spool
+
+STEPS_OF_ONE = 50
+STEPS = int(os.environ.get("LEDGER_STEPS", "300"))
+# How long budgets are closed after a loss, and more.
+A_WHILE = 20
+
+WHICH = st.integers(0, 11)
+MONEY = st.sampled_from([0, 1, 150, 300, 600])
+
+
+@pytest.fixture(autouse=True)
+def db(stores: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    with django_db_blocker.unblock():
+        yield
+
+
+@dataclass
+class Call:
+    """A call of a process that lives. `is_given_up`: it was taken for dead, and settled for it."""
+
+    who: Caller
+    admission: Admission
+    most: int
+    is_given_up: bool = False
+
+
+class Ledger(RuleBasedStateMachine):
+    """Two keys of a project, each with a budget of its own, under the budget of the project."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redis: Any = servers.durable()
+        self.redis.flushall()
+        services.open_budgets()
+        self.month = month_of(datetime.now(UTC))
+        first = caller(monthly_budget_nano=1000, concurrent_requests=4)
+        shared = with_ceiling("project", first.project_id, Limits(monthly_budget_nano=1500, concurrent_requests=6))
+        key = new_id("key")
+        second = with_ceiling("key", key, Limits(monthly_budget_nano=700))
+        self.callers = [
+            replace(first, scopes=(*first.scopes, shared)),
+            replace(first, key_id=key, scopes=(second, shared)),
+        ]
+        self.scopes = [*first.scopes, second, shared]
+        self.base = f"ly:{{{first.organization_id}}}:"
+        self.running: list[Call] = []
+        self.settled: list[tuple[Admission, Event]] = []
+        # What PostgreSQL has, by id.
+        self.written: dict[str, Event] = {}
+        # After what nobody can know in time, a budget may be exceeded; it must be counted right all the same.
+        self.is_promised = True
+        # Redis lost its data, and nobody had the time yet to say what runs.
+        self.is_closed = False
+        self.loop = asyncio.Runner()
+        self.loop.run(self.connect())
+
+    async def connect(self) -> None:
+        self.link = RedisLink()
+        await self.link.start()
+        self.desk = Admissions(self.link, Spool())
+
+    # What happens -----------------------------------------------------------------------------------------------------
+
+    @rule(number=st.integers(0, 1), most=MONEY)
+    def admit(self, number: int, most: int) -> None:
+        who = self.callers[number]
+        lost = event(who, cost=most // 3)
+        demand = replace(DEMAND, most_nano=most)
+        try:
+            admission = self.loop.run(self.desk.admit(who, demand, id=lost.id, lost=lost))
+        except (BudgetError, RateLimitError, BudgetUnknownError):
+            return
+        self.running.append(Call(who, admission, most))
+
+    @precondition(lambda self: self.running)
+    @rule(which=WHICH)
+    def say_it_runs(self, which: int) -> None:
+        self.loop.run(self.extend(self.one(which)))
+
+    async def extend(self, call: Call) -> None:
+        self.desk.extend(call.admission, replace(event(call.who, cost=call.most // 2), id=call.admission.id))
+        await self.link.execute("PING")
+
+    @precondition(lambda self: self.running)
+    @rule(which=WHICH, part=st.integers(0, 3))
+    def settle(self, which: int, part: int) -> None:
+        call = self.one(which)
+        self.running.remove(call)
+        done = replace(event(call.who, cost=call.most * part // 3), id=call.admission.id)
+        self.settled.append((call.admission, done))
+
+        async def end() -> None:
+            await self.desk.settle(call.admission, done)
+
+        self.loop.run(end())
+
+    @precondition(lambda self: self.running)
+    @rule(which=WHICH)
+    def undo(self, which: int) -> None:
+        call = self.one(which)
+        self.running.remove(call)
+
+        async def give_back() -> None:
+            self.desk.undo(call.admission)
+            await self.link.execute("PING")
+
+        self.loop.run(give_back())
+
+    @precondition(lambda self: self.running)
+    @rule(which=WHICH)
+    def die(self, which: int) -> None:
+        self.running.remove(self.one(which))
+
+    @rule(which=WHICH)
+    def end_a_lease(self, which: int) -> None:
+        leases = self.redis.zrange(f"{self.base}leases", 0, -1)
+        if leases:
+            self.redis.zadd(f"{self.base}leases", {leases[which % len(leases)]: 1})
+
+    @rule()
+    def reap(self) -> None:
+        held = self.held_ids()
+        reap()
+        over = held - self.held_ids()
+        for call in self.running:
+            call.is_given_up |= call.admission.id in over
+
+    @rule(is_watched=st.booleans())
+    def lose_redis(self, is_watched: bool) -> None:
+        # What was given up gave its budget to others, and holds it once more if it then says that it runs.
+        self.is_promised &= not any(call.is_given_up for call in self.running)
+        self.redis.flushall()
+        self.is_closed = True
+        if not is_watched:
+            self.let_a_while_pass(is_deaf=False)
+
+    @rule(is_deaf=st.sampled_from([False, False, False, True]))
+    def let_a_while_pass(self, is_deaf: bool) -> None:
+        if is_deaf:
+            held = self.held_ids()
+            self.is_promised &= all(call.is_given_up or call.admission.id in held for call in self.running)
+        else:
+            for call in self.running:
+                self.loop.run(self.extend(call))
+            held = self.held_ids()
+            assert all(call.is_given_up or call.admission.id in held for call in self.running)
+        self.is_closed = False
+        self.reap()
+        self.age()
+
+    @precondition(lambda self: self.settled)
+    @rule(which=WHICH)
+    def replay(self, which: int) -> None:
+        admission, done = self.settled[which % len(self.settled)]
+        # What only the lost stream had, others could spend meanwhile.
+        self.is_promised &= done.id in self.events()
+        settle_now(settlement(admission, done))
+
+    @precondition(lambda self: self.settled)
+    @rule(which=WHICH)
+    def say_too_late_that_it_ran(self, which: int) -> None:
+        admission, done = self.settled[which % len(self.settled)]
+        who = next(who for who in self.callers if who.key_id == done.key_id)
+        self.loop.run(self.extend(Call(who, admission, done.cost_nano)))
+        self.is_promised &= done.id not in self.held_ids()
+
+    @rule()
+    def drain(self) -> None:
+        self.written = self.events()
+        drain()
+
+    @rule(which=st.integers(0, 2))
+    def seed(self, which: int) -> None:
+        scope = self.scopes[which]
+        who = self.callers[which % 2]
+        try:
+            seed_budget(who, scope, self.month)
+        except BudgetUnknownError:
+            assert self.redis.get(SINCE) != "0"
+
+    # What holds, whatever happens -------------------------------------------------------------------------------------
+
+    @invariant()
+    def it_is_right(self) -> None:
+        events, holds = self.events(), self.redis.hgetall(f"{self.base}holds")
+        assert set(self.redis.zrange(f"{self.base}leases", 0, -1)) == set(holds)
+        for scope in self.scopes:
+            known = {name: int(value) for name, value in self.redis.hgetall(self.budget_key(scope)).items()}
+            held = sum(worst for id_, worst in map(self.amount, holds.items()) if self.binds(scope, holds[id_]))
+            assert known.get("held", 0) == held
+            if "spent" in known:
+                assert not self.is_closed
+                spent = sum(done.cost_nano for done in events.values() if self.is_of(scope, done))
+                assert known["spent"] == spent
+                limit = scope.limits.monthly_budget_nano
+                assert limit is not None
+                assert not self.is_promised or spent + held <= limit
+            window = self.redis.hgetall(f"{self.base}{scope.kind}:{scope.id}:window")
+            assert all(int(value) >= 0 for value in window.values())
+            slots = set(self.redis.zrange(f"{self.base}{scope.kind}:{scope.id}:running", 0, -1))
+            assert slots <= set(holds)
+            if scope.limits.concurrent_requests is not None and self.is_promised:
+                assert len(slots) <= scope.limits.concurrent_requests
+
+    def teardown(self) -> None:
+        try:
+            while self.running:
+                self.settle(0, 1)
+            while leases := self.redis.zrange(f"{self.base}leases", 0, -1):
+                self.redis.zadd(f"{self.base}leases", dict.fromkeys(leases, 1))
+                reap()
+            self.it_is_right()
+            assert self.redis.keys(f"{self.base}*:running") == self.redis.keys(f"{self.base}holds") == []
+            drain()
+            self.age()
+            services.open_budgets()
+            for number, scope in enumerate(self.scopes):
+                assert seed_budget(self.callers[number % 2], scope, self.month)
+                rows = UsageEvent.objects.filter(**{f"{scope.kind}_id": scope.id})
+                spent = int(rows.aggregate(sum=Sum("cost_nano"))["sum"] or 0)
+                assert self.redis.hmget(self.budget_key(scope), ["spent", "held"]) == [str(spent), "0"]
+            assert reconcile([self.month]).differences == []
+        finally:
+            self.loop.run(self.link.close())
+            self.loop.close()
+
+    # What is looked at ------------------------------------------------------------------------------------------------
+
+    def one(self, which: int) -> Call:
+        return self.running[which % len(self.running)]
+
+    def held_ids(self) -> set[str]:
+        return set(self.redis.hkeys(f"{self.base}holds"))
+
+    def budget_key(self, scope: Scope) -> str:
+        return f"{self.base}{scope.kind}:{scope.id}:spent:{self.month}"
+
+    def events(self) -> dict[str, Event]:
+        """By id, what is written and what will be."""
+        found = dict(self.written)
+        for _entry, fields in self.redis.xrange(STREAM):
+            done = Event.decode(fields["e"])
+            found.setdefault(done.id, done)
+        return found
+
+    def amount(self, hold: tuple[str, str]) -> tuple[str, int]:
+        return hold[0], int(hold[1].split("|", 3)[2])
+
+    def binds(self, scope: Scope, hold: str) -> bool:
+        *_amounts, text = hold.split("|", 4)
+        return f'["{scope.kind}","{scope.id}"]' in text
+
+    def is_of(self, scope: Scope, done: Event) -> bool:
+        return bool(getattr(done, f"{scope.kind}_id") == scope.id)
+
+    def age(self) -> None:
+        """Make everything that has a time older, in place of waiting."""
+        if self.redis.exists(SINCE):
+            self.redis.decrby(SINCE, A_WHILE)
+        for id_, hold in self.redis.hgetall(f"{self.base}holds").items():
+            self.redis.hset(f"{self.base}holds", id_, older(hold))
+        for scope in self.scopes:
+            if self.redis.hexists(self.budget_key(scope), "born"):
+                self.redis.hincrby(self.budget_key(scope), "born", -A_WHILE)
+        for call in self.running:
+            call.admission = replace(call.admission, hold=older(call.admission.hold))
+        self.settled = [(replace(one, hold=older(one.hold)), done) for one, done in self.settled]
+
+
+def older(hold: str) -> str:
+    second, _bar, rest = hold.partition("|")
+    return f"{int(second) - A_WHILE}|{rest}"
+
+
+def test_no_order_of_events_breaks_the_ledger() -> None:
+    checks = (HealthCheck.too_slow, HealthCheck.filter_too_much)
+    many = how(
+        max_examples=STEPS // STEPS_OF_ONE,
+        stateful_step_count=STEPS_OF_ONE,
+        deadline=None,
+        suppress_health_check=checks,
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
+    )
+    run_state_machine_as_test(Ledger, settings=many)
