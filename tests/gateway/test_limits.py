@@ -1,16 +1,21 @@
 """Limits of a key on a live gateway, under concurrency, and what a refusal tells an SDK."""
 
 import asyncio
+import contextlib
+import random
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiohttp
 import openai
 import pytest
 
+from apikeys.models import ApiKey
+from common import redis
 from tests.fakes.inference_server import FakeInferenceServer
-from tests.gateway.conftest import ask, chat
+from tests.gateway.conftest import Host, Stage, ask, chat, wait_for
 from usage.models import UsageEvent
 
 Mint = Callable[..., str]
@@ -21,23 +26,24 @@ def complete(url: str, secret: str, **body: Any) -> Any:
     return ask(url, "/chat/completions", secret=secret, body={"model": "fake-chat", "messages": chat(), **body})
 
 
-async def _crowd(url: str, secret: str, callers: int, body: dict[str, Any]) -> list[int]:
+async def _crowd(urls: Sequence[str], secret: str, callers: int, body: dict[str, Any]) -> list[int]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
-        async def call() -> int:
+        async def call(url: str) -> int:
             async with session.post(
                 f"{url}/chat/completions", json=body, headers={"Authorization": f"Bearer {secret}"}
             ) as response:
                 await response.read()
                 return response.status
 
-        return await asyncio.gather(*(call() for _ in range(callers)))
+        return await asyncio.gather(*(call(urls[number % len(urls)]) for number in range(callers)))
 
 
-def crowd(url: str, secret: str, callers: int, **fields: Any) -> list[int]:
-    """The statuses of `callers` calls made at once."""
+def crowd(urls: str | Sequence[str], secret: str, callers: int, **fields: Any) -> list[int]:
+    """The statuses of `callers` calls made at once, to one gateway or to several in turn."""
+    urls = [urls] if isinstance(urls, str) else urls
     return asyncio.run(
-        _crowd(url, secret, callers, {"model": "fake-chat", "messages": chat(), "max_tokens": 1, **fields})
+        _crowd(urls, secret, callers, {"model": "fake-chat", "messages": chat(), "max_tokens": 1, **fields})
     )
 
 
@@ -107,13 +113,81 @@ def test_calls_at_the_same_time(url: str, mint: Mint) -> None:
     assert crowd(url, secret, 5) == [200] * 5, "slots are free again"
 
 
-def test_a_budget_is_never_overspent(url: str, mint: Mint, fake: FakeInferenceServer) -> None:
-    # A call costs 3 + 10 = 13 nano-dollars, and reserves more than that before it.
-    secret = mint(monthly_budget_nano=13 * 50)
-    spent = 0
-    for _round in range(12):
-        spent += 13 * crowd(url, secret, 20, model="paid-chat").count(200)
-    assert 0 < spent <= 13 * 50
+def fifty_pass(urls: Sequence[str], mint: Mint, event_of: Callable[[str], UsageEvent]) -> None:
+    """Of 200 callers at once, as many as the budget is for are answered, and all others are told why not."""
+    # Of a server that counts more than was reserved, a call costs what was reserved.
+    body: dict[str, Any] = {"model": "paid-chat", "max_tokens": 1, "fake": {"prompt_tokens": 10_000}}
+    one = complete(urls[0], mint(monthly_budget_nano=10**9), **body)
+    cost = event_of(one.headers["x-request-id"]).cost_nano
+    secret = mint(monthly_budget_nano=50 * cost)
+    statuses = crowd(urls, secret, 200, **body)
+    assert (statuses.count(200), statuses.count(429)) == (50, 150)
+
+
+def test_a_budget_for_fifty_calls_is_for_fifty(url: str, mint: Mint, event_of: Callable[[str], UsageEvent]) -> None:
+    fifty_pass([url], mint, event_of)
+
+
+# How calls end: what the server is told, and when the client hangs up if it does.
+ENDS: list[tuple[dict[str, Any], float | None]] = [
+    ({"tokens": 3}, None),
+    ({"status": 500}, None),
+    ({"status": 429}, None),
+    ({"tokens": 9, "die_after": 2}, None),
+    ({"tokens": 9, "stall_after": 2}, None),
+    ({"slow_headers": 30}, None),
+    ({"bad_json": True}, None),
+    ({"slow_headers": 30}, 0.03),
+    ({"slow_events": 30}, 0.05),
+    ({"tokens": 10_000, "rate": 100}, 0.06),
+]
+
+
+async def _ends(url: str, secret: str, model: str, calls: int) -> set[int]:
+    """The statuses of that many calls that end in any way, a dozen at a time."""
+    chance, seen, turns = random.Random(9), set[int](), asyncio.Semaphore(12)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def call(told: dict[str, Any], patience: float | None, streams: bool) -> None:
+            body = {"model": model, "messages": chat(), "stream": streams, "fake": told}
+            head = {"Authorization": f"Bearer {secret}"}
+            async with turns:
+                with contextlib.suppress(TimeoutError, aiohttp.ClientPayloadError):
+                    async with (
+                        asyncio.timeout(patience),
+                        session.post(f"{url}/chat/completions", json=body, headers=head) as response,
+                    ):
+                        seen.add(response.status)
+                        await response.read()
+
+        await asyncio.gather(*(call(*chance.choice(ENDS), chance.random() < 0.6) for _ in range(calls)))
+    return seen
+
+
+def test_whatever_ends_calls_no_slot_stays_taken(url: str, mint: Mint, host: Host, stage: Stage) -> None:
+    model = host({"first_byte_timeout_seconds": 0.1, "idle_timeout_seconds": 0.1})
+    secret = mint(concurrent_requests=8)
+    key = ApiKey.objects.behind(secret).get()
+    base = f"ly:{{{stage.project.organization.public_id}}}:"
+    client: Any = redis.durable()
+    most, is_over = [0], threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.002):
+            most.append(client.zcard(f"{base}key:{key.public_id}:running"))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        seen = asyncio.run(_ends(url, secret, model, 300))
+    finally:
+        is_over.set()
+        watching.join()
+    assert {200, 429, 502, 504} <= seen
+    assert max(most) == 8
+    wait_for(lambda: client.zcard(f"{base}key:{key.public_id}:running") == 0)
+    assert not any(hold for hold in client.hvals(f"{base}holds") if key.public_id in hold)
+    assert crowd(url, secret, 8) == [200] * 8
 
 
 def test_a_spent_budget_says_not_to_retry(url: str, mint: Mint) -> None:
