@@ -64,7 +64,11 @@ class Connection(HttpToolsProtocol):
         self._body_since = self.loop.time()
         answering = self.cycle
         super().on_headers_complete()
-        if self.pipeline:
+        # An answer whose bytes are all sent is over to the client, though the application may have yet to say so.
+        is_sent = (
+            answering is not None and answering.chunked_encoding is False and not answering.expected_content_length
+        )
+        if self.pipeline and not is_sent:
             # To keep it waiting would be to read nothing meanwhile, and not to notice that its sender hangs up. Whoever
             # sends a request before the last was answered must expect that it goes unheard, and sends it again.
             self.pipeline.clear()

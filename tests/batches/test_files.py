@@ -67,6 +67,12 @@ def test_it_works(client: openai.OpenAI, settings: LazySettings) -> None:
     assert on_disk(settings) == []
 
 
+def test_a_file_that_was_read_leaves_its_connection_to_the_next_request(client: openai.OpenAI) -> None:
+    stored = client.files.create(file=("a.jsonl", b"{}\n"), purpose="user_data")
+    for _number in range(20):
+        assert client.files.content(stored.id).read() == b"{}\n"
+
+
 def test_a_list_is_read_page_by_page(client: openai.OpenAI) -> None:
     ids = [client.files.create(file=("a.txt", b"x"), purpose="user_data").id for _ in range(3)]
     batch_input = upload(client, [line("one")])
