@@ -4,6 +4,7 @@ A store whose variable is set is used instead; give it to nobody else meanwhile.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from django.conf import LazySettings
 
@@ -24,58 +26,92 @@ BROWSER_TESTS = "tests/e2e"
 _PASSWORD = "of-a-store-that-lives-for-one-test-run"
 
 
+class Running:
+    """A program that serves; it can be killed, and started again in its place."""
+
+    def __init__(self, program: Program, output: IO[bytes]) -> None:
+        self._program, self._output = program, output
+        self.start()
+
+    def start(self) -> None:
+        """Return once it serves. Raises CannotStart with its last words."""
+        self._program.prepare()
+        arguments = self._program.popen_arguments()
+        self.process = subprocess.Popen(self._program.command, stdout=self._output, stderr=self._output, **arguments)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._program.is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self._output.seek(0)
+                said = self._output.read().decode(errors="replace")[-2000:]
+                self.stop()
+                raise CannotStart(f"{self._program.name} did not start: {said}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it and what it started as a crash does: nothing is written down, and nobody is told."""
+        listed = subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False)
+        for pid in (self.process.pid, *map(int, listed.stdout.split())):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End it as it wants to be ended."""
+        self.process.send_signal(self._program.stop_signal)
+        try:
+            self.process.wait(self._program.stop_seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
 @contextmanager
-def running(program: Program) -> "Iterator[subprocess.Popen[bytes]]":
+def running(program: Program) -> Iterator[Running]:
     """The program, started and serving; stopped at the end."""
-    program.prepare()
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(program.command, stdout=output, stderr=output, **program.popen_arguments())
+        started = Running(program, output)
         try:
-            deadline = time.monotonic() + START_SECONDS
-            while not program.is_ready():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    output.seek(0)
-                    raise CannotStart(f"{program.name} did not start: {output.read().decode(errors='replace')[-2000:]}")
-                time.sleep(0.05)
-            yield process
+            yield started
         finally:
-            process.send_signal(program.stop_signal)
-            try:
-                process.wait(program.stop_seconds)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            started.stop()
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """The URL of a fresh PostgreSQL that never waits for the disk."""
+def running_postgres(*, throwaway: bool = True) -> Iterator[tuple[str, Running]]:
+    """The URL of a fresh PostgreSQL, and the server. One that is thrown away never waits for the disk."""
     with tempfile.TemporaryDirectory(prefix="lyceum-test-") as folder:
-        cluster = Cluster(home=Path(folder) / "postgres", port=free_port(), password=_PASSWORD, throwaway=True)
+        cluster = Cluster(home=Path(folder) / "postgres", port=free_port(), password=_PASSWORD, throwaway=throwaway)
         try:
-            with running(cluster.program()):
-                yield cluster.url
+            with running(cluster.program()) as server:
+                yield cluster.url, server
         finally:
             cluster.remove()
 
 
 @contextmanager
-def running_redis(*, durable: bool) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
-    """The URL and the process of a fresh Redis, set up as the portal's durable or volatile one."""
+def postgres() -> Iterator[str]:
+    """The URL of a fresh PostgreSQL that never waits for the disk."""
+    with running_postgres() as (url, _server):
+        yield url
+
+
+@contextmanager
+def running_redis(*, durable: bool) -> Iterator[tuple[str, Running]]:
+    """The URL of a fresh Redis, set up as the portal's durable or volatile one, and the server."""
     with tempfile.TemporaryDirectory(prefix="lyceum-test-") as folder:
         port = free_port()
         # A pair of databases for each of the processes that tests run in.
         program = redis_program(
             name="redis", folder=Path(folder), port=port, password=_PASSWORD, durable=durable, databases=128
         )
-        with running(program) as process:
-            yield address(port=port, password=_PASSWORD), process
+        with running(program) as server:
+            yield address(port=port, password=_PASSWORD), server
 
 
 @contextmanager
 def redis(*, durable: bool) -> Iterator[str]:
     """The URL of a fresh Redis."""
-    with running_redis(durable=durable) as (url, _process):
+    with running_redis(durable=durable) as (url, _server):
         yield url
 
 

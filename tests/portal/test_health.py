@@ -179,7 +179,7 @@ def test_redis_that_does_not_answer_is_named(
         settings.REDIS_VOLATILE_URL = url
         with TestClient(application) as client:
             assert wrong(client) == {}
-            server.send_signal(signal.SIGSTOP if frozen else signal.SIGKILL)
+            server.process.send_signal(signal.SIGSTOP if frozen else signal.SIGKILL)
             time.sleep(0.6)  # longer than one look is shared
             assert wrong(client) == {"redis_volatile": "no answer in 1.5 s" if frozen else "does not answer"}
-            server.send_signal(signal.SIGCONT)
+            server.process.send_signal(signal.SIGCONT)
