@@ -91,7 +91,14 @@ class _NobodyTookItError(Exception):
 class MeteredCalls:
     """Makes metered calls on one event loop: `start` it there, `close` it there."""
 
-    def __init__(self, *, replay_seconds: float = REPLAY_SECONDS, rest_seconds: float = REST_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        replay_seconds: float = REPLAY_SECONDS,
+        rest_seconds: float = REST_SECONDS,
+    ) -> None:
+        self._heartbeat_seconds = heartbeat_seconds
         self._replay_seconds = replay_seconds
         self._rest_seconds = rest_seconds
         self._running: dict[str, Call] = {}
@@ -421,8 +428,12 @@ class MeteredCalls:
         return Answer(call, body=answer.body)
 
     async def _extend_leases(self) -> None:
+        """Say of what runs that it does, and how far it is: every so often, and at once when Redis comes back. Leases
+        may have ended meanwhile, and whoever settles what is lost must not take these calls for it."""
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.link.wait_until_down(), self._heartbeat_seconds)
+            await self.link.wait_until_up()
             for call in list(self._running.values()):
                 if call.admission is not None:
                     self._admissions.extend(call.admission, call.lost())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 import pytest
 from django.conf import LazySettings, settings
 from django.db import connection, connections
@@ -28,7 +29,7 @@ from tests.fakes.tcp_proxy import TcpProxy
 from tests.gateway.conftest import Reply, Stage, ask, chat, is_there, wait_for, web_process
 from usage.admission import reap, settle_now
 from usage.calls import MeteredCalls
-from usage.events import STREAM
+from usage.events import STREAM, Event
 from usage.ingest import drain
 from usage.link import RedisLink
 from usage.models import UsageEvent
@@ -201,6 +202,66 @@ def end_leases() -> None:
     for key in client.scan_iter("ly:{*}:leases"):
         for member in client.zrange(key, 0, -1):
             client.zadd(key, {member: 1})
+
+
+def test_a_lost_stream_is_charged_what_the_last_heartbeat_knew(mint: Mint, fake: FakeInferenceServer) -> None:
+    caller = load(digests_of(mint())[0])
+    assert caller is not None
+    body = {"model": "fake-chat", "messages": chat(), "stream": True, "fake": {"tokens": 10_000, "rate": 100}}
+
+    async def work() -> int:
+        calls = MeteredCalls(heartbeat_seconds=0.05)
+        await calls.start()
+        answer = await calls.open(caller=caller, endpoint="chat/completions", body=body, request_id="req_of_a_lost_one")
+        frames = answer.frames()
+        while noted(caller.organization_id, "req_of_a_lost_one") < 5:
+            await anext(frames)
+        # From here on nobody hears of this loop, as if it had died.
+        end_leases()
+        assert reap() == 1
+        sent = fake.last().sent_tokens
+        await answer.aclose()
+        await calls.close()
+        return sent
+
+    sent = asyncio.run(asyncio.wait_for(work(), 20))
+    drain()
+    event = UsageEvent.objects.get(request_id="req_of_a_lost_one")
+    assert (event.status, event.error_code, event.is_estimated) == (500, "gateway_lost", True)
+    assert event.prompt_tokens == 3
+    assert 5 <= event.completion_tokens <= sent
+
+
+def noted(organization_id: str, request_id: str) -> int:
+    """Output tokens that the hold of a running call would be settled with."""
+    holds: Any = servers.durable().hvals(f"ly:{{{organization_id}}}:holds")
+    events = (Event.decode(orjson.loads(hold.split("|", 4)[4])["event"]) for hold in holds)
+    return next(event.completion_tokens for event in events if event.request_id == request_id)
+
+
+def test_what_ran_on_while_redis_was_away_is_not_taken_for_lost(
+    own: OwnProcess, mint: Mint, fake: FakeInferenceServer
+) -> None:
+    """For longer than a lease lasts."""
+    secret, before = mint(), fake.ledger.requests
+    with ThreadPoolExecutor(1) as pool:
+        told = {"tokens": 40, "rate": 20}
+        stream = pool.submit(complete, own.url, secret, stream=True, fake=told)
+        wait_for(lambda: fake.ledger.requests > before)
+        own.redis.cut()
+        end_leases()
+        own.redis.resume()
+        wait_for(lambda: not ended_leases(), seconds=2)
+        reap()
+        reply = stream.result()
+    assert reply.body.endswith(b"data: [DONE]\n\n")
+    assert metered([reply.headers["x-request-id"]]) == 40
+    assert not UsageEvent.objects.get(request_id=reply.headers["x-request-id"]).is_estimated
+
+
+def ended_leases() -> int:
+    client: Any = servers.durable()
+    return sum(client.zcount(key, "-inf", time.time() * 1000) for key in client.scan_iter("ly:{*}:leases"))
 
 
 def test_a_spool_left_by_a_dead_gateway_is_replayed(own: OwnProcess, mint: Mint, tmp_path: Path) -> None:
