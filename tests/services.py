@@ -4,6 +4,7 @@ A store whose variable is set is used instead; give it to nobody else meanwhile.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from django.conf import LazySettings
 
@@ -116,17 +117,16 @@ def redis(*, durable: bool) -> Iterator[str]:
 
 
 @contextmanager
-def durable_redis_of_its_own(settings: "LazySettings") -> Iterator[str]:
-    """The URL of a fresh durable Redis that takes the place of the one all tests share."""
+def durable_redis_to_kill(settings: "LazySettings") -> Iterator[Running]:
+    """A fresh durable Redis that takes the place of the one all tests share."""
     from common import redis as servers
 
     shared = settings.REDIS_URL
-    with redis(durable=True) as url:
-        settings.REDIS_URL = url
+    with running_redis(durable=True) as (settings.REDIS_URL, server):
         servers.durable.cache_clear()
         open_budgets()
         try:
-            yield url
+            yield server
         finally:
             settings.REDIS_URL = shared
             servers.durable.cache_clear()
@@ -138,6 +138,29 @@ def open_budgets() -> None:
     from usage.admission import SINCE
 
     servers.durable().set(SINCE, 0)
+
+
+@contextmanager
+def durable_redis_of_its_own(settings: "LazySettings") -> Iterator[str]:
+    """The URL of a fresh durable Redis that takes the place of the one all tests share."""
+    with durable_redis_to_kill(settings):
+        yield settings.REDIS_URL
+
+
+def redis_folder() -> Path:
+    """Where the durable Redis of the moment writes what it keeps."""
+    from common import redis as servers
+
+    return Path(cast("dict[str, str]", servers.durable().config_get("dir"))["dir"])
+
+
+def set_back(server: Running, kept: Path) -> None:
+    """Kill the durable Redis of the moment, and start it with what it had written when `kept` was copied."""
+    written = redis_folder()
+    server.kill()
+    shutil.rmtree(written)
+    shutil.copytree(kept, written)
+    server.start()
 
 
 def main(arguments: list[str]) -> int:

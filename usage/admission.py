@@ -45,6 +45,8 @@ SEED_MS = 10_000
 CLOSED_MS = int(HEARTBEAT_SECONDS * 1000) + 3000
 BUDGET_KEPT_DAYS = 40
 READ_AT_ONCE = 1000
+# Redis writes to its disk what it has answered; up to two seconds later where the disk is busy.
+UNWRITTEN_SECONDS = 2.5
 # Organizations with leases, for the reaper. A plain set: an entry too many costs one empty look.
 ORGANIZATIONS = "ly:leases"
 # The second, by the clock of Redis, in which it was first seen to be without data.
@@ -105,6 +107,7 @@ class Admissions:
         self._local: dict[tuple[str, str], _LocalWindow] = {}
         self._seeding: dict[str, asyncio.Task[None]] = {}
         self._spooling: set[asyncio.Task[None]] = set()
+        self._settled: deque[tuple[float, Settlement]] = deque()
 
     async def admit(self, caller: Caller, demand: Demand, *, id: str, lost: Event) -> Admission:  # noqa: A002
         """Let a call in under `id`, or raise RateLimitError, BudgetError or OverloadedError.
@@ -174,6 +177,13 @@ class Admissions:
         """Drop the limits kept here: Redis has them again."""
         self._local.clear()
 
+    async def spool_unwritten(self) -> None:
+        """Put on the disk what Redis, which just went away, had settled and may not have written: a crash takes that
+        along. What it did write is settled twice, which does no harm."""
+        self._forget_written()
+        settled, self._settled = self._settled, deque()
+        await asyncio.gather(*(self._append(what) for _at, what in settled))
+
     async def close(self) -> None:
         """Wait until everything that goes to the disk is there."""
         await asyncio.gather(*self._spooling)
@@ -183,11 +193,18 @@ class Admissions:
 
         def spool_if_lost(done: "asyncio.Future[Any]") -> None:
             if done.cancelled() or done.exception() is None:
+                self._forget_written()
+                self._settled.append((time.monotonic(), what))
                 return
             self._do(self._append(what))
 
         future.add_done_callback(spool_if_lost)
         return future
+
+    def _forget_written(self) -> None:
+        written = time.monotonic() - UNWRITTEN_SECONDS
+        while self._settled and self._settled[0][0] < written:
+            self._settled.popleft()
 
     async def _append(self, what: Settlement) -> None:
         try:

@@ -467,5 +467,7 @@ class MeteredCalls:
                         log.info("spool_replayed", settlements=number)
                 except (RedisError, OSError) as error:
                     log.warning("spool_not_replayed", error=type(error).__name__)
+                    await self._admissions.spool_unwritten()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.link.wait_until_down(), self._replay_seconds)
+            await self._admissions.spool_unwritten()
