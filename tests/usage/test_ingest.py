@@ -435,3 +435,5 @@ def test_killing_the_drain_loses_nothing_and_counts_nothing_twice() -> None:
         sums = rollup.objects.aggregate(requests=Sum("requests"), cost=Sum("cost_nano"))
         assert sums == {"requests": number, "cost": number * 7}
     assert waiting() == 0
+    pending: Any = servers.durable().xpending(STREAM, GROUP)
+    assert pending["pending"] == 0
