@@ -1,16 +1,21 @@
 """What a usage report says, for clocks everywhere."""
 
-from datetime import UTC, datetime, timedelta
+import random
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.models import Project, User
 from accounts.services import open_workspace
 from tests.usage.ledger import a_key, add_usage
-from usage.models import UsageRollup5Min
+from tests.usage.test_ingest import FEW, emit, event, uuid7_at
+from usage.ingest import drain
+from usage.models import UsageRollup5Min, UsageRollup15Min
 from usage.reports import (
     Group,
     KeyState,
@@ -185,3 +190,43 @@ def test_a_change_is_seen(project: Project) -> None:
     assert newest() == before  # the page of today reads the quarter hours
     add_usage(project, NOON, model="large")
     assert newest() != before
+
+
+EDGES = [
+    datetime(2026, 2, 28, 23, tzinfo=UTC),  # midnight in Berlin, and there a month begins
+    datetime(2026, 3, 1, tzinfo=UTC),
+    datetime(2026, 3, 10, 7, 5, tzinfo=UTC),
+    datetime(2026, 3, 16, 18, 15, tzinfo=UTC),  # midnight in Kathmandu
+    datetime(2026, 3, 28, 23, tzinfo=UTC),  # midnight in Berlin
+    datetime(2026, 3, 29, 1, tzinfo=UTC),  # two o'clock in Berlin, which becomes three
+    datetime(2026, 3, 29, 22, tzinfo=UTC),  # midnight in Berlin, an hour earlier than the day before
+]
+A_MOMENT = timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize("zone", [UTC, BERLIN, KATHMANDU], ids=str)
+def test_calls_at_the_edges_of_time_count_where_they_belong(project: Project, zone: tzinfo) -> None:
+    """They come months late, in no order, and some after the sums of their time were made."""
+    drain()
+    moments = [edge + step for edge in EDGES for step in (-A_MOMENT, timedelta(), A_MOMENT)] * 2
+    random.Random(3).shuffle(moments)
+    for some in (moments[:30], moments[30:]):
+        who = {"organization_id": project.organization.public_id, "project_id": project.public_id}
+        emit(*(event(id=uuid7_at(at), **who) for at in some))
+        assert drain() == len(some)
+    for rollup in (UsageRollup5Min, UsageRollup15Min):
+        total = rollup.objects.aggregate(requests=Sum("requests"), cost=Sum("cost_nano"))
+        assert total == {"requests": len(moments), "cost": len(moments) * FEW.cost_nano}
+
+    month = report(project, window=Window.MONTH, zone=zone, now=datetime(2026, 3, 30, 12, tzinfo=UTC))
+    by_day = Counter(at.astimezone(zone).date() for at in moments if at >= month.period.start)
+    assert {piece.start.astimezone(zone).date(): piece.sums.requests for piece in month.slices} == {
+        date(2026, 3, day): by_day[date(2026, 3, day)] for day in range(1, 31)
+    }
+    # The day on which Berlin changes its clock.
+    day = report(project, zone=zone, now=datetime(2026, 3, 29, 12, tzinfo=UTC))
+    starts = [piece.start for piece in day.slices if piece.start < day.period.end]
+    by_hour = Counter(
+        max(start for start in starts if start <= at) for at in moments if day.period.start <= at < day.period.end
+    )
+    assert {piece.start: piece.sums.requests for piece in day.slices if piece.sums.requests} == by_hour
