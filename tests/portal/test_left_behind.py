@@ -6,7 +6,7 @@ import pytest
 
 from apikeys.verification import KIND_PARTS, new_secret
 from tests import left_behind
-from tests.left_behind import OPENS_NOTHING, keys_in
+from tests.left_behind import OPENS_NOTHING, PROMPT, keys_in
 
 
 @pytest.fixture
@@ -36,3 +36,8 @@ def test_a_key_on_the_edge_of_what_is_read_at_once_is_found(folder: Path, monkey
     for before in range(600, 720):
         (folder / "log").write_text("-" * before + secret + "-" * 3000)
         assert [text[-len(secret) :] for _file, text in keys_in(folder)] == [secret], before
+
+
+def test_a_prompt_is_found(folder: Path) -> None:
+    (folder / "log").write_bytes(b"\x00asked: " + PROMPT.encode())
+    assert [text for _file, text in keys_in(folder)] == [f"\x00asked: {PROMPT}"]
