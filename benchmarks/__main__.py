@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Protocol
 
-from benchmarks import calls, memory, streams
+from benchmarks import calls, faults, memory, streams
 from benchmarks.page import renewed
 from benchmarks.processes import ROOT
 from benchmarks.stack import Stack, stack
@@ -25,11 +25,13 @@ class Measure(Protocol):
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page. `is_long`: it is measured only when it is asked for by name."""
+    """A part of the page. `is_long`: it is measured only when it is asked for by name. `has_faults`: it needs a stack
+    that outlives them."""
 
     title: str
     measure: Measure
     is_long: bool = False
+    has_faults: bool = False
 
 
 def _in_django(module: str) -> Measure:
@@ -61,6 +63,7 @@ SECTIONS = {
     "timing": Section("What a clock tells", _in_django("timing")),
     "playground": Section("Playground", _playground),
     "ingest": Section("Usage events", _in_django("ingest")),
+    "faults": Section("Served and recorded", faults.measure, is_long=True, has_faults=True),
 }
 TITLES = [*(section.title for section in SECTIONS.values()), FOUND]
 
@@ -69,7 +72,7 @@ def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument(
-        "sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(SECTIONS)}; else all but memory"
+        "sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(SECTIONS)}; else all but memory and faults"
     )
     parser.add_argument("--quick", action="store_true", help="a short try that says nothing: print, and leave the page")
     asked = parser.parse_args()
@@ -79,7 +82,7 @@ def main() -> int:
     for name, section in SECTIONS.items():
         if name in asked.sections or not (asked.sections or section.is_long):
             # On stores of its own: what one has made does not weigh on another, measured with it or without.
-            with stack() as running:
+            with stack(is_for_faults=section.has_faults) as running:
                 text = section.measure(running, is_quick=asked.quick)
             print(f"## {section.title}\n\n{text}\n", flush=True)
             if not asked.quick:

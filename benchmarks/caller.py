@@ -3,6 +3,7 @@
 from accounts.services import open_workspace, register_verified
 from apikeys.services import mint_key
 from apikeys.terms import Terms
+from benchmarks.stack import INPUT_NANO, OUTPUT_NANO
 from catalog.models import HostedModel
 from common.money import NANO
 
@@ -17,6 +18,6 @@ TERMS = Terms(
 
 def main() -> None:
     """Print the key."""
-    HostedModel.objects.update(input_price_nano=50, output_price_nano=200)
+    HostedModel.objects.update(input_price_nano=INPUT_NANO * 1_000_000, output_price_nano=OUTPUT_NANO * 1_000_000)
     user = register_verified(email="bench@example.com")
     print(mint_key(project=open_workspace(user=user), name="bench", by=user, terms=TERMS)[1])

@@ -35,7 +35,7 @@ def process(
         running = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(probe):
+        while not answers(probe):
             if running.poll() is not None or time.monotonic() > deadline:
                 words = log.read_text(errors="replace").split()
                 raise CannotStartError(f"{Path(command[0]).name} did not start: {' '.join(words[-30:])}")
@@ -76,7 +76,8 @@ def _fields(path: Path) -> list[str]:
         return []
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether anything answers HTTP there, if only that it has no such page."""
     try:
         urllib.request.urlopen(url, timeout=1)  # noqa: S310 - an address of ours
     except urllib.error.HTTPError:

@@ -3,7 +3,7 @@
 A request says how it is to be served in a field `fake` of its body (the gateway passes unknown fields on):
 
     tokens, rate          how many tokens to answer with, and how many a second (default: at once)
-    prompt_tokens         what to report as the prompt's count
+    prompt_tokens         what to report as the prompt's count; `cached_tokens`: how much of it was cached
     status, body, retry_after   answer with this status, and this body
     slow_headers          seconds before anything is sent
     slow_events           seconds between the headers of a stream and its first event
@@ -26,8 +26,9 @@ A request says how it is to be served in a field `fake` of its body (the gateway
 
 Clients that cannot send such a field name a model that the server was given a script for.
 
-As a process: `python -m tests.fakes.inference_server --port 9000`; `GET /ledger` gives the totals. `--scripts` is JSON,
-and the models that it names are offered beside the others.
+As a process: `python -m tests.fakes.inference_server --port 9000`; `GET /ledger` gives the totals. With `--keep-calls`
+`GET /calls` gives what was sent to each call. `--scripts` is JSON, and the models that it names are offered beside the
+others.
 """
 
 import argparse
@@ -60,10 +61,22 @@ class Entry:
     body: dict[str, Any]
     authorization: str
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     sent_tokens: int = 0
     opened_at: float = field(default_factory=time.monotonic)
     closed_at: float | None = None
     closed_by: str = ""
+
+    def served(self) -> dict[str, Any]:
+        """What the call was sent, and who made it."""
+        return {
+            "caller": self.body.get("user", ""),
+            "path": self.path,
+            "prompt_tokens": self.prompt_tokens,
+            "cached_tokens": self.cached_tokens,
+            "sent_tokens": self.sent_tokens,
+            "closed_by": self.closed_by,
+        }
 
 
 @dataclass
@@ -149,6 +162,9 @@ class Connection(asyncio.Protocol):
             totals = asdict(self._ledger)
             self._send(200, orjson.dumps({name: totals[name] for name in ("requests", "prompt_tokens", "sent_tokens")}))
             return
+        if self._path == "/calls":
+            self._send(200, orjson.dumps([entry.served() for entry in self._ledger.entries]))
+            return
         if not self._body:
             self._send(404, orjson.dumps({"error": {"message": "Not Found", "code": 404}}))
             return
@@ -161,7 +177,7 @@ class Connection(asyncio.Protocol):
         fake: dict[str, Any] = {**self._scripts.get(body["model"], {}), **(body.get("fake") or {})}
         # Counting the words of a megabyte takes longer than all else that is done for it.
         prompt_tokens = fake["prompt_tokens"] if "prompt_tokens" in fake else _prompt_tokens(body)
-        entry = Entry(self._path, body, self._authorization, prompt_tokens=prompt_tokens)
+        entry = Entry(self._path, body, self._authorization, prompt_tokens, fake.get("cached_tokens", 0))
         self._entry = entry
         self._ledger.open(entry)
         if _is_streamed(body) or fake.get("slow_headers"):
@@ -364,7 +380,7 @@ def _usage(entry: Entry) -> dict[str, Any]:
         "prompt_tokens": entry.prompt_tokens,
         "completion_tokens": entry.sent_tokens,
         "total_tokens": entry.prompt_tokens + entry.sent_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": entry.cached_tokens},
     }
 
 
@@ -488,9 +504,9 @@ class _Tracked(Connection):
         self._known.discard(self)
 
 
-async def serve(port: int, scripts: Scripts) -> None:
-    """Serve until killed, keeping totals only."""
-    ledger, models = Ledger(keeps_entries=False), (*MODELS, *scripts)
+async def serve(port: int, scripts: Scripts, *, keeps_calls: bool) -> None:
+    """Serve until killed, keeping totals only if nothing else is asked for."""
+    ledger, models = Ledger(keeps_entries=keeps_calls), (*MODELS, *scripts)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(ledger, scripts, models), "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
@@ -502,5 +518,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=9000)
     parser.add_argument("--scripts", type=orjson.loads, default={})
+    parser.add_argument("--keep-calls", action="store_true")
     arguments = parser.parse_args()
-    uvloop.run(serve(arguments.port, arguments.scripts))
+    uvloop.run(serve(arguments.port, arguments.scripts, keeps_calls=arguments.keep_calls))
