@@ -201,6 +201,25 @@ def service_account_for(user: User, public_id: str, *, to: Right = Right.SEE_KEY
     return _permitted(account, rights_in(user, account.project) if account else NONE, to)
 
 
+def managed_project(user: User, public_id: str) -> Project:
+    """A project of an organization that the user manages: what it may use is not for its own admins to say.
+
+    Raises Http404 for strangers, and PermissionDenied without the right.
+    """
+    project = project_for(user, public_id)
+    organization_for(user, project.organization.public_id, to=Right.MANAGE_ORGANIZATION)
+    return project
+
+
+def managed_member(user: User, organization_id: str, member_id: str) -> Membership:
+    """A member of an organization that the user manages.
+
+    Raises Http404 for strangers and for who is no member, and PermissionDenied without the right.
+    """
+    organization_for(user, organization_id, to=Right.MANAGE_ORGANIZATION)
+    return membership_for(user, organization_id, member_id)
+
+
 def invitation_for(user: User, public_id: str, *, to: Right = Right.MANAGE_PEOPLE) -> Invitation:
     """A pending invitation to an organization in which the user has the right `to`.
 

@@ -4,6 +4,7 @@ from django.urls import path
 
 from accounts.cohorts import api as cohorts
 from accounts.invitations import api as invitations
+from accounts.limits import api as limits
 from accounts.organizations import api as organizations
 from accounts.projects import api as projects
 
@@ -13,6 +14,9 @@ PROJECT = "projects/<str:project_id>/"
 
 urlpatterns = [
     path(ORGANIZATION, organizations.OrganizationView.as_view(), name="api-organization"),
+    path(ORGANIZATION + "limits/", limits.OrganizationLimitsView.as_view(), name="api-organization-limits"),
+    path(MEMBER + "limits/", limits.MemberLimitsView.as_view(), name="api-member-limits"),
+    path(PROJECT + "limits/", limits.ProjectLimitsView.as_view(), name="api-project-limits"),
     path(ORGANIZATION + "members/", organizations.MembersView.as_view(), name="api-members"),
     path(MEMBER, organizations.MemberView.as_view(), name="api-member"),
     path(MEMBER + "transfer/", organizations.TransferView.as_view(), name="api-transfer"),

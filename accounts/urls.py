@@ -4,6 +4,7 @@ from django.urls import path
 from accounts import views
 from accounts.cohorts import views as cohorts
 from accounts.invitations import views as invitations
+from accounts.limits import views as limits
 from accounts.organizations import views as organizations
 from accounts.projects import views as projects
 
@@ -35,6 +36,13 @@ urlpatterns = [
     path("organizations/", organizations.organizations, name="organizations"),
     path("organizations/new/", organizations.new_organization, name="new_organization"),
     path("organizations/<str:organization_id>/settings/", organizations.organization, name="organization"),
+    path("organizations/<str:organization_id>/limits/", limits.organization_limits, name="organization_limits"),
+    path(
+        "organizations/<str:organization_id>/members/<str:member_id>/limits/",
+        limits.member_limits,
+        name="member_limits",
+    ),
+    path("projects/<str:project_id>/limits/", limits.project_limits, name="project_limits"),
     path("organizations/<str:organization_id>/leave/", organizations.leave, name="leave"),
     path("organizations/<str:organization_id>/members/", organizations.members, name="members"),
     path("organizations/<str:organization_id>/members/<str:member_id>/", organizations.member, name="member"),

@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 
 from accounts.access import organization_for, rights_in
 from accounts.api import PROJECT_PARAMETER, project_of, require_unbound, user_of
+from accounts.limits.api import LimitsSerializer
 from accounts.models import Organization
 from accounts.projects.services import open_service_account
 from accounts.roles import Right
@@ -43,10 +44,10 @@ from apikeys.services import (
 from apikeys.terms import ENDPOINTS_OF_KEYS, TERMS, PolicyViolationError, Terms, WiderThanMakerError
 from catalog.models import HostedModel
 from common.api import CONFLICT, REFUSALS, ConflictError, KeysetPagination
+from common.limits import LARGEST_MONEY, LIMITS
 from common.moments import check_nearness
 from common.networks import canonical
 
-LARGEST_MONEY = 9_000_000_000_000_000
 ORGANIZATION_PARAMETER = OpenApiParameter(
     "organization", str, description="The id of an organization; that of the project in use by default."
 )
@@ -72,7 +73,7 @@ class NetworksField(serializers.ListField):
         return list(dict.fromkeys(networks))
 
 
-class TermsSerializer(serializers.Serializer[ApiKey]):
+class TermsSerializer(LimitsSerializer):
     """What a key may do and for how long. Empty lists leave nothing out, null is no limit."""
 
     name = serializers.CharField(max_length=80)
@@ -91,12 +92,6 @@ class TermsSerializer(serializers.Serializer[ApiKey]):
         required=False, help_text="For management keys: refuse what changes anything."
     )
     expires_at = serializers.DateTimeField(required=False, allow_null=True, validators=[check_nearness])
-    requests_per_minute = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**31 - 1)
-    tokens_per_minute = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**31 - 1)
-    concurrent_requests = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=2**31 - 1)
-    monthly_budget_nano = serializers.IntegerField(
-        required=False, allow_null=True, min_value=0, max_value=LARGEST_MONEY, help_text="In nano-dollars (1e-9 USD)."
-    )
 
     def validate_allowed_models(self, names: list[str]) -> list[str]:
         kept = self.instance.allowed_models if self.instance else []
@@ -171,8 +166,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
         fields = [
             "id", "kind", "state", "name", "description", "hint", "project", "service_account", "created_at",
             "last_used_at", "disabled_at", "leaked_at", "revoked_at", "allowed_models", "allowed_endpoints",
-            "allowed_networks", "is_read_only", "expires_at", "requests_per_minute", "tokens_per_minute",
-            "concurrent_requests", "monthly_budget_nano",
+            "allowed_networks", "is_read_only", "expires_at", *LIMITS,
         ]  # fmt: skip
 
 

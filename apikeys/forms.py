@@ -15,13 +15,13 @@ from apikeys.models import ApiKey, KeyMakers, KeyPolicy
 from apikeys.terms import ENDPOINTS_OF_KEYS, TERMS, PolicyViolationError, Terms
 from catalog.models import HostedModel
 from common.forms import DollarsField, EditForm, new_submission
+from common.limits import LIMITS, limit_field
 from common.moments import check_nearness
 from common.networks import canonical, contains
 
 MOST_NETWORKS = 100
 NEW = "new"
 """The choice of a service account that is yet to be made; the others are ids."""
-LARGEST_COUNT = 2**31 - 1
 OVERLAPS = (
     (0, _("Not at all: it ends at once")),
     (15, _("15 minutes")),
@@ -63,10 +63,6 @@ class NetworksField(forms.CharField):
         return tuple(dict.fromkeys(networks))
 
 
-def _count(label: Any) -> forms.IntegerField:
-    return forms.IntegerField(label=label, required=False, min_value=1, max_value=LARGEST_COUNT)
-
-
 class KeyForm(EditForm):
     """A key of a project: what it is called, and (all of it optional) what it is held to."""
 
@@ -94,12 +90,6 @@ class KeyForm(EditForm):
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         validators=[check_nearness],
     )
-    requests_per_minute = _count(_("Requests per minute"))
-    tokens_per_minute = _count(_("Tokens per minute"))
-    concurrent_requests = _count(_("Requests at the same time"))
-    monthly_budget = DollarsField(
-        label=_("Budget per month"), required=False, help_text=_("In US dollars, for a calendar month in UTC.")
-    )
     service_account = forms.ChoiceField(
         label=_("Whose key"),
         required=False,
@@ -116,11 +106,10 @@ class KeyForm(EditForm):
     )
     submission = forms.CharField(widget=forms.HiddenInput, max_length=40, required=False)
 
-    fields_of = {"monthly_budget_nano": "monthly_budget"}
     who: tuple[str, ...] = ("service_account", "new_service_account")
     what: tuple[str, ...] = ("allowed_models", "allowed_endpoints")
     where = ("allowed_networks", "expires_at")
-    how_much = ("requests_per_minute", "tokens_per_minute", "concurrent_requests", "monthly_budget")
+    how_much = LIMITS
 
     def __init__(
         self,
@@ -135,6 +124,8 @@ class KeyForm(EditForm):
         """`accounts` are the service accounts that it may be for; None where it may be for none, not even a new one."""
         self.key, self.policy = key, policy
         super().__init__(data, initial=self._initial())
+        for name in LIMITS:
+            self.fields[name] = limit_field(name)
         self.remember(
             {name: getattr(key, name) for name in ("name", *TERMS)} if key else {}, of=key.public_id if key else ""
         )
@@ -173,13 +164,10 @@ class KeyForm(EditForm):
         if self.key is None:
             latest = self.policy.latest_expiry(timezone.now()) if self.policy else None
             budget = self.policy.default_budget_nano if self.policy else None
-            return {"submission": new_submission(), "expires_at": _to_the_minute(latest), "monthly_budget": budget}
+            return {"submission": new_submission(), "expires_at": _to_the_minute(latest), "monthly_budget_nano": budget}
         key = self.key
-        names = (*self.base_fields.keys() - {"monthly_budget", "submission", "shown", *self.who},)
-        return {name: getattr(key, name) for name in names} | {
-            "monthly_budget": key.monthly_budget_nano,
-            "expires_at": _to_the_minute(key.expires_at),
-        }
+        names = (*self.base_fields.keys() - {"submission", "shown", *self.who}, *LIMITS)
+        return {name: getattr(key, name) for name in names} | {"expires_at": _to_the_minute(key.expires_at)}
 
     def _about_networks(self, address: str) -> str:
         text = gettext("One address or network a line, IPv4 or IPv6. Empty: from anywhere.")
@@ -224,8 +212,6 @@ class KeyForm(EditForm):
         values = dict(self.cleaned_data)
         for name in ("name", "submission", "shown", *self.who):
             values.pop(name, None)
-        if "monthly_budget" in values:
-            values["monthly_budget_nano"] = values.pop("monthly_budget")
         return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
     def terms(self) -> Terms:

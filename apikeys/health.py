@@ -12,6 +12,7 @@ from accounts.models import User
 from apikeys.models import ApiKey, ApiKeyQuerySet, KeyPolicy, KeySecret, KeyState
 from apikeys.services import change_key, shorten_key
 from apikeys.verification import current_pepper_version
+from common.limits import LIMITS
 
 IDLE = timedelta(days=90)
 FIXED_LIFETIME = timedelta(days=90)
@@ -81,9 +82,7 @@ def with_finding(keys: ApiKeyQuerySet, finding: Finding) -> ApiKeyQuerySet:
         Finding.LEAKED: Q(Exists(found)),
         Finding.TOO_WIDE: Q(allowed_models=[], allowed_endpoints=[], allowed_networks=[]),
         Finding.NEVER_EXPIRES: Q(expires_at=None),
-        Finding.NO_LIMIT: Q(
-            requests_per_minute=None, tokens_per_minute=None, concurrent_requests=None, monthly_budget_nano=None
-        ),
+        Finding.NO_LIMIT: Q(**dict.fromkeys(LIMITS)),
         Finding.IDLE: Q(last_used_at__lt=now - IDLE) | Q(last_used_at=None, created_at__lt=now - IDLE),
         Finding.OLD_PEPPER: Q(Exists(old)),
     }

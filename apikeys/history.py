@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.auditing.reading import entries
 from accounts.models import AuditEvent, Organization
 from apikeys.models import ApiKey
+from common.limits import LABELS
 from common.money import display_dollars
 
 MOST_SHOWN = 30
@@ -25,10 +26,7 @@ TERMS: dict[str, str | Promise] = {
     "allowed_networks": _("IP addresses"),
     "is_read_only": _("Reads only"),
     "expires_at": _("Expires"),
-    "requests_per_minute": _("Requests per minute"),
-    "tokens_per_minute": _("Tokens per minute"),
-    "concurrent_requests": _("Requests at the same time"),
-    "monthly_budget_nano": _("Budget per month"),
+    **LABELS,
 }
 
 

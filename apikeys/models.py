@@ -19,7 +19,6 @@ from accounts.roles import Right, Rights
 from apikeys.verification import digests_of
 from common.ids import new_id
 from common.limits import Limited
-from common.money import display_dollars
 
 # An old secret that nobody used for this long may go: at once when its successor works already, else much later.
 QUIET_BESIDE_SUCCESSOR = timedelta(hours=1)
@@ -294,11 +293,6 @@ class ApiKey(Limited):
     def goes_on(self) -> bool:
         """Whether the key has not stopped with its owner; lists get it by `with_standing`."""
         return ApiKey.objects.going_on().filter(pk=self.pk).exists()
-
-    @property
-    def budget(self) -> str:
-        """The budget for reading; empty when there is none."""
-        return "" if self.monthly_budget_nano is None else display_dollars(self.monthly_budget_nano)
 
     @property
     def organization(self) -> Organization | None:

@@ -12,12 +12,14 @@ from django.utils import timezone
 
 from accounts.audit import record
 from accounts.models import Organization, Project, ServiceAccount, User
+from accounts.signals import limits_changed
 from apikeys.kinds import SHORTENED
 from apikeys.models import NOTICE, ApiKey, KeyKind, KeyMakers, KeyPolicy, KeySecret
 from apikeys.signals import key_changed, key_created, key_revoked
 from apikeys.terms import TERMS, Terms, as_json, check_maker, check_policy, check_rotation
 from apikeys.verification import current_pepper_version, digest_of, new_secret
 from common.edits import check_unchanged
+from common.limits import LIMITS
 from notifications.services import notify
 
 NO_TERMS = Terms()
@@ -208,6 +210,8 @@ def _change(key: ApiKey, locked: ApiKey, *, terms: Terms, name: str, by: User) -
         after=for_audit(key, {**new_name, **as_json(terms, changed)}),
     )
     _announce(key)
+    if set(changed) & set(LIMITS):
+        limits_changed.send(sender=ApiKey, limited=locked)
 
 
 @transaction.atomic

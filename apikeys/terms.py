@@ -28,6 +28,11 @@ class Terms:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrent_requests: int | None = None
+    requests_per_day: int | None = None
+    tokens_per_day: int | None = None
+    gpu_seconds_per_day: int | None = None
+    daily_budget_nano: int | None = None
+    weekly_budget_nano: int | None = None
     monthly_budget_nano: int | None = None
 
     @classmethod

@@ -14,5 +14,6 @@ ACTIONS: dict[str, Words] = {
     "deployment.disabled": _("had no more calls for %(target)s sent to a backend"),
     "deployment.changed": _("changed how calls go to %(target)s"),
     "model.changed": _("changed the model %(target)s"),
+    "model.limits_changed": _("changed the limits of the model %(target)s"),
     "model.price_changed": _("changed the price of the model %(target)s"),
 }

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from common.fields import EncryptedTextField, UndecryptableError
 from common.http import validate_base_url
+from common.limits import Limited
 from common.money import display_dollars
 from inference.uses import Use
 
@@ -209,8 +210,11 @@ class HostedModelQuerySet(models.QuerySet["HostedModel"]):
         return self.filter(Q(public_name__icontains=text) | Q(description__icontains=text))
 
 
-class HostedModel(models.Model):
-    """A model under the name developers call it by. Prices are nano-dollars per million tokens; zero is free."""
+class HostedModel(Limited):
+    """A model under the name developers call it by. Prices are nano-dollars per million tokens; zero is free.
+
+    Its limits are what each organization may use of it.
+    """
 
     public_name = models.CharField(_("name"), max_length=200, unique=True)
     description = models.TextField(_("description"), blank=True)

@@ -12,11 +12,12 @@ from typing import NamedTuple
 from django.conf import settings
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, TextField
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, JSONObject
 from django.utils.http import http_date
 
 from catalog.models import SERVING, Deployment, ModelAlias, today
 from common.fields import UndecryptableError, decrypt
+from common.limits import LIMITS, Limits
 from inference.client import Timeouts
 
 
@@ -57,6 +58,8 @@ class RoutedModel:
     """Headers that say when the model is deprecated and retired (RFC 9745, RFC 8594)."""
     retires_at: float | None
     successor: str | None
+    limits: Limits
+    """What each organization may use of it."""
 
     @property
     def is_retired(self) -> bool:
@@ -89,6 +92,7 @@ class _Row(NamedTuple):
     deprecated_on: date | None
     retires_on: date | None
     successor: str | None
+    limits: dict[str, int | None]
     is_serving: bool
     id: int
     backend: str
@@ -132,6 +136,7 @@ def load() -> RoutingTable:
             "hosted_model__deprecated_on",
             "hosted_model__retires_on",
             "hosted_model__successor__public_name",
+            JSONObject(**{name: f"hosted_model__{name}" for name in LIMITS}),
             "is_serving",
             "pk",
             "backend__name",
@@ -191,6 +196,7 @@ def _model(name: str, rows: list[_Row], fallback: str | None) -> RoutedModel:
         notices=_notices(first),
         retires_at=None if first.retires_on is None else _begin_of(first.retires_on),
         successor=first.successor,
+        limits=Limits(**first.limits),
     )
 
 

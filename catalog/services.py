@@ -1,7 +1,7 @@
 """Everything that writes to the catalog."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from accounts.audit import record
+from accounts.limits.services import change_limits
 from accounts.models import User
 from catalog import discovery
 from catalog.discovery import DiscoveryError, FoundModel, FoundServer, LocalServer
@@ -34,7 +35,7 @@ EMBEDDED_DESCRIPTION = gettext_noop(
     "A demonstration model of 135 million parameters that runs on this machine’s processor, so that everything here "
     "can be tried before a real model is connected. It makes things up, and its Chinese is poor."
 )
-RESERVED_NAMES = frozenset({EMBEDDED_NAME, "check", "connect", "models"})
+RESERVED_NAMES = frozenset({EMBEDDED_NAME, "check", "connect", "limits", "models"})
 CHECK_DEADLINE_SECONDS = 3.0
 # Pages say a time in whole minutes: none of a server that answers is ever shown as a minute old.
 WRITE_EVERY = timedelta(seconds=30)
@@ -197,6 +198,21 @@ def edit_model(
             before=before,
             after=after,
         )
+
+
+def change_model_limits(
+    *, hosted_model: HostedModel, changes: Mapping[str, Any], by: User, shown: Mapping[str, Any] | None = None
+) -> None:
+    """Set what each organization may use of a model. Raises ChangedMeanwhileError as `check_unchanged` does."""
+    change_limits(
+        hosted_model,
+        changes,
+        shown=shown,
+        action="model.limits_changed",
+        target=hosted_model,
+        label=hosted_model.public_name,
+        by=by,
+    )
 
 
 def _save(row: HostedModel | Deployment, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("backends/connect/", views.connect, name="connect"),
     path("backends/check/", views.check_now, name="check_now"),
     path("backends/models/<path:name>/", views.edit_model, name="edit_model"),
+    path("backends/limits/<path:name>/", views.model_limits, name="model_limits"),
     path("backends/<slug:name>/", views.backend_page, name="backend"),
     path("backends/<slug:name>/discover/", views.rediscover, name="rediscover"),
     path("backends/<slug:name>/enabled/", views.set_enabled, name="set_enabled"),

@@ -1,3 +1,5 @@
+from functools import partial
+
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -11,6 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.access import AuthedRequest, staff_required
+from accounts.limits.forms import LimitsForm
+from accounts.limits.views import edit_limits
 from accounts.listing import BY_NAME, NEWEST, Listing, Order
 from catalog import services
 from catalog.discovery import DiscoveryError, FoundServer
@@ -186,6 +190,16 @@ def edit_model(request: AuthedRequest, name: str) -> HttpResponse:
     is_offered = HostedModel.objects.offered().filter(pk=model.pk).exists()
     context = {"model": model, "form": form, "is_offered": is_offered}
     return render(request, "catalog/edit_model.html", context, status=400 if form.errors else 200)
+
+
+@staff_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def model_limits(request: AuthedRequest, name: str) -> HttpResponse:
+    """What each organization may use of a model."""
+    model = get_object_or_404(HostedModel, public_name=name)
+    form = LimitsForm(request.POST or None, limited=model)
+    save = partial(services.change_model_limits, hosted_model=model)
+    return edit_limits(request, form, save, "catalog/model_limits.html", {"model": model})
 
 
 def _form_page(

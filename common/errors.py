@@ -32,7 +32,6 @@
     ├── IdempotencyKeyReusedError    422   the key of another request
     ├── RateLimitError               429   passes by itself: carries Retry-After
     ├── BudgetError                  429   passes only when somebody acts: says not to retry
-    │   └── AllowanceError                 a participant's share in a cohort, not the key's own budget
     ├── InternalError                500   our own fault
     ├── UpstreamError                502   the inference server failed
     │   └── UpstreamTimeoutError     504
@@ -75,6 +74,8 @@ class ApiError(Exception):
         self.param = param
         self.kind = kind or self.type
         self.headers: dict[str, str] = dict(headers or {})
+        # What programs may want to know besides what every error says.
+        self.details: dict[str, Any] = {}
 
     @property
     def ledger_code(self) -> str:
@@ -83,7 +84,8 @@ class ApiError(Exception):
 
     def body(self) -> dict[str, Any]:
         """The JSON object of the error, with all four keys always there: SDKs read each of them."""
-        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
+        told = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return {"error": {**told, **self.details}}
 
 
 class InvalidRequestError(ApiError):
@@ -346,14 +348,34 @@ class BudgetError(ApiError):
     type = "insufficient_quota"
     default_code = "insufficient_quota"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, of: str = "key", span: str = "monthly") -> None:
+        """`of` is whose budget it is, of a `span` of time. To a client it is one like another; who reads the ledger has
+        to know."""
         super().__init__(message, headers={"x-should-retry": "false"})
+        self._ledger_code = budget_code(of, span)
+
+    @property
+    def ledger_code(self) -> str:
+        return self._ledger_code
 
 
-class AllowanceError(BudgetError):
-    """To a client it is a budget like another; who reads the ledger has to know whose."""
+def budget_code(of: str, span: str) -> str:
+    """What the ledger calls a refusal by a budget: whose it is (the kind of a scope), and of what span of time."""
+    # Those two were there before there were others.
+    older = {("key", "monthly"): "insufficient_quota", ("participant", "monthly"): "cohort_allowance"}
+    return older.get((of, span), f"{of}_{span}_budget")
 
-    ledger_code = "cohort_allowance"
+
+def budget_of(code: str) -> tuple[str, str] | None:
+    """Whose budget it was that a refusal with this code of the ledger met, and of what span; None for another."""
+    return _BUDGETS.get(code)
+
+
+_BUDGETS = {
+    budget_code(of, span): (of, span)
+    for of in ("key", "participant", "member", "project", "organization", "model")
+    for span in ("daily", "weekly", "monthly")
+}
 
 
 class InternalError(ApiError):

@@ -16,6 +16,15 @@ def _known() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones())
 
 
+@cache
+def zone_names() -> tuple[str, ...]:
+    """The zones to choose from, UTC first."""
+    return (
+        "UTC",
+        *sorted(name for name in _known() if "/" in name and not name.startswith(("Etc/", "posix", "right"))),
+    )
+
+
 def zone_named(name: str) -> zoneinfo.ZoneInfo | None:
     """The zone of that name; None when there is none, whatever was put in the cookie."""
     # Looked up in the list first: ZoneInfo opens files by this name and fails in many ways on a hostile one.

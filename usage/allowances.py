@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Q, Sum
 from django.utils import timezone
@@ -11,11 +11,12 @@ from accounts.models import Cohort, Project, ProjectMembership, User
 from accounts.roles import ProjectRole
 from apikeys.models import ApiKey
 from usage.models import UsageRollup15Min
+from usage.periods import Period, periods_at
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What somebody used of a cohort this month (UTC), with all their keys and in the playground together.
+    """What somebody used of a cohort this month, with all their keys and in the playground together.
 
     Without a budget nothing runs out: `left_nano` is None then.
     """
@@ -53,39 +54,34 @@ def allowance_of(user: User, project: Project) -> Allowance | None:
     if cohort is None:
         return None
     cohort.project = project
-    now = timezone.now()
-    return Allowance(cohort, _used(project, [user], now)[user.public_id], next_month(now))
+    month = _month_of(project)
+    return Allowance(cohort, _used(project, [user], month)[user.public_id], month.ends_at)
 
 
 def allowances_of(cohort: Cohort, places: Sequence[ProjectMembership]) -> list[Allowance | None]:
     """The same for people of a roster, in two queries however many they are; None for those who run the cohort."""
-    now = timezone.now()
-    used = _used(cohort.project, [place.membership.user for place in places], now)
+    month = _month_of(cohort.project)
+    used = _used(cohort.project, [place.membership.user for place in places], month)
     return [
-        Allowance(cohort, used[place.membership.user.public_id], next_month(now))
+        Allowance(cohort, used[place.membership.user.public_id], month.ends_at)
         if place.role == ProjectRole.PARTICIPANT
         else None
         for place in places
     ]
 
 
-def next_month(now: datetime) -> datetime:
-    """When budgets begin anew."""
-    return (_first_of_month(now) + timedelta(days=32)).replace(day=1)
+def _month_of(project: Project) -> Period:
+    return periods_at(timezone.now(), project.organization.time_zone).month
 
 
-def _first_of_month(now: datetime) -> datetime:
-    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
-def _used(project: Project, people: Collection[User], now: datetime) -> dict[str, int]:
+def _used(project: Project, people: Collection[User], month: Period) -> dict[str, int]:
     """Nano-dollars by the id of the person, zero for who used nothing."""
     used = {person.public_id: 0 for person in people}
     makers = ApiKey.objects.made_by(list(used)).filter(project=project).makers()
     rows = UsageRollup15Min.objects.filter(
         Q(user_id__in=list(used)) | Q(key_id__in=list(makers)),
         project_id=project.public_id,
-        bucket_at__gte=_first_of_month(now),
+        bucket_at__gte=month.starts_at,
     )
     for row in rows.values("user_id", "key_id").annotate(cost=Sum("cost_nano")):
         used[makers.get(row["key_id"]) or row["user_id"]] += int(row["cost"])

@@ -6,6 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 if TYPE_CHECKING:
     from accounts.models import Organization, Project, User
+    from common.limits import Limited
 
 
 class UsageConfig(AppConfig):
@@ -17,7 +18,7 @@ class UsageConfig(AppConfig):
         from django.db.models.signals import pre_delete
 
         from accounts import holdings
-        from accounts.signals import project_changed, rights_changed, terms_changed
+        from accounts.signals import limits_changed, project_changed, rights_changed, terms_changed
         from apikeys.signals import key_changed
         from notifications import registry as notices
         from usage.holding import HOLDING
@@ -31,6 +32,7 @@ class UsageConfig(AppConfig):
         key_changed.connect(forget_policies, dispatch_uid="forget_policies")
         rights_changed.connect(forget_policies_of_person, dispatch_uid="forget_policies_of_person")
         project_changed.connect(forget_policies_of_project, dispatch_uid="forget_policies_of_project")
+        limits_changed.connect(hold_to_limits, dispatch_uid="hold_to_limits")
         pre_delete.connect(
             forget_policies_of_deleted, sender=settings.AUTH_USER_MODEL, dispatch_uid="forget_policies_of_deleted"
         )
@@ -68,6 +70,18 @@ def forget_policies_of_project(*, project: "Project", **_signal: Any) -> None:
     from apikeys.models import KeySecret
 
     _forget_after_commit(KeySecret.objects.filter(key__project=project))
+
+
+def hold_to_limits(*, limited: "Limited", **_signal: Any) -> None:
+    """Calls are held to limits as they are now."""
+    from django.db import transaction
+
+    from usage.counters import count_anew
+    from usage.policies import forget_held_to
+
+    # Told first: who still knows the old limits would not count, or would begin counters that nobody needs.
+    transaction.on_commit(partial(forget_held_to, limited), robust=True)
+    transaction.on_commit(partial(count_anew, limited), robust=True)
 
 
 def _forget_after_commit(secrets: Any) -> None:

@@ -12,6 +12,7 @@ from catalog.routing import RoutedModel
 from common.context import current_origin
 from common.errors import ApiError
 from common.ids import uuid7
+from common.limits import NO_LIMITS
 from common.money import token_cost
 from inference.checks import Body
 from inference.client import Reply
@@ -150,11 +151,17 @@ class Call:
             needed_tokens=certain,
             wanted_tokens=self.prompt.likely_tokens + self.assumed_output,
             most_nano=self.most_nano,
+            limits=None if self.model.limits == NO_LIMITS else self.model.limits,
         )
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether money that it may cost is limited."""
+        return self.caller.has_budget or self.model.limits.has_budget
 
     def event(self, *, status: int, error_code: str, count: TokenCount, is_estimated: bool) -> Event:
         cost = self.cost(count)
-        if self.caller.has_budget and self.endpoint.output_limits:
+        if self.has_budget and self.endpoint.output_limits:
             # A server that answers more than it was allowed must not break the budget it was allowed from. What nobody
             # can set a limit to, such as pictures and transcripts, costs what it comes to.
             cost = min(cost, self.most_nano)

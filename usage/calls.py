@@ -352,7 +352,7 @@ class MeteredCalls:
         return routes, payload
 
     async def _relay(self, call: Call, body: Body, routes: list[Route], payload: bytes) -> Answer:
-        is_bound = call.caller.has_budget and call.most_nano and call.endpoint.output_limits
+        is_bound = call.has_budget and call.most_nano and call.endpoint.output_limits
         bound = call.bound_output if is_bound else None
         # Which server the payload is for; a bound is not in it yet.
         written_for, number = None if bound is not None else routes[0], 1

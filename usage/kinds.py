@@ -8,14 +8,16 @@ from webhooks.registry import EventType
 BUDGET_REACHED = EventType(
     "budget.reached",
     _(
-        "A call was refused because the budget of the key (“key”) or its maker’s share in a cohort (“cohort”) is used "
-        "up. Told once per key, budget and calendar month (UTC)."
+        "A call was refused because a budget is used up: of the key (“key”), of its maker’s share in a cohort "
+        "(“cohort”), of its maker as a member (“member”), of the project, of the organization, or of the model in the "
+        "organization (“model”). Told once for each of its days, weeks or months, in the organization’s time zone."
     ),
     {
         "key_id": "key_0353lkPT8K4OGtWbqVtQ9n",
         "project_id": "proj_0353lkPT8K4OGtWbqVtQ9n",
         "month": "2026-03",
         "budget": "key",
+        "span": "monthly",
         "limit_nano_dollars": 5_000_000_000,
     },
 )

@@ -27,7 +27,7 @@ from usage.forms import FilterForm
 from usage.refusals import MOST_REFUSALS_A_MINUTE
 from usage.reports import has_usage
 from usage.sight import sights
-from usage.views import seen_by, siblings_of
+from usage.views import named_project, seen_by, siblings_of
 
 ORDERS = {
     "newest": Order(gettext_lazy("Newest first"), "at"),
@@ -46,7 +46,7 @@ def calls(request: AuthedRequest) -> HttpResponse:
     request_id = log.request_id_in(listing.query)
     if request_id:
         return redirect("usage:call", request_id)
-    project = current_project(request)
+    project = named_project(request)
     is_organization_wide = request.GET.get("scope") == ORGANIZATION
     siblings = siblings_of(request.user, project)
     seen = sights(request.user, siblings if is_organization_wide else [project])

@@ -23,13 +23,13 @@ from django.conf import settings
 from django.db.models import Q
 from redis.exceptions import RedisError
 
-from accounts.models import Cohort, Organization, Project, User
+from accounts.models import Cohort, Membership, Organization, Project, User
 from accounts.roles import Role
 from accounts.services import has_accepted_terms, owners_have_accepted_terms
 from apikeys.models import ApiKey, KeyKind, KeyPolicy, KeySecret
 from common import redis as servers
 from common.errors import OverloadedError
-from common.limits import Limited
+from common.limits import NO_LIMITS, Limited, Limits
 from common.networks import contains
 from common.upkeep import keep_running, stop
 from usage.link import LinkDownError, RedisLink
@@ -40,8 +40,15 @@ from usage.threads import DatabaseAwayError, in_thread
 log = structlog.get_logger(__name__)
 
 CHANNEL = "ly:policy:changed"
-# The scope of one participant of a cohort: `<project id>.<user id>`.
+# What a call counts against. The ids of a participant of a cohort and of a member are `<project id>.<user id>` and
+# `<organization id>.<user id>`: all their keys there and their playground runs together.
+KEY = "key"
+USER = "user"
 PARTICIPANT = "participant"
+MEMBER = "member"
+PROJECT = "project"
+ORGANIZATION = "organization"
+MODEL = "model"
 # How long a policy is used without asking further: in a process that hears of changes, in one that does not, in Redis.
 HEARING_SECONDS = 10.0
 DEAF_SECONDS = 0.5
@@ -58,20 +65,10 @@ LISTEN_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one scope may use. None means that the scope sets no limit of that kind."""
-
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    concurrent_requests: int | None = None
-    monthly_budget_nano: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Scope:
-    """Something with limits that a call counts against: a key, a person, or a participant's place in a cohort.
+    """Something with limits that a call counts against, of one of the kinds above.
 
-    `name` is the cohort's, to be told to its participants.
+    `name` is what people call it, where they do.
     """
 
     kind: str
@@ -90,6 +87,8 @@ class Caller:
     key_id: str
     user_id: str
     scopes: tuple[Scope, ...]
+    # Of the organization, in which its days begin.
+    zone: str = "UTC"
     # Of the secret that was presented; empty for a person.
     digest: str = field(default="", repr=False)
     secret_id: str = ""
@@ -105,7 +104,7 @@ class Caller:
 
     @property
     def has_budget(self) -> bool:
-        return any(scope.limits.monthly_budget_nano is not None for scope in self.scopes)
+        return any(scope.limits.has_budget for scope in self.scopes)
 
     @property
     def has_ended(self) -> bool:
@@ -138,7 +137,12 @@ def caller_for_run(user: User, project: Project) -> Caller:
         project_id=project.public_id,
         key_id="",
         user_id=user.public_id,
-        scopes=(with_ceiling("user", user.public_id, Limits()), *_allowance(user, project)),
+        scopes=(
+            with_ceiling(USER, user.public_id, Limits()),
+            *_allowance(user, project),
+            *_shared(project, user),
+        ),
+        zone=project.organization.time_zone,
     )
 
 
@@ -148,23 +152,12 @@ def with_ceiling(kind: str, identifier: str, limits: Limits, *, name: str = "") 
     return Scope(
         kind=kind,
         id=identifier,
-        limits=Limits(
+        limits=replace(
+            limits,
             requests_per_minute=min(limits.requests_per_minute or requests, requests),
             tokens_per_minute=min(limits.tokens_per_minute or tokens, tokens),
-            concurrent_requests=limits.concurrent_requests,
-            monthly_budget_nano=limits.monthly_budget_nano,
         ),
         name=name,
-    )
-
-
-def limits_of(limited: Limited) -> Limits:
-    """The limits that a row carries."""
-    return Limits(
-        requests_per_minute=limited.requests_per_minute,
-        tokens_per_minute=limited.tokens_per_minute,
-        concurrent_requests=limited.concurrent_requests,
-        monthly_budget_nano=limited.monthly_budget_nano,
     )
 
 
@@ -173,7 +166,23 @@ def _allowance(user: User, project: Project) -> tuple[Scope, ...]:
     cohort = Cohort.objects.allowance_of(user, project)
     if cohort is None:
         return ()
-    return (with_ceiling(PARTICIPANT, f"{project.public_id}.{user.public_id}", limits_of(cohort), name=project.name),)
+    return (with_ceiling(PARTICIPANT, f"{project.public_id}.{user.public_id}", cohort.limits, name=project.name),)
+
+
+def _shared(project: Project, person: User | None) -> list[Scope]:
+    """What a call counts against beside its key: what its `person` may use, its project and its organization.
+
+    What has no limits, as most do not, is left out and costs a call nothing.
+    """
+    organization = project.organization
+    scopes = [
+        Scope(PROJECT, project.public_id, project.limits, project.name),
+        Scope(ORGANIZATION, organization.public_id, organization.limits, organization.name),
+    ]
+    if person is not None:
+        for member in Membership.objects.filter(organization=organization, user=person):
+            scopes.insert(0, Scope(MEMBER, f"{organization.public_id}.{person.public_id}", member.limits))
+    return [scope for scope in scopes if scope.limits != NO_LIMITS]
 
 
 def load(digest: str) -> Caller | None:
@@ -196,9 +205,12 @@ def _caller_with(secret: KeySecret | None) -> Caller | None:
         return None
     key, project = secret.key, secret.key.project
     organization = project.organization
-    scopes = [with_ceiling("key", key.public_id, limits_of(key))]
-    if key.kind == KeyKind.PROJECT and key.created_by is not None:
-        scopes += _allowance(key.created_by, project)
+    # Whose calls they are; those of a program are nobody's.
+    person = key.created_by if key.kind == KeyKind.PROJECT else None
+    scopes = [with_ceiling(KEY, key.public_id, key.limits)]
+    if person is not None:
+        scopes += _allowance(person, project)
+    scopes += _shared(project, person)
     return Caller(
         source=Source.KEY,
         organization_id=organization.public_id,
@@ -206,6 +218,7 @@ def _caller_with(secret: KeySecret | None) -> Caller | None:
         key_id=key.public_id,
         user_id="",
         scopes=tuple(scopes),
+        zone=organization.time_zone,
         digest=secret.digest,
         secret_id=secret.public_id,
         valid_until=_earliest(key.expires_at, secret.valid_until, project.ends_at),
@@ -248,6 +261,24 @@ def forget_keys_of(user: User) -> None:
     """Make every process ask again about the keys that wait for what this user does."""
     owned = user.memberships.filter(role=Role.OWNER).values("organization")
     secrets = KeySecret.objects.filter(Q(key__created_by=user) | Q(key__project__organization__in=owned))
+    forget(list(secrets.values_list("digest", flat=True)))
+
+
+def forget_held_to(limited: Limited) -> None:
+    """Make every process ask again about the keys whose calls count against a row of limits.
+
+    Those of a key and of a cohort are told of by who changes them, and a model's with the rest of the catalog.
+    """
+    secrets = KeySecret.objects.all()
+    match limited:
+        case Organization():
+            secrets = secrets.filter(key__project__organization=limited)
+        case Project():
+            secrets = secrets.filter(key__project=limited)
+        case Membership():
+            secrets = secrets.filter(key__project__organization=limited.organization, key__created_by=limited.user)
+        case _:
+            return
     forget(list(secrets.values_list("digest", flat=True)))
 
 

@@ -29,6 +29,8 @@ def problem_of(event: UsageEvent) -> Problem | None:
         code = "broke_off"
     if code == "client_closed" and event.source == Source.PLAYGROUND:
         code = "run_stopped"
+    if code.endswith("_budget"):
+        return BUDGETS.get(code.partition("_")[0], PROBLEMS["insufficient_quota"])
     return PROBLEMS.get(code) or PROBLEMS.get(str(event.status)) or PROBLEMS["other"]
 
 
@@ -45,6 +47,19 @@ _TOO_SLOW = Problem(
 )
 
 OF_BACKENDS = {"invalid_value": "backend_refused", "rate_limit_exceeded": "backend_busy"}
+BUDGETS: Mapping[str, Problem] = {
+    of: Problem(words, "insufficient_quota")
+    for of, words in {
+        "key": _("A budget of the key is used up, or does not cover the call. It begins anew by itself."),
+        "participant": _("The participant’s allowance in the cohort is used up, or does not cover the call."),
+        "member": _("A budget that the organization gave the member is used up, or does not cover the call."),
+        "project": _("A budget of the project is used up, or does not cover the call."),
+        "organization": _("A budget of the organization is used up, or does not cover the call."),
+        "model": _("What the organization may spend on this model is used up, or does not cover the call."),
+    }.items()
+}
+"""Refusals by a budget, by whose it is."""
+
 PROBLEMS: Mapping[str, Problem] = {
     "backend_busy": Problem(_("The model’s server is busy. Try again."), "rate_limit_exceeded"),
     "backend_refused": Problem(

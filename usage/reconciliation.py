@@ -6,35 +6,39 @@ ledger or waits in the stream. What waits on a disk has reached neither.
 """
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
 from apikeys.models import ApiKey
 from common import redis as servers
 from usage import spool
-from usage.admission import LEASE_MS, ORGANIZATIONS, month_of, waiting_events
+from usage.admission import LEASE_MS, waiting_events
 from usage.alarms import alarm
-from usage.allowances import next_month
+from usage.counters import ORGANIZATIONS, Used, base_of
 from usage.events import STREAM, Event
 from usage.ingest import SUMMED, columns_of, paused, roll_up, sums
 from usage.kinds import DRIFT
 from usage.models import HISTOGRAMS, MEASURES, ROLLUPS, UsageEvent, UsageRollup5Min, UsageSums, first_id
-from usage.policies import PARTICIPANT
+from usage.periods import Period
+from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT
 from usage.scripts import CORRECT
 from usage.services import KEPT
 
-KEY = re.compile(
+NAME = re.compile(
     r"ly:\{(?P<organization>[^}]+)\}:"
-    r"(?:(?P<kind>[^:]+):(?P<id>[^:]+):(?:spent:(?P<period>\d{6})|(?P<running>running))|holds|leases)"
+    # A model is called as it likes, with a colon in its name as well.
+    r"(?:(?P<kind>[^:]+):(?P<id>.+):(?:used:(?P<period>\d+-\d+)|(?P<running>running))|holds|leases)"
 )
+FIELDS = ["spent", "held", "requests", "tokens", "gpu", "seeding"]
+COMPARED = ("spent nano-dollars", "reserved nano-dollars", "requests", "tokens", "milliseconds of servers")
 # The five-minute sums are forgotten by a task that may run at any moment.
 FIVE_MINUTES_COMPARED = KEPT - timedelta(hours=2)
 
@@ -110,6 +114,21 @@ def look_for_drift() -> None:
         alarm(DRIFT, places=len(found), organizations=len({difference.organization_id for difference in found}))
 
 
+def month_of(moment: datetime) -> str:
+    """The month of a moment (UTC): `202603`."""
+    return f"{moment:%Y%m}"
+
+
+def next_month(start: datetime) -> datetime:
+    """The first moment of the month after one that begins then."""
+    return (start + timedelta(days=32)).replace(day=1)
+
+
+def months_of(period: Period) -> set[str]:
+    """The months that a period touches."""
+    return {month_of(period.starts_at), month_of(period.ends_at - timedelta(seconds=1))}
+
+
 def _start(month: str) -> datetime:
     return datetime.strptime(month, "%Y%m").replace(tzinfo=UTC)
 
@@ -161,14 +180,24 @@ def _compare_sums(table: type[UsageSums], month: str, *, repair: bool) -> Iterat
 
 
 @dataclass(frozen=True, slots=True)
-class _Budget:
+class _Counter:
+    """One counter as Redis has it. What it holds of running calls is in all of it but in money, which is kept apart."""
+
     key: str
     organization_id: str
     kind: str
     id: str
-    period: str
-    spent: int
-    held: int
+    period: Period
+    used: Used
+    held_nano: int
+
+
+class _Held(NamedTuple):
+    """What running calls have reserved of a counter."""
+
+    nano: int = 0
+    requests: int = 0
+    tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -176,40 +205,41 @@ class _Counted:
     """What Redis held at one moment: when `last` was the last entry of the stream."""
 
     last: str = "0-0"
-    budgets: list[_Budget] = field(default_factory=list)
+    counters: list[_Counter] = field(default_factory=list)
     holds: dict[str, dict[str, str]] = field(default_factory=dict)
     leases: dict[str, set[str]] = field(default_factory=dict)
     running: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     reaped: set[str] = field(default_factory=set)
 
 
-def _counted(periods: set[str]) -> _Counted:
+def _counted(months: set[str]) -> _Counted:
     client = servers.durable()
-    keys = [found for key in client.scan_iter("ly:{*", count=1000) if (found := KEY.fullmatch(key))]
-    budgets = [key for key in keys if key["period"] in periods]
+    keys = [found for key in client.scan_iter("ly:{*", count=1000) if (found := NAME.fullmatch(key))]
+    counters = [key for key in keys if key["period"] and months_of(Period.named(key["period"])) & months]
     running = [key for key in keys if key["running"]]
     organizations = sorted({key["organization"] for key in keys})
     pipeline = client.pipeline(transaction=True)
     pipeline.xrevrange(STREAM, count=1)
     pipeline.smembers(ORGANIZATIONS)
-    for key in budgets:
-        pipeline.hmget(key[0], ["spent", "held", "seeding"])
+    for key in counters:
+        pipeline.hmget(key[0], FIELDS)
     for key in running:
         pipeline.zrange(key[0], 0, -1)
     for organization in organizations:
-        pipeline.hgetall(f"ly:{{{organization}}}:holds")
-        pipeline.zrange(f"ly:{{{organization}}}:leases", 0, -1)
+        pipeline.hgetall(f"{base_of(organization)}holds")
+        pipeline.zrange(f"{base_of(organization)}leases", 0, -1)
     answers: Iterator[Any] = iter(pipeline.execute())
     counted = _Counted()
     if last := next(answers):
         counted.last = last[0][0]
     counted.reaped = set(next(answers))
-    for key in budgets:
-        spent, held, seeding = next(answers)
+    for key in counters:
+        spent, held, requests, tokens, gpu, seeding = next(answers)
         # Gone meanwhile, or being counted from the ledger at this moment.
         if spent is not None and seeding is None:
-            parts = key["organization"], key["kind"], key["id"], key["period"]
-            counted.budgets.append(_Budget(key[0], *parts, spent=int(spent), held=int(held or 0)))
+            used = Used(int(spent), int(requests), int(tokens), int(gpu))
+            parts = key["organization"], key["kind"], key["id"], Period.named(key["period"])
+            counted.counters.append(_Counter(key[0], *parts, used=used, held_nano=int(held)))
     for key in running:
         counted.running[key["organization"], key[0]] = set(next(answers))
     for organization in organizations:
@@ -220,80 +250,99 @@ def _counted(periods: set[str]) -> _Counted:
 
 def _compare_counters(months: set[str], result: Reconciliation, *, repair: bool) -> None:
     counted = _counted(months)
-    waiting = waiting_events(counted.last, lambda event: month_of(event.at) in months)
-    result.waiting, result.counters = len(waiting), len(counted.budgets)
-    for month in sorted(months):
-        budgets = [budget for budget in counted.budgets if budget.period == month]
-        if budgets:
-            result.differences += _compare_budgets(budgets, month, waiting, _held(counted), repair=repair)
+    periods = {counter.period for counter in counted.counters}
+    waiting = waiting_events(
+        counted.last,
+        lambda event: month_of(event.at) in months or any(period.holds(event.at) for period in periods),
+    )
+    result.waiting = sum(month_of(event.at) in months for event in waiting)
+    result.counters = len(counted.counters)
+    held = _held(counted)
+    for period in sorted(periods):
+        truth = _Truth(period, [event for event in waiting if period.holds(event.at)])
+        for counter in counted.counters:
+            if counter.period == period:
+                result.differences += _compare_counter(counter, truth.of(counter), held[counter.key], repair=repair)
     result.differences += _compare_leases(counted, repair=repair)
 
 
-def _compare_budgets(
-    budgets: list[_Budget], month: str, waiting: list[Event], holds: Counter[str], *, repair: bool
-) -> Iterator[Difference]:
-    spent = _Spent(month, [event for event in waiting if month_of(event.at) == month])
-    for budget in budgets:
-        truth, held = spent.of(budget), holds[budget.key]
-        name = f"{budget.kind} {budget.id}"
-        if truth != budget.spent:
-            yield Difference(month, budget.organization_id, f"{name}: spent nano-dollars", truth, budget.spent)
-        if held != budget.held:
-            yield Difference(month, budget.organization_id, f"{name}: reserved nano-dollars", held, budget.held)
-        if repair and (truth, held) != (budget.spent, budget.held):
-            # What is wrong is added: calls go on to settle meanwhile.
-            corrections = [str(truth - budget.spent), str(held - budget.held)]
-            CORRECT.run(servers.durable(), keys=[budget.key], args=corrections)
+def _compare_counter(counter: _Counter, used: Used, held: _Held, *, repair: bool) -> Iterator[Difference]:
+    truths = (used.cost_nano, held.nano, used.requests + held.requests, used.tokens + held.tokens, used.gpu_ms)
+    found = (counter.used.cost_nano, counter.held_nano, *counter.used[1:])
+    month = f"{counter.period.starts_at:%Y%m}"
+    for what, truth, is_there in zip(COMPARED, truths, found, strict=True):
+        if truth != is_there:
+            name = f"{counter.kind} {counter.id}: {what}"
+            yield Difference(month, counter.organization_id, name, truth, is_there)
+    if repair and truths != found:
+        # What is wrong is added: calls go on to settle meanwhile.
+        corrections = [str(truth - is_there) for truth, is_there in zip(truths, found, strict=True)]
+        CORRECT.run(servers.durable(), keys=[counter.key], args=corrections)
 
 
-class _Spent:
-    """What was spent in a month by the events, in the ledger and waiting for it, for any scope."""
+class _Truth:
+    """What was used in a period by the events, in the ledger and waiting for it, for any scope."""
 
-    def __init__(self, month: str, waiting: list[Event]) -> None:
-        self._costs: Counter[tuple[str, ...]] = Counter()
-        rows = UsageEvent.objects.between(_start(month), next_month(_start(month))).filter(cost_nano__gt=0)
-        for *who, cost in rows.values_list(*self.WHOSE).annotate(sum=Sum("cost_nano")):
-            self._costs[tuple(who)] += int(cost)
+    def __init__(self, period: Period, waiting: list[Event]) -> None:
+        self._used: defaultdict[tuple[str, ...], Used] = defaultdict(Used)
+        reached = ~Q(backend="")
+        rows = UsageEvent.objects.between(period.starts_at, period.ends_at)
+        sums = rows.values_list(*self.WHOSE).annotate(
+            cost=Sum("cost_nano"),
+            requests=Count("pk", filter=reached),
+            tokens=Sum("prompt_tokens") + Sum("completion_tokens"),
+            gpu=Sum("latency_ms", filter=reached, default=0),
+        )
+        for *who, cost, requests, tokens, gpu in sums:
+            self._used[tuple(who)] = Used(int(cost), requests, int(tokens), int(gpu))
         for event in waiting:
-            self._costs[tuple(getattr(event, name) for name in self.WHOSE)] += event.cost_nano
-        self._by: dict[str, Counter[str]] = {}
-        self._makers = ApiKey.objects.filter(public_id__in={who[2] for who in self._costs}).makers()
+            who_else = tuple(getattr(event, name) for name in self.WHOSE)
+            self._used[who_else] = self._used[who_else].plus(Used.by(event))
+        self._by: dict[str, defaultdict[tuple[str, str], Used]] = {}
+        self._makers = ApiKey.objects.filter(public_id__in={who[2] for who in self._used}).makers()
 
-    WHOSE = ("organization_id", "project_id", "key_id", "user_id")
+    WHOSE = ("organization_id", "project_id", "key_id", "user_id", "model")
 
-    def of(self, budget: _Budget) -> int:
-        if budget.kind not in self._by:
-            self._by[budget.kind] = self._summed(budget.kind)
-        return self._by[budget.kind][budget.id]
+    def of(self, counter: _Counter) -> Used:
+        if counter.kind not in self._by:
+            self._by[counter.kind] = self._summed(counter.kind)
+        return self._by[counter.kind][counter.organization_id, counter.id]
 
-    def _summed(self, kind: str) -> Counter[str]:
-        found: Counter[str] = Counter()
-        for who, cost in self._costs.items():
-            of = dict(zip(self.WHOSE, who, strict=True))
-            if kind == PARTICIPANT:
-                found[f"{of['project_id']}.{self._makers.get(of['key_id'], of['user_id'])}"] += cost
-            else:
-                found[of[f"{kind}_id"]] += cost
+    def _summed(self, kind: str) -> "defaultdict[tuple[str, str], Used]":
+        found: defaultdict[tuple[str, str], Used] = defaultdict(Used)
+        for who, used in self._used.items():
+            organization, project, key, user, model = who
+            person = self._makers.get(key, user)
+            scope = {
+                KEY: key,
+                PARTICIPANT: f"{project}.{person}",
+                MEMBER: f"{organization}.{person}",
+                PROJECT: project,
+                ORGANIZATION: organization,
+                MODEL: model,
+            }[kind]
+            found[organization, scope] = found[organization, scope].plus(used)
         return found
 
 
-def _held(counted: _Counted) -> Counter[str]:
-    """By the key of each budget, what the running calls have reserved of it."""
-    held: Counter[str] = Counter()
+def _held(counted: _Counted) -> "defaultdict[str, _Held]":
+    """By the key of each counter."""
+    found: defaultdict[str, _Held] = defaultdict(_Held)
     for organization, holds in counted.holds.items():
         for hold in holds.values():
-            _second, _reserved, worst, flags, text = hold.split("|", 4)
-            tail = orjson.loads(text)
-            for (kind, name), flag in zip(tail["scopes"], flags, strict=True):
+            _second, reserved, worst, flags, text = hold.split("|", 4)
+            for name, flag in zip(orjson.loads(text).get("counters", ()), flags, strict=False):
                 if flag == "1":
-                    held[f"ly:{{{organization}}}:{kind}:{name}:spent:{tail['period']}"] += int(worst)
-    return held
+                    key = base_of(organization) + name
+                    nano, requests, tokens = found[key]
+                    found[key] = _Held(nano + int(worst), requests + 1, tokens + int(reserved))
+    return found
 
 
 def _compare_leases(counted: _Counted, *, repair: bool) -> Iterator[Difference]:
     client = servers.durable()
     for organization, holds in counted.holds.items():
-        base, leases = f"ly:{{{organization}}}:", counted.leases[organization]
+        base, leases = base_of(organization), counted.leases[organization]
         if holds and organization not in counted.reaped:
             yield Difference("", organization, "calls that nobody would settle after a crash", 0, len(holds))
             if repair:

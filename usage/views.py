@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from accounts.access import AuthedRequest, current_project
+from accounts.access import AuthedRequest, current_project, project_for
 from accounts.models import Project, User
 from catalog.models import HostedModel
 from common.money import dollars
@@ -60,6 +60,8 @@ class Asked:
     group: Group
     narrowing: Narrowing
     is_organization_wide: bool
+    # As an address that somebody was given names one; None is the one that the pages are about.
+    project: str | None = None
 
     @classmethod
     def read(cls, query: QueryDict) -> "Asked":
@@ -69,6 +71,7 @@ class Asked:
             group=Group(group) if group in Group.values else Group.MODEL,
             narrowing=Narrowing(model=_text(query, "model"), key=_text(query, "key")),
             is_organization_wide=query.get("scope") == "organization",
+            project=_text(query, "project"),
         )
 
     def query(self, **changes: str | None) -> str:
@@ -79,6 +82,7 @@ class Asked:
             "model": self.narrowing.model,
             "key": self.narrowing.key,
             "scope": "organization" if self.is_organization_wide else None,
+            "project": self.project,
             **changes,
         }
         return "?" + urlencode({name: value for name, value in parts.items() if value is not None})
@@ -97,7 +101,14 @@ class Asked:
     def log_query(self, **changes: str) -> str:
         """The query string of the log that shows these calls."""
         asked = self.calls()
-        parts = {"window": self.window.value, "q": asked.key, "source": asked.source, "model": asked.model, **changes}
+        parts = {
+            "window": self.window.value,
+            "q": asked.key,
+            "source": asked.source,
+            "model": asked.model,
+            "project": self.project,
+            **changes,
+        }
         if self.is_organization_wide:
             parts["scope"] = "organization"
         return "?" + urlencode({name: value for name, value in parts.items() if value})
@@ -109,7 +120,7 @@ class Asked:
 def overview(request: AuthedRequest) -> HttpResponse:
     """What the project used, with the part that renews itself already in place."""
     asked = Asked.read(request.GET)
-    project = current_project(request)
+    project = named_project(request)
     siblings = siblings_of(request.user, project)
     seen = sights(request.user, siblings if asked.is_organization_wide else [project])
     return render(
@@ -169,14 +180,23 @@ def _text(query: QueryDict, name: str) -> str | None:
     return None if value is None or "\0" in value else value
 
 
+def named_project(request: AuthedRequest) -> Project:
+    """The project that the address names, else the one that the pages are about.
+
+    Raises Http404 for one the reader has no part in.
+    """
+    name = _text(request.GET, "project")
+    return current_project(request) if name is None else project_for(request.user, name)
+
+
 def siblings_of(user: User, project: Project) -> list[Project]:
     """The projects of the same organization that the user is in, this one among them."""
     return list(Project.objects.for_member(user).filter(organization=project.organization))
 
 
 def seen_by(request: AuthedRequest, *, is_organization_wide: bool) -> Sights:
-    """What the reader sees of the project that the pages are about, or of all its organization's that they are in."""
-    project = current_project(request)
+    """What the reader sees of the project that a page is about, or of all its organization's that they are in."""
+    project = named_project(request)
     return sights(request.user, siblings_of(request.user, project) if is_organization_wide else [project])
 
 

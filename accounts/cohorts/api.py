@@ -12,13 +12,14 @@ from rest_framework.views import APIView
 from accounts.access import cohort_for, organization_for
 from accounts.api import checked, refusals_as_conflicts, require_unbound, user_of
 from accounts.cohorts import services
-from accounts.cohorts.forms import MOST_PER_MINUTE
 from accounts.invitations.api import JoinLinkSerializer
 from accounts.invitations.links import MOST_PLACES, switch_join_link
+from accounts.limits.api import LimitsSerializer
 from accounts.models import Cohort, ProjectMembership
 from accounts.projects.api import PlaceSerializer
 from accounts.roles import Right
 from common.api import CONFLICT, REFUSALS, KeysetPagination
+from common.limits import LIMITS
 from common.moments import check_nearness
 
 TAGS = ["cohorts"]
@@ -36,24 +37,14 @@ class CohortSerializer(serializers.ModelSerializer[Cohort]):
 
     class Meta:
         model = Cohort
-        fields = ["id", "name", "project", "ends_at", "is_live", "join_link", *services.LIMITS, "created_at"]
+        fields = ["id", "name", "project", "ends_at", "is_live", "join_link", *LIMITS, "created_at"]
 
 
-def _limit(most: int) -> serializers.IntegerField:
-    return serializers.IntegerField(min_value=1, max_value=most, default=None, allow_null=True)
-
-
-class NewCohortSerializer(serializers.Serializer[Any]):
+class NewCohortSerializer(LimitsSerializer):
     name = serializers.CharField(max_length=80)
     ends_at = serializers.DateTimeField(validators=[check_nearness], help_text="When every key of it stops working.")
     most_joins = serializers.IntegerField(
         min_value=1, max_value=MOST_PLACES, help_text="How many people its join link lets in."
-    )
-    requests_per_minute = _limit(MOST_PER_MINUTE)
-    tokens_per_minute = _limit(MOST_PER_MINUTE)
-    concurrent_requests = _limit(10_000)
-    monthly_budget_nano = serializers.IntegerField(
-        min_value=0, max_value=10**18, default=None, allow_null=True, help_text="In nano-dollars, per person and month."
     )
 
 
@@ -116,7 +107,7 @@ class CohortView(APIView):
             "name": cohort.project.name,
             "ends_at": cohort.project.ends_at,
             "most_joins": cohort.join_link.most_joins,
-            **{limit: getattr(cohort, limit) for limit in services.LIMITS},
+            **{limit: getattr(cohort, limit) for limit in LIMITS},
         }
         with refusals_as_conflicts():
             services.change_cohort(cohort=cohort, by=user, **_with_limits({**now, **asked}))
@@ -145,5 +136,5 @@ class RosterView(generics.ListAPIView[ProjectMembership]):
 
 def _with_limits(answers: dict[str, Any]) -> dict[str, Any]:
     """The answers as the services take them."""
-    limits = {limit: answers.pop(limit) for limit in services.LIMITS}
+    limits = {limit: answers.pop(limit, None) for limit in LIMITS}
     return {**answers, "limits": limits}

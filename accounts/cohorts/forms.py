@@ -1,19 +1,13 @@
 from typing import Any
 
 from django import forms
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from accounts.cohorts.services import LIMITS
 from accounts.invitations.links import MOST_PLACES
 from accounts.models import Cohort
 from accounts.projects.forms import EndingForm, LastDayField
-from common.forms import DollarsField
-
-MOST_PER_MINUTE = 1_000_000_000
-
-
-def _limit(label: Any, most: int = MOST_PER_MINUTE) -> forms.IntegerField:
-    return forms.IntegerField(label=label, required=False, min_value=1, max_value=most)
+from common.limits import LABELS, LIMITS, limit_field
 
 
 class CohortForm(EndingForm):
@@ -28,14 +22,11 @@ class CohortForm(EndingForm):
         initial=30,
         help_text=_("How many people the join link lets in."),
     )
-    monthly_budget_nano = DollarsField(
-        label=_("Budget per person and month, in US dollars"),
-        required=False,
-        help_text=_("What one participant may spend. Models without a price cost nothing."),
-    )
-    requests_per_minute = _limit(_("Requests per minute and person"))
-    tokens_per_minute = _limit(_("Tokens per minute and person"))
-    concurrent_requests = _limit(_("Requests at the same time and person"), 10_000)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in LIMITS:
+            self.fields[name] = limit_field(name, format_lazy(_("{limit} and person"), limit=LABELS[name]))
 
     @classmethod
     def of(cls, cohort: Cohort, data: Any) -> "CohortForm":

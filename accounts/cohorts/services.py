@@ -14,9 +14,8 @@ from accounts.invitations.links import create_join_link
 from accounts.models import Cohort, JoinLink, Organization, Project, User
 from accounts.projects.services import change_project, create_project
 from accounts.roles import ProjectRole, Role
-from accounts.signals import project_changed
-
-LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrent_requests", "monthly_budget_nano")
+from accounts.signals import limits_changed, project_changed
+from common.limits import LIMITS
 
 
 @transaction.atomic
@@ -87,6 +86,7 @@ def change_cohort(
             after=after,
         )
         project_changed.send(sender=Project, project=project)
+        limits_changed.send(sender=Cohort, limited=held)
 
 
 @transaction.atomic

@@ -21,7 +21,6 @@ from accounts.invitations.links import switch_join_link
 from accounts.listing import BY_NAME, NEWEST, Listing
 from accounts.models import Cohort, ProjectMembership
 from accounts.roles import Right
-from common.money import display_dollars
 from common.spreadsheets import safe_cells
 
 ORDERS = {
@@ -71,7 +70,6 @@ def cohort(request: AuthedRequest, cohort_id: str) -> HttpResponse:
         roster = roster.matching(listing.query, by_address=True)
     context = {
         "cohort": found,
-        "budget": display_dollars(found.monthly_budget_nano or 0),
         "listing": listing,
         "page": listing.page(roster),
         **_frame(found),

@@ -2,6 +2,7 @@
 
 from functools import cache
 from typing import TYPE_CHECKING, Self
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import models
@@ -14,6 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models.people import User
 from accounts.roles import Role
 from common.ids import new_id
+from common.limits import Limited
+from common.zones import UTC, zone_named
 
 if TYPE_CHECKING:
     from accounts.models.projects import Project
@@ -41,8 +44,11 @@ class OrganizationQuerySet(models.QuerySet["Organization"]):
         return self.filter(memberships__user=user).order_by("-is_personal", "name", "pk")
 
 
-class Organization(models.Model):
-    """Who pays and who is answerable. A personal one is made at sign-up, until somebody else is asked into it."""
+class Organization(Limited):
+    """Who pays and who is answerable. A personal one is made at sign-up, until somebody else is asked into it.
+
+    Its limits are for all of it together.
+    """
 
     public_id = models.CharField(max_length=40, unique=True, default=organization_id, editable=False)
     name = models.CharField(_("name"), max_length=80)
@@ -55,6 +61,13 @@ class Organization(models.Model):
             "No page of the portal opens for a member without a second factor or passkey until they set one up."
         ),
     )
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        default="UTC",
+        db_default="UTC",
+        help_text=_("Limits and budgets of a day, a week (from Monday) or a month begin anew in it."),
+    )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
 
@@ -66,6 +79,11 @@ class Organization(models.Model):
 
     def __str__(self) -> str:
         return self.display_name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        # A zone can be gone from a newer list of them.
+        return zone_named(self.time_zone) or UTC
 
     @property
     def is_untouched(self) -> bool:
@@ -115,8 +133,8 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
         return self.exclude(projects__project=project)
 
 
-class Membership(models.Model):
-    """A person's place in an organization."""
+class Membership(Limited):
+    """A person's place in an organization. Its limits are for all of their keys and playground runs there together."""
 
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")

@@ -14,6 +14,7 @@ from accounts.models.organizations import Membership, Organization, in_every_lan
 from accounts.models.people import User
 from accounts.roles import IN_EVERY_PROJECT, IN_OPEN_PROJECTS, ProjectRole
 from common.ids import new_id
+from common.limits import Limited
 
 FIRST_PROJECT = gettext_noop("First project")
 
@@ -63,8 +64,11 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         return self.seen_by(user).filter(organization=organization).annotate(sort_name=Lower("name"))
 
 
-class Project(models.Model):
-    """What keys and usage belong to, in one organization. Once it is archived or has ended, none of its keys works."""
+class Project(Limited):
+    """What keys and usage belong to, in one organization. Once it is archived or has ended, none of its keys works.
+
+    Its limits are for all of its keys and playground runs together.
+    """
 
     public_id = models.CharField(max_length=40, unique=True, default=project_id, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="projects")

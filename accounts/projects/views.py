@@ -79,7 +79,12 @@ def project(request: AuthedRequest, project_id: str) -> HttpResponse:
         services.change_project(project=found, by=request.user, **form.cleaned_data)
         messages.success(request, _("The settings are saved."))
         return redirect("accounts:project", project_id)
-    context = {"project": found, "rights": rights, "form": form if may_change else None}
+    context = {
+        "project": found,
+        "rights": rights,
+        "form": form if may_change else None,
+        "may_limit": Right.MANAGE_ORGANIZATION in rights_in_organization(request.user, found.organization),
+    }
     return render(request, "accounts/project.html", context, status=400 if form.errors else 200)
 
 

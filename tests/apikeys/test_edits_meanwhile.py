@@ -83,7 +83,7 @@ def test_the_other_order_holds_as_well(key: ApiKey, url: str, ada_client: Client
         ("requests_per_minute", "requests_per_minute", 8, "changed this to: 8.", "7", 7),
         ("requests_per_minute", "requests_per_minute", None, "somebody emptied this", "7", 7),
         ("name", "name", "desktop", "changed this to: desktop.", "notebook", "notebook"),
-        ("monthly_budget_nano", "monthly_budget", 10**9, "changed this to: $1", "3", 3 * 10**9),
+        ("monthly_budget_nano", "monthly_budget_nano", 10**9, "changed this to: $1", "3", 3 * 10**9),
         (
             "allowed_networks",
             "allowed_networks",

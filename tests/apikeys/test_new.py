@@ -69,7 +69,7 @@ def test_it_is_restricted_as_the_form_says(ada_client: Client, project: Project,
             "allowed_networks": "192.0.2.7\n2001:db8::/32, 198.51.100.0/24",
             "expires_at": "2099-05-01T10:30",
             "requests_per_minute": "60",
-            "monthly_budget": "12.50",
+            "monthly_budget_nano": "12.50",
         },
     )
     key = ApiKey.objects.get()
@@ -89,8 +89,8 @@ def test_it_is_restricted_as_the_form_says(ada_client: Client, project: Project,
         ("allowed_networks", "everywhere"),
         ("expires_at", "2001-01-01T00:00"),
         ("requests_per_minute", "0"),
-        ("monthly_budget", "-1"),
-        ("monthly_budget", "1e30"),
+        ("monthly_budget_nano", "-1"),
+        ("monthly_budget_nano", "1e30"),
     ],
 )
 def test_what_cannot_be_is_told_beside_its_field(ada_client: Client, field: str, value: str) -> None:
@@ -165,8 +165,8 @@ def test_the_form_begins_with_what_the_policy_wants(ada_client: Client, project:
         organization=project.organization, longest_lifetime_days=30, default_budget_nano=5_000_000_000
     )
     form = ada_client.get(URL).context["form"]
-    shown = {name: form[name].value() for name in ("expires_at", "monthly_budget")}
-    assert shown["monthly_budget"] == "5"
+    shown = {name: form[name].value() for name in ("expires_at", "monthly_budget_nano")}
+    assert shown["monthly_budget_nano"] == "5"
     expires = form["expires_at"].value()
     assert ada_client.post(URL, {"name": "laptop", "expires_at": f"{expires:%Y-%m-%dT%H:%M}"}).status_code == 200
 

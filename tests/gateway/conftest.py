@@ -35,6 +35,8 @@ from usage.ingest import drain
 from usage.models import ROLLUPS, UsageEvent
 
 MILLION = 1_000_000
+# The codes of refusals by a limit.
+LIMITED = {"rate_limit_exceeded", "insufficient_quota"}
 
 Host = Callable[..., str]
 Asked = Callable[[], list[int]]
@@ -311,11 +313,12 @@ class Reply:
 
     @property
     def error(self) -> dict[str, Any]:
-        """The error object, which has exactly OpenAI's four keys."""
+        """The error object, which has OpenAI's four keys, and where a limit refused what that is."""
         assert self.headers["content-type"] == "application/json"
         assert self.headers["x-request-id"].startswith("req_")
         error: dict[str, Any] = self.json["error"]
-        assert set(error) == {"message", "type", "param", "code"}
+        expected = {"message", "type", "param", "code"}
+        assert set(error) == (expected | {"limit"} if self.status == 429 and error["code"] in LIMITED else expected)
         return error
 
 

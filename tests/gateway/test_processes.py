@@ -11,6 +11,7 @@ from apikeys.models import ApiKey
 from apikeys.services import revoke_key
 from tests.gateway.conftest import Stage, ask, is_there, wait_for, web_process
 from tests.gateway.test_limits import Mint, fifty_pass
+from tests.gateway.test_limits_of_scopes import Team
 from usage.models import UsageEvent
 
 
@@ -44,6 +45,16 @@ class Caller(threading.Thread):
         while not self.is_over:
             asked_at = time.monotonic()
             self.answers.append((asked_at, status(self._url, self._secret)))
+
+
+@pytest.mark.parametrize("scope", ["key", "organization"])
+def test_exactly_the_limit_passes_of_a_crowd_at_all(urls: list[str], stage: Stage, scope: str) -> None:
+    team = Team(urls[0])
+    secrets = [team.secret] if scope == "key" else [team.secret, team.mint()[1]]
+    team.limit(scope, requests_per_day=50)
+    statuses = team.crowd(200, urls=urls, secrets=secrets)
+    assert (statuses.count(200), statuses.count(429)) == (50, 150)
+    team.remove()
 
 
 def test_a_revoked_key_is_refused_by_all_within_a_second(urls: list[str], secret: str, stage: Stage) -> None:

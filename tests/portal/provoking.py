@@ -18,6 +18,7 @@ from django.utils import timezone
 from accounts.cohorts import services as cohorts
 from accounts.invitations import links
 from accounts.invitations import services as invitations
+from accounts.limits import services as limits
 from accounts.models import (
     Cohort,
     Invitation,
@@ -385,6 +386,9 @@ PROVOKED: dict[str, Callable[[Stage], object]] = {
     "terms.published": publish_terms,
     "terms.accepted": accept_terms,
     "organization.created": lambda stage: organizations.create_organization(name="Lab", by=stage.ada),
+    "organization.limits_changed": lambda stage: limits.change_organization_limits(
+        organization=stage.organization, changes={"time_zone": "Asia/Shanghai"}, by=stage.ada
+    ),
     "organization.renamed": lambda stage: organizations.rename_organization(
         organization=stage.organization, name="Lab", by=stage.ada
     ),
@@ -393,6 +397,9 @@ PROVOKED: dict[str, Callable[[Stage], object]] = {
     "member.gained": gain,
     "member.role_changed": lambda stage: organizations.change_role(
         membership=member(stage), role=Role.VIEWER, by=stage.ada
+    ),
+    "member.limits_changed": lambda stage: limits.change_member_limits(
+        membership=member(stage), changes={"requests_per_day": 5}, by=stage.ada
     ),
     "member.removed": lambda stage: organizations.remove_member(membership=member(stage), by=stage.ada),
     "member.left": lambda stage: organizations.leave_organization(membership=member(stage)),
@@ -409,6 +416,9 @@ PROVOKED: dict[str, Callable[[Stage], object]] = {
     ),
     "project.changed": lambda stage: projects.change_project(
         project=stage.project, name="Evaluation", is_open=False, ends_at=None, by=stage.ada
+    ),
+    "project.limits_changed": lambda stage: limits.change_project_limits(
+        project=stage.project, changes={"requests_per_day": 5}, by=stage.ada
     ),
     "project.archived": archive,
     "project.restored": restore,
@@ -450,6 +460,9 @@ PROVOKED: dict[str, Callable[[Stage], object]] = {
         deployment=stage.deployment(), is_enabled=False, by=stage.sam
     ),
     "model.changed": lambda stage: stage.edit_model(description="Ours."),
+    "model.limits_changed": lambda stage: catalog.change_model_limits(
+        hosted_model=stage.model(), changes={"requests_per_day": 5}, by=stage.sam
+    ),
     "model.price_changed": lambda stage: stage.edit_model(input_price_nano=5),
     "key.created": key_of,
     "key.changed": change_key,

@@ -7,7 +7,7 @@ from django.conf import settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests import services
-from usage.models import UsageEvent, UsageRollup5Min, UsageRollup15Min
+from usage.models import ROLLUPS, UsageEvent
 
 
 @pytest.fixture(scope="module")
@@ -15,5 +15,6 @@ def stores(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
     """A Redis to lose, and PostgreSQL without a transaction around each test: budgets are counted in threads."""
     with services.durable_redis_of_its_own(settings), django_db_blocker.unblock():
         yield
-        for table in (UsageEvent, UsageRollup5Min, UsageRollup15Min):
+        UsageEvent.objects.all().delete()
+        for table in ROLLUPS:
             table.objects.all().delete()

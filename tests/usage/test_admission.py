@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -13,23 +14,28 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import LazySettings
 from django.db import connection
+from django.utils import timezone
 from redis.exceptions import ResponseError
 
 from common import redis as servers
 from common.errors import BudgetError, RateLimitError
 from common.ids import new_id, uuid7
+from common.limits import Limits
 from tests import services
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.races import wait_until_somebody_waits
-from usage.admission import Admission, Admissions, Demand, duration, reap, seed_budget, settle_now
+from usage.admission import Admission, Admissions, Demand, reap, seed, settle_now
+from usage.counters import Counter, Reach, base_of
 from usage.events import STREAM, Event
+from usage.explaining import duration
 from usage.ingest import drain, paused
 from usage.link import RedisLink
-from usage.policies import PARTICIPANT, Caller, Limits, with_ceiling
+from usage.policies import PARTICIPANT, Caller, with_ceiling
 from usage.scripts import ADMIT
 from usage.spool import Spool, replay
 
 T = TypeVar("T")
+EMPTY = {"spent": 0, "held": 0, "requests": 0, "tokens": 0, "gpu": 0}
 DEMAND = Demand(model="m", needed_tokens=10, wanted_tokens=30, most_nano=0)
 
 
@@ -97,10 +103,31 @@ def scope_key(who: Caller, name: str) -> str:
     return f"ly:{{{who.organization_id}}}:{scope.kind}:{scope.id}:{name}"
 
 
+def counters_of(who: Caller, at: datetime | None = None) -> tuple[Counter, ...]:
+    """What Redis counts for a caller at a moment."""
+    return Reach.of(who.scopes, at or timezone.now(), who.zone).counters
+
+
+def seeded(who: Caller, at: datetime | None = None) -> bool:
+    """Fill the counters of a caller from the records."""
+    return all(seed(who, counter) for counter in counters_of(who, at))
+
+
+def counter_key(who: Caller) -> str:
+    """The key of the one counter of a caller."""
+    (counter,) = counters_of(who)
+    return base_of(who.organization_id) + counter.name
+
+
+def counted(who: Caller) -> dict[str, int]:
+    """What it holds."""
+    (key,) = servers.durable().scan_iter(scope_key(who, "used:*"))
+    return {name: int(value) for name, value in servers.durable().hgetall(key).items()}  # type: ignore[union-attr]
+
+
 def budget(who: Caller) -> dict[str, int]:
-    (key,) = servers.durable().scan_iter(scope_key(who, "spent:*"))
-    values: Any = servers.durable().hmget(key, ["spent", "held"])
-    return dict(zip(("spent", "held"), map(int, values), strict=True))
+    """Of that, the money."""
+    return {name: value for name, value in counted(who).items() if name in {"spent", "held"}}
 
 
 def holds(who: Caller) -> int:
@@ -249,10 +276,12 @@ def test_a_call_refused_after_its_admission_was_lost_holds_nothing(settings: Laz
 
 
 def test_amounts_that_make_no_sense_are_refused() -> None:
-    keys = ["ly:{x}:leases", "ly:{x}:holds", "ly:{x}:w", "ly:{x}:r", "ly:{x}:s"]
+    keys = ["ly:{x}:leases", "ly:{x}:holds", "ly:leases", "ly:{x}:w"]
     for worst, need, want in (("-5", "1", "1"), ("NaN?", "1", "1"), ("1", "-1", "1"), ("1", "5", "1")):
         with pytest.raises(ResponseError):
-            ADMIT.run(servers.durable(), keys=keys, args=["id", "1000", worst, need, want, "{}", "9", "9", "", ""])
+            ADMIT.run(
+                servers.durable(), keys=keys, args=["id", "1000", worst, need, want, "{}", "x", "1", "0", "9", "9"]
+            )
 
 
 @pytest.mark.django_db
@@ -267,7 +296,7 @@ def test_a_month_is_counted_from_the_ledger_and_from_what_waits_for_it() -> None
     at_desk(who, lambda desk: spend(desk, 300))
     drain()
     at_desk(who, lambda desk: spend(desk, 200))
-    assert seed_budget(who, who.scopes[0], time.strftime("%Y%m", time.gmtime()))
+    assert seeded(who)
     assert budget(who) == {"spent": 500, "held": 0}
 
     async def work(desk: Desk) -> None:
@@ -285,10 +314,9 @@ def test_a_month_is_counted_from_the_ledger_and_from_what_waits_for_it() -> None
 def test_a_month_is_not_counted_while_a_batch_is_written() -> None:
     """What reached the ledger in between would be counted by its settlement, and once more with the sums."""
     who = caller(monthly_budget_nano=1000)
-    month = time.strftime("%Y%m", time.gmtime())
     # What calls of tests before this one may have left on their way.
     drain()
-    counting = threading.Thread(target=seed_and_close, args=(who, month))
+    counting = threading.Thread(target=seed_and_close, args=(who,))
     with paused():
         counting.start()
         wait_until_somebody_waits()
@@ -299,8 +327,8 @@ def test_a_month_is_not_counted_while_a_batch_is_written() -> None:
     assert budget(who) == {"spent": 300, "held": 0}
 
 
-def seed_and_close(who: Caller, month: str) -> None:
-    seed_budget(who, who.scopes[0], month)
+def seed_and_close(who: Caller) -> None:
+    seeded(who)
     connection.close()
 
 
@@ -318,8 +346,7 @@ def test_the_first_call_is_let_in_where_several_budgets_have_to_be_counted() -> 
 
 def test_large_amounts_stay_exact() -> None:
     who = caller(monthly_budget_nano=9_000_000_000_000_000)
-    key = f"{scope_key(who, 'spent:')}{time.strftime('%Y%m', time.gmtime())}"
-    servers.durable().hset(key, mapping={"spent": 1_000_000_000_000_001, "held": 0})
+    servers.durable().hset(counter_key(who), mapping={**EMPTY, "spent": 1_000_000_000_000_001})
 
     async def work(desk: Desk) -> None:
         admission = await desk.admit(most_nano=1_000_000_000_000_000)
@@ -332,8 +359,7 @@ def test_large_amounts_stay_exact() -> None:
 def test_no_order_of_events_breaks_a_budget() -> None:
     limit, chance = 5_000, random.Random(7)
     who = caller(monthly_budget_nano=limit, concurrent_requests=12)
-    key = f"{scope_key(who, 'spent:')}{time.strftime('%Y%m', time.gmtime())}"
-    servers.durable().hset(key, mapping={"spent": 0, "held": 0})
+    servers.durable().hset(counter_key(who), mapping=EMPTY)
     leases = f"ly:{{{who.organization_id}}}:leases"
 
     async def work(desk: Desk) -> None:
@@ -371,7 +397,15 @@ def test_no_order_of_events_breaks_a_budget() -> None:
 
 @pytest.mark.parametrize(
     ("milliseconds", "text"),
-    [(0, "0s"), (12, "12ms"), (1000, "1s"), (8640, "8.64s"), (60_000, "1m0s"), (361_500, "6m1.5s")],
+    [
+        (0, "0s"),
+        (12, "12ms"),
+        (1000, "1s"),
+        (8640, "8.64s"),
+        (60_000, "1m0s"),
+        (361_500, "6m1.5s"),
+        (3_661_000, "1h1m1s"),
+    ],
 )
 def test_spans_of_time_are_written_as_go_does(milliseconds: int, text: str) -> None:
     assert duration(milliseconds) == text

@@ -14,14 +14,14 @@ from apikeys.services import mint_key
 from apikeys.terms import Terms
 from apikeys.verification import digests_of
 from common import redis as servers
-from common.errors import AllowanceError, BudgetError, RateLimitError
+from common.errors import BudgetError, RateLimitError
 from tests.usage.ledger import add_usage
-from tests.usage.test_admission import Desk, event
-from usage.admission import Admissions, seed_budget
-from usage.allowances import next_month
+from tests.usage.test_admission import Desk, event, seeded
+from usage.admission import Admissions
 from usage.events import STREAM
 from usage.link import RedisLink
-from usage.policies import Caller, caller_for_run, load
+from usage.periods import periods_at
+from usage.policies import PARTICIPANT, Caller, caller_for_run, load
 from usage.spool import Spool
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -91,7 +91,7 @@ def test_the_budget_is_that_of_all_their_keys(cohort: Cohort, ben: User, cyd: Us
     at_desks(work)
     [error] = refused
     assert error.code == "insufficient_quota"
-    renews = next_month(timezone.now())
+    renews = periods_at(timezone.now(), "UTC").month.ends_at
     for said in (
         "allowance in the cohort “Compilers 101”", "all your keys", "does not cover this call", "limit <$0.0001",
         "Ask for fewer tokens", f"{renews:%Y-%m-%d}",
@@ -138,7 +138,8 @@ def test_an_allowance_that_ends_before_the_month_does_not_begin_anew(cohort: Coh
 
 
 def test_a_refusal_is_told_apart_in_the_ledger_from_the_key_s_own_budget() -> None:
-    assert (AllowanceError("").code, AllowanceError("").ledger_code) == ("insufficient_quota", "cohort_allowance")
+    share = BudgetError("", of=PARTICIPANT)
+    assert (share.code, share.ledger_code) == ("insufficient_quota", "cohort_allowance")
     assert BudgetError("").ledger_code == "insufficient_quota"
 
 
@@ -148,8 +149,7 @@ def test_what_was_spent_before_is_counted_from_the_ledger_and_the_stream(cohort:
         add_usage(cohort.project, timezone.now(), user_id=who.public_id, cost_nano=cost)
     servers.durable().xadd(STREAM, {"e": event(first, cost=300).encode()})
     servers.durable().xadd(STREAM, {"e": event(caller_of(cyd, cohort), cost=9000).encode()})
-    scope, period = second.scopes[1], timezone.now().strftime("%Y%m")
-    assert seed_budget(second, scope, period)
+    assert seeded(second)
 
     async def work(admissions: Admissions) -> None:
         await Desk(admissions, second).admit(most_nano=600)

@@ -15,7 +15,8 @@ from accounts.models import Cohort, Membership, Project, ProjectMembership, User
 from accounts.roles import ProjectRole, Role
 from tests.conftest import person
 from tests.usage.ledger import a_key, add_usage
-from usage.allowances import Allowance, next_month
+from usage.allowances import Allowance
+from usage.periods import periods_at
 
 pytestmark = pytest.mark.django_db
 CENT = 10_000_000
@@ -70,7 +71,7 @@ def test_over_the_api(cohort: Cohort, cyd_client: Client) -> None:
     assert (said["limit_nano_usd"], said["used_nano_usd"], said["left_nano_usd"]) == (
         500 * CENT, 120 * CENT, 380 * CENT,
     )  # fmt: skip
-    assert datetime.fromisoformat(said["renews_at"]) == next_month(timezone.now())
+    assert datetime.fromisoformat(said["renews_at"]) == periods_at(timezone.now(), "UTC").month.ends_at
     assert datetime.fromisoformat(said["ends_at"]) == cohort.project.ends_at
 
 
@@ -107,16 +108,10 @@ def test_who_runs_it_is_bound_by_none_and_a_stranger_learns_nothing(
 
 
 def test_a_budget_does_not_begin_anew_after_the_end(cohort: Cohort) -> None:
-    renews_at = next_month(timezone.now())
+    renews_at = periods_at(timezone.now(), "UTC").month.ends_at
     for ends_at, is_renewed in ((renews_at, False), (renews_at + timedelta(seconds=1), True)):
         cohort.project.ends_at = ends_at
         assert Allowance(cohort, 0, renews_at).is_renewed is is_renewed
-
-
-@pytest.mark.parametrize(("now", "then"), [("2026-12-31T23:59", "2027-01-01"), ("2027-01-31T00:00", "2027-02-01")])
-def test_a_month_begins_on_its_first_day(now: str, then: str) -> None:
-    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    assert next_month(moment) == datetime.fromisoformat(then).replace(tzinfo=UTC)
 
 
 def test_the_roster_says_it_of_everybody(cohort: Cohort, ada: User, ada_client: Client, cyd_client: Client) -> None:

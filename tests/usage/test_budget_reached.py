@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.cohorts.services import create_cohort
 from accounts.invitations.links import join
+from accounts.limits.services import change_organization_limits
 from accounts.models import Project, User
 from apikeys.models import ApiKey
 from common import redis as servers
@@ -18,7 +19,7 @@ from tests.fakes.receiver import Receiver, receiver
 from tests.usage.ledger import a_key
 from tests.usage.test_ingest import emit, event, uuid7_at
 from usage.events import DEAD_LETTERS, STREAM, Event
-from usage.ingest import BUDGETS, drain
+from usage.ingest import drain
 from usage.kinds import BUDGET_REACHED
 from webhooks.delivery import deliver_due
 from webhooks.models import Endpoint, Message
@@ -70,6 +71,7 @@ def test_it_works(key: ApiKey, project: Project, server: Receiver) -> None:
         "project_id": project.public_id,
         "month": "2026-03",
         "budget": "key",
+        "span": "monthly",
         "limit_nano_dollars": 5_000_000_000,
     }
     assert body["data"].keys() == BUDGET_REACHED.example.keys()
@@ -90,7 +92,13 @@ def test_it_says_whether_the_key_s_budget_or_the_share_in_a_cohort_ran_out(
     key = a_key(cohort.project, created_by=cyd, monthly_budget_nano=1_000_000_000)
     unbound = a_key(cohort.project, created_by=ada)
     for _batch in range(2):
-        emit(*(refused(one.public_id, code=code) for one in (key, unbound) for code in BUDGETS))
+        emit(
+            *(
+                refused(one.public_id, code=code)
+                for one in (key, unbound)
+                for code in ("insufficient_quota", "cohort_allowance")
+            )
+        )
         drain()
     told = [message.data for message in Message.objects.filter(event_type="budget.reached")]
     limits = {(data["key_id"], data["budget"]): data["limit_nano_dollars"] for data in told}
@@ -111,6 +119,32 @@ def test_each_key_is_told_of_once_a_month(key: ApiKey, project: Project, server:
     told = sorted((message.data["key_id"], message.data["month"]) for message in Message.objects.all())
     both = [(key.public_id, "2026-03"), (key.public_id, "2026-04"), (other.public_id, "2026-03")]
     assert told == sorted(both)
+
+
+def test_a_budget_that_keys_share_is_told_of_once_in_each_of_its_days(
+    project: Project, ada: User, server: Receiver
+) -> None:
+    organization = project.organization
+    change_organization_limits(organization=organization, changes={"daily_budget_nano": 70}, by=ada)
+    keys = [a_key(project, created_by=ada).public_id for _number in range(2)]
+    for _batch in range(2):
+        emit(*(refused(key, month=month, code="organization_daily_budget") for key in keys for month in (3, 4)))
+        drain()
+    told = sorted((message.data["month"], message.data["limit_nano_dollars"]) for message in Message.objects.all())
+    assert told == [("2026-03", 70), ("2026-04", 70)]
+    assert {(message.data["budget"], message.data["span"]) for message in Message.objects.all()} == {
+        ("organization", "daily")
+    }
+
+
+@pytest.mark.parametrize("of", ["key", "participant", "member", "project", "model"])
+def test_each_budget_says_whose_it_is(of: str, project: Project, ada: User, server: Receiver) -> None:
+    key = a_key(project, created_by=ada, weekly_budget_nano=70)
+    emit(refused(key.public_id, code=f"{of}_weekly_budget"))
+    drain()
+    told = Message.objects.get()
+    assert told.data["budget"] == ("cohort" if of == "participant" else of)
+    assert told.data["limit_nano_dollars"] == (70 if of == "key" else None)
 
 
 def test_another_refusal_is_no_reached_budget(key: ApiKey, server: Receiver) -> None:

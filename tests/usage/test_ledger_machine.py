@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 from django.db.models import Sum
 from hypothesis import HealthCheck, Phase
@@ -21,25 +22,18 @@ from pytest_django.plugin import DjangoDbBlocker
 from common import redis as servers
 from common.errors import BudgetError, RateLimitError
 from common.ids import new_id
+from common.limits import Limits
 from tests import services
 from tests.usage.test_admission import DEMAND, caller, event
-from usage.admission import (
-    SINCE,
-    Admission,
-    Admissions,
-    BudgetUnknownError,
-    month_of,
-    reap,
-    seed_budget,
-    settle_now,
-    settlement,
-)
+from usage.admission import SINCE, Admission, Admissions, reap, seed, settle_now, settlement
+from usage.counters import Counter, Reach, Used
 from usage.events import STREAM, Event
+from usage.explaining import BudgetUnknownError
 from usage.ingest import drain
 from usage.link import RedisLink
 from usage.models import UsageEvent
-from usage.policies import Caller, Limits, Scope, with_ceiling
-from usage.reconciliation import reconcile
+from usage.policies import Caller, Scope, with_ceiling
+from usage.reconciliation import month_of, reconcile
 from usage.spool import Spool
 
 STEPS_OF_ONE = 50
@@ -217,7 +211,7 @@ class Ledger(RuleBasedStateMachine):
         scope = self.scopes[which]
         who = self.callers[which % 2]
         try:
-            seed_budget(who, scope, self.month)
+            seed(who, self.counter(scope))
         except BudgetUnknownError:
             assert self.redis.get(SINCE) != "0"
 
@@ -229,12 +223,18 @@ class Ledger(RuleBasedStateMachine):
         assert set(self.redis.zrange(f"{self.base}leases", 0, -1)) == set(holds)
         for scope in self.scopes:
             known = {name: int(value) for name, value in self.redis.hgetall(self.budget_key(scope)).items()}
-            held = sum(worst for id_, worst in map(self.amount, holds.items()) if self.binds(scope, holds[id_]))
-            assert known.get("held", 0) == held
             if "spent" in known:
                 assert not self.is_closed
-                spent = sum(done.cost_nano for done in events.values() if self.is_of(scope, done))
-                assert known["spent"] == spent
+                reserved = [amounts for hold in holds.values() if (amounts := self.held_of(scope, hold))]
+                held = sum(worst for _tokens, worst in reserved)
+                used = Used()
+                for done in events.values():
+                    used = used.plus(Used.by(done)) if self.is_of(scope, done) else used
+                spent = used.cost_nano
+                assert (known["spent"], known["held"]) == (spent, held)
+                assert known["requests"] == used.requests + len(reserved)
+                assert known["tokens"] == used.tokens + sum(tokens for tokens, _worst in reserved)
+                assert known["gpu"] == used.gpu_ms
                 limit = scope.limits.monthly_budget_nano
                 assert limit is not None
                 assert not self.is_promised or spent + held <= limit
@@ -258,7 +258,7 @@ class Ledger(RuleBasedStateMachine):
             self.age()
             services.open_budgets()
             for number, scope in enumerate(self.scopes):
-                assert seed_budget(self.callers[number % 2], scope, self.month)
+                assert seed(self.callers[number % 2], self.counter(scope))
                 rows = UsageEvent.objects.filter(**{f"{scope.kind}_id": scope.id})
                 spent = int(rows.aggregate(sum=Sum("cost_nano"))["sum"] or 0)
                 assert self.redis.hmget(self.budget_key(scope), ["spent", "held"]) == [str(spent), "0"]
@@ -275,8 +275,12 @@ class Ledger(RuleBasedStateMachine):
     def held_ids(self) -> set[str]:
         return set(self.redis.hkeys(f"{self.base}holds"))
 
+    def counter(self, scope: Scope) -> Counter:
+        (counter,) = Reach.of([scope], datetime.now(UTC), "UTC").counters
+        return counter
+
     def budget_key(self, scope: Scope) -> str:
-        return f"{self.base}{scope.kind}:{scope.id}:spent:{self.month}"
+        return self.base + self.counter(scope).name
 
     def events(self) -> dict[str, Event]:
         """By id, what is written and what will be."""
@@ -286,12 +290,13 @@ class Ledger(RuleBasedStateMachine):
             found.setdefault(done.id, done)
         return found
 
-    def amount(self, hold: tuple[str, str]) -> tuple[str, int]:
-        return hold[0], int(hold[1].split("|", 3)[2])
-
-    def binds(self, scope: Scope, hold: str) -> bool:
-        *_amounts, text = hold.split("|", 4)
-        return f'["{scope.kind}","{scope.id}"]' in text
+    def held_of(self, scope: Scope, hold: str) -> tuple[int, int] | None:
+        """The tokens and the money that a hold has of a scope's counter; None when it is not counted there."""
+        _second, tokens, worst, flags, text = hold.split("|", 4)
+        names = orjson.loads(text)["counters"]
+        name = self.counter(scope).name
+        is_held = name in names and flags[names.index(name)] == "1"
+        return (int(tokens), int(worst)) if is_held else None
 
     def is_of(self, scope: Scope, done: Event) -> bool:
         return bool(getattr(done, f"{scope.kind}_id") == scope.id)

@@ -13,9 +13,22 @@ from common import redis as servers
 from common.errors import BudgetError, RateLimitError
 from common.ids import uuid7
 from tests import services
-from tests.usage.test_admission import DEMAND, Desk, at_desk, budget, caller, event, holds, scope_key
-from usage.admission import SINCE, Admission, BudgetUnknownError, reap, seed_budget, settle_now, settlement
+from tests.usage.test_admission import (
+    DEMAND,
+    Desk,
+    at_desk,
+    budget,
+    caller,
+    counter_key,
+    counters_of,
+    event,
+    holds,
+    scope_key,
+    seeded,
+)
+from usage.admission import SINCE, Admission, reap, settle_now, settlement
 from usage.events import STREAM
+from usage.explaining import BudgetUnknownError
 from usage.ingest import drain
 from usage.models import UsageEvent
 from usage.policies import Caller
@@ -99,7 +112,7 @@ def test_a_call_that_never_said_it_runs_is_counted_once(is_known: bool) -> None:
         lose_data()
         services.open_budgets()
         if is_known:
-            assert await asyncio.to_thread(seed_budget, who, who.scopes[0], this_month())
+            assert await asyncio.to_thread(seeded, who)
         for _time in range(2):
             assert await desk.settle(running, cost=250) == 0
             with pytest.raises(BudgetError):
@@ -203,16 +216,20 @@ def test_tokens_of_a_lost_window_are_not_given_back_to_the_next() -> None:
 
 def test_a_budget_is_counted_anew_when_such_a_call_ends_while_it_is_counted() -> None:
     who = caller(monthly_budget_nano=1000)
-    key = f"{scope_key(who, 'spent')}:{this_month()}"
+    key, (counter,) = counter_key(who), counters_of(who)
 
     async def work(desk: Desk) -> None:
         running = of_a_minute_ago(await desk.admit(most_nano=300))
         lose_data()
         services.open_budgets()
         client = servers.durable()
-        _begun, token, _last = SEED_BEGIN.run(client, keys=[SINCE, key, STREAM], args=["60000", "0", "1"])
+        _begun, token, _last = SEED_BEGIN.run(
+            client,
+            keys=[SINCE, key, STREAM, f"ly:{{{who.organization_id}}}:holds"],
+            args=["60000", "0", str(counter.period.end), counter.name],
+        )
         await desk.settle(running, cost=250)
-        assert SEED_END.run(client, keys=[key], args=[token, "0"]) == 0
+        assert SEED_END.run(client, keys=[key], args=[token, "0", "0", "0", "0"]) == 0
         with pytest.raises(BudgetError):
             await desk.admit(most_nano=751)
 

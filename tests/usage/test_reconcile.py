@@ -18,10 +18,21 @@ from accounts.models import User
 from common import redis as servers
 from common.errors import BudgetError
 from common.ids import uuid7
+from common.limits import Limits
 from notifications.models import Notification
 from tests import services
-from tests.usage.test_admission import DEMAND, Desk, at_desk, budget, caller, event, scope_key
-from usage.admission import Admission, seed_budget
+from tests.usage.test_admission import (
+    DEMAND,
+    Desk,
+    at_desk,
+    budget,
+    caller,
+    counted,
+    counter_key,
+    event,
+    scope_key,
+    seeded,
+)
 from usage.events import STREAM, Event
 from usage.ingest import drain
 from usage.models import (
@@ -33,7 +44,7 @@ from usage.models import (
     UsageRollup5Min,
     UsageRollup15Min,
 )
-from usage.policies import PARTICIPANT, Caller, Limits, with_ceiling
+from usage.policies import PARTICIPANT, Caller, with_ceiling
 from usage.spool import Settlement, Spool
 from usage.tasks import look_for_drift
 
@@ -52,15 +63,11 @@ def reconcile(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def this_month() -> str:
-    return f"{timezone.now():%Y%m}"
-
-
 @pytest.fixture
 def used() -> Caller:
     """A caller who has a budget and used it: two calls are in the ledger, one waits, one runs."""
     who = caller(monthly_budget_nano=10_000, concurrent_requests=9)
-    assert seed_budget(who, who.scopes[0], this_month())
+    assert seeded(who)
 
     async def call(desk: Desk, *costs: int) -> None:
         for cost in costs:
@@ -76,7 +83,7 @@ def used() -> Caller:
 
 def test_it_works(used: Caller, capsys: pytest.CaptureFixture[str]) -> None:
     said = reconcile(capsys, "--strict")
-    assert "2 events in the records and 1 waiting in the stream, 1 budgets in Redis: 0 differences." in said
+    assert "2 events in the records and 1 waiting in the stream, 1 counters in Redis: 0 differences." in said
     drain()
     assert "3 events in the records and 0 waiting" in reconcile(capsys, "--strict")
 
@@ -127,17 +134,21 @@ def sums_of(table: Any) -> list[dict[str, Any]]:
     return list(table.objects.order_by(*table.CELL).values(*table.CELL, *MEASURES))
 
 
-@pytest.mark.parametrize(("name", "wrong"), [("spent", -77), ("spent", 50), ("held", 120), ("held", -500)])
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("spent", -77), ("held", 120), ("held", -500), ("requests", 2), ("tokens", -5), ("gpu", 9)]
+)
 def test_counters_that_are_wrong_are_named_and_corrected(
     used: Caller, capsys: pytest.CaptureFixture[str], name: str, wrong: int
 ) -> None:
-    right = budget(used)
-    servers.durable().hincrby(scope_key(used, f"spent:{this_month()}"), name, wrong)
-    what = {"spent": "spent nano-dollars", "held": "reserved nano-dollars"}[name]
+    right = counted(used)
+    servers.durable().hincrby(counter_key(used), name, wrong)
+    what = {"spent": "spent nano-dollars", "held": "reserved nano-dollars", "gpu": "milliseconds of servers"}.get(
+        name, name
+    )
     said = reconcile(capsys)
     assert f"key {used.key_id}: {what}: {right[name] + wrong} instead of {right[name]}" in said
     reconcile(capsys, "--repair", "--strict")
-    assert budget(used) == right
+    assert counted(used) == right
 
 
 def test_leases_and_slots_that_belong_to_no_call_are_ended(used: Caller, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,7 +171,7 @@ def test_what_redis_lost_is_counted_anew_from_the_records(used: Caller, capsys: 
     drain()
     servers.durable().flushall()
     services.open_budgets()
-    assert seed_budget(used, used.scopes[0], this_month())
+    assert seeded(used)
     assert budget(used) == {"spent": 600, "held": 0}
     reconcile(capsys, "--strict")
 
@@ -190,7 +201,7 @@ def test_the_budget_of_a_participant_is_that_of_all_their_keys_and_runs(capsys: 
     who = caller()
     share = with_ceiling(PARTICIPANT, f"{who.project_id}.user_1", Limits(monthly_budget_nano=1000), name="Course")
     run = replace(who, key_id="", user_id="user_1", scopes=(share,))
-    assert seed_budget(run, share, this_month())
+    assert seeded(run)
 
     async def work(desk: Desk) -> None:
         admission = await desk.admit(most_nano=500)
@@ -200,7 +211,7 @@ def test_the_budget_of_a_participant_is_that_of_all_their_keys_and_runs(capsys: 
     at_desk(run, work)
     reconcile(capsys, "--strict")
     drain()
-    assert "1 budgets in Redis: 0 differences" in reconcile(capsys, "--strict")
+    assert "1 counters in Redis: 0 differences" in reconcile(capsys, "--strict")
 
 
 def test_what_waits_on_the_disk_counts_nowhere_yet(
@@ -233,16 +244,14 @@ def test_a_clock_that_jumps_counts_money_in_the_month_of_the_event(
     capsys: pytest.CaptureFixture[str], step: timedelta
 ) -> None:
     who, then = caller(monthly_budget_nano=1000), timezone.now() + step
-    month = f"{then:%Y%m}"
-    assert seed_budget(who, who.scopes[0], month)
+    assert seeded(who, then)
 
-    async def work(desk: Desk) -> Admission:
+    async def work(desk: Desk) -> None:
         called = at(who, then, cost=70)
         admission = await desk.admissions.admit(who, replace(DEMAND, most_nano=100), id=called.id, lost=called)
         await desk.admissions.settle(admission, called)
-        return admission
 
-    assert at_desk(who, work).period == month
+    at_desk(who, work)
     assert budget(who) == {"spent": 70, "held": 0}
     reconcile(capsys, "--strict", "--month", f"{then:%Y-%m}")
     drain()

@@ -17,9 +17,10 @@ from common import redis as servers
 from common.errors import OverloadedError, RateLimitError
 from tests.services import Running, durable_redis_to_kill, redis_folder, set_back
 from tests.usage.test_admission import DEMAND, Desk, at_desk, budget, caller, event, holds, scope_key
+from tests.usage.test_admission import seeded as fill
 from tests.usage.test_ingest import emit, waiting
 from tests.usage.test_ingest import event as any_event
-from usage.admission import Admissions, reap, seed_budget, settle_now
+from usage.admission import Admissions, reap, settle_now
 from usage.events import STREAM
 from usage.ingest import drain
 from usage.link import LinkDownError, RedisLink
@@ -42,7 +43,7 @@ def server(settings: LazySettings, tmp_path: Path) -> Iterator[Running]:
 
 def seeded(**limits: int) -> Caller:
     who = caller(monthly_budget_nano=10**12, **limits)
-    assert seed_budget(who, who.scopes[0], this_month_and_the_last()[-1])
+    assert fill(who)
     return who
 
 

@@ -1,11 +1,13 @@
--- Admit one call to all of its scopes at once, or to none.
+-- Admit one call to all of its scopes at once, or to none. A scope sends only the limits that it sets.
 --
--- KEYS  leases, holds, organizations, then for each scope: window, running, budget
--- ARGV  id, lease in ms, most money, tokens needed, tokens wanted, rest of the hold, organization, then for each scope:
---       requests a minute, tokens a minute, calls at the same time, money (empty: no limit of that kind)
--- Gives {'ok', ms until the window is empty, head of the hold, then per scope: requests and tokens left}
---    or {kind, ms until the window is empty, scope, limit, used, ms to wait (-1: waiting is no use), then as above}
---       with kind 'requests', 'tokens', 'concurrency', 'budget' or 'seed' (the budget is not known here yet).
+-- KEYS  leases, holds, organizations, then the windows, the sets of running calls and the counters of periods
+-- ARGV  id, lease in ms, most money, tokens needed, tokens wanted, rest of the hold, organization, how many windows, how
+--       many sets, then for each window requests and tokens a minute, for each set calls at the same time, and for each counter
+--       money, requests, tokens and milliseconds of servers (empty: no limit of that kind)
+-- Gives {'ok', ms until the windows are empty, head of the hold, then per window: requests and tokens left, -1: no limit}
+--    or {kind, ms until the windows are empty, number of the key among its kind, limit, used, ms to wait (-1: waiting is
+--       no use or until the period ends), then as above} with kind 'requests', 'tokens', 'concurrency', 'budget',
+--       'period_requests', 'period_tokens', 'period_gpu', or 'seed' (the counter is not known here yet).
 --
 -- A window is the last 60 seconds, one bucket a second, with running sums: never more than the limit in any minute.
 -- A call without a bound on its answer needs its prompt and wants more: it reserves what is left of what it wants.
@@ -18,7 +20,8 @@ local time = redis.call('TIME')
 local second = tonumber(time[1])
 local now = second * 1000 + math.floor(tonumber(time[2]) / 1000)
 local reset = (second + 60) * 1000 - now
-local scopes = (#KEYS - 3) / 3
+local windows, sets = tonumber(ARGV[8]), tonumber(ARGV[9])
+local counters = #KEYS - 3 - windows - sets
 
 -- Sums of a window and of its newest bucket, once the buckets that are a minute old have left it.
 local function slide(key)
@@ -59,30 +62,57 @@ local function wait(key, letter, excess)
   return -1
 end
 
-local windows, left, refusal = {}, {}, nil
+local slid, left, refusal = {}, {}, nil
 local reserve = want
-for i = 1, scopes do
-  local key, running, budget = KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3]
-  local base = 7 + 4 * (i - 1)
-  local rpm, tpm = tonumber(ARGV[base + 1]), tonumber(ARGV[base + 2])
-  local most, money = tonumber(ARGV[base + 3]), tonumber(ARGV[base + 4])
+for i = 1, windows do
+  local key = KEYS[3 + i]
+  local rpm, tpm = tonumber(ARGV[8 + 2 * i]), tonumber(ARGV[9 + 2 * i])
   local r, t, r_now, t_now = slide(key)
-  windows[i] = {r, t, r_now, t_now}
-  left[2 * i - 1], left[2 * i] = math.max(0, rpm - r), math.max(0, tpm - t)
-  reserve = math.max(need, math.min(reserve, tpm - t))
+  slid[i] = {r, t, r_now, t_now}
+  left[2 * i - 1] = rpm and math.max(0, rpm - r) or -1
+  left[2 * i] = tpm and math.max(0, tpm - t) or -1
+  if tpm then reserve = math.max(need, math.min(reserve, tpm - t)) end
   if not refusal then
-    if r + 1 > rpm then
+    if rpm and r + 1 > rpm then
       refusal = {'requests', i, rpm, r, wait(key, 'r', r + 1 - rpm)}
-    elseif t + need > tpm then
+    elseif tpm and t + need > tpm then
       refusal = {'tokens', i, tpm, t, need > tpm and -1 or wait(key, 't', t + need - tpm)}
-    elseif most and redis.call('ZCOUNT', running, now, '+inf') >= most then
-      refusal = {'concurrency', i, most, most, 1000}
-    elseif money and worst > 0 then
-      local held = redis.call('HMGET', budget, 'spent', 'held', 'seeding')
-      if not held[1] or held[3] then
-        refusal = {'seed', i, money, 0, 0}
-      elseif tonumber(held[1]) + tonumber(held[2] or 0) + worst > money then
-        refusal = {'budget', i, money, tonumber(held[1]) + tonumber(held[2] or 0), -1}
+    end
+  end
+end
+
+local base = 9 + 2 * windows
+for i = 1, refusal and 0 or sets do
+  local most = tonumber(ARGV[base + i])
+  if not refusal and redis.call('ZCOUNT', KEYS[3 + windows + i], now, '+inf') >= most then
+    refusal = {'concurrency', i, most, most, 1000}
+  end
+end
+
+base = base + sets
+local held = {}
+for i = 1, refusal and 0 or counters do
+  local at = base + 4 * (i - 1)
+  local money, requests, tokens, gpu =
+    tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  local used = redis.call('HMGET', KEYS[3 + windows + sets + i], 'spent', 'held', 'requests', 'tokens', 'gpu', 'seeding')
+  -- What is not known yet is not counted in: whoever fills it counts what is held.
+  held[i] = used[1] and '1' or '0'
+  if not refusal and (requests or tokens or gpu or (money and worst > 0)) then
+    if not used[1] or used[6] then
+      refusal = {'seed', i, 0, 0, 0}
+    else
+      local spent = tonumber(used[1]) + tonumber(used[2])
+      local r, t, g = tonumber(used[3]), tonumber(used[4]), tonumber(used[5])
+      if tokens then reserve = math.max(need, math.min(reserve, tokens - t)) end
+      if requests and r + 1 > requests then
+        refusal = {'period_requests', i, requests, r, -1}
+      elseif tokens and t + need > tokens then
+        refusal = {'period_tokens', i, tokens, t, -1}
+      elseif gpu and g >= gpu then
+        refusal = {'period_gpu', i, gpu, g, -1}
+      elseif money and worst > 0 and spent + worst > money then
+        refusal = {'budget', i, money, spent, -1}
       end
     end
   end
@@ -96,22 +126,22 @@ if refusal then
   return reply
 end
 
-local held = {}
-for i = 1, scopes do
-  local key, running, budget = KEYS[3 * i + 1], KEYS[3 * i + 2], KEYS[3 * i + 3]
-  local base = 7 + 4 * (i - 1)
-  local w = windows[i]
+for i = 1, windows do
+  local key, w = KEYS[3 + i], slid[i]
   redis.call('HSET', key, 'at', second, 'r', text(w[1] + 1), 't', text(w[2] + reserve),
     'r' .. second, text(w[3] + 1), 't' .. second, text(w[4] + reserve))
   redis.call('EXPIRE', key, 61)
-  if ARGV[base + 3] ~= '' then redis.call('ZADD', running, text(now + lease), id) end
-  held[i] = '0'
-  if ARGV[base + 4] ~= '' and worst > 0 then
-    redis.call('HINCRBY', budget, 'held', ARGV[3])
-    held[i] = '1'
+  if left[2 * i - 1] >= 0 then left[2 * i - 1] = left[2 * i - 1] - 1 end
+  if left[2 * i] >= 0 then left[2 * i] = math.max(0, left[2 * i] - reserve) end
+end
+for i = 1, sets do redis.call('ZADD', KEYS[3 + windows + i], text(now + lease), id) end
+for i = 1, counters do
+  if held[i] == '1' then
+    local key = KEYS[3 + windows + sets + i]
+    if worst > 0 then redis.call('HINCRBY', key, 'held', ARGV[3]) end
+    redis.call('HINCRBY', key, 'requests', 1)
+    if reserve > 0 then redis.call('HINCRBY', key, 'tokens', text(reserve)) end
   end
-  left[2 * i - 1] = left[2 * i - 1] - 1
-  left[2 * i] = math.max(0, left[2 * i] - reserve)
 end
 local head = text(second) .. '|' .. text(reserve) .. '|' .. ARGV[3] .. '|' .. table.concat(held) .. '|'
 redis.call('SADD', KEYS[3], ARGV[7])

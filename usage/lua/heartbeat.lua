@@ -1,21 +1,23 @@
 -- Extend the lease of a running call, and note how far it is: what it is settled at if its process dies. A hold that was
 -- lost with all of Redis is put back; of a call admitted since, a hold that is not here was settled.
 --
--- KEYS  since, organizations, leases, holds, then for each scope: running, budget
--- ARGV  id, lease in ms, head of the hold as it was admitted, rest of the hold, organization, days to keep a budget
-local id = ARGV[1]
+-- KEYS  since, organizations, leases, holds, then the sets of running calls and the counters of periods
+-- ARGV  id, lease in ms, head of the hold as it was admitted, rest of the hold, organization, how many sets
+local id, sets = ARGV[1], tonumber(ARGV[6])
 local time = redis.call('TIME')
 local hold = redis.call('HGET', KEYS[4], id)
 local head = hold and string.match(hold, '^%d+|%d+|%d+|%d*|') or ARGV[3]
 if not hold then
   redis.call('SET', KEYS[1], time[1], 'NX')
-  local second, worst, held = string.match(head, '^(%d+)|%d+|(%d+)|(%d*)|')
+  local second, reserved, worst, held = string.match(head, '^(%d+)|(%d+)|(%d+)|(%d*)|')
   if tonumber(second) > tonumber(redis.call('GET', KEYS[1])) then return 0 end
   for i = 1, #held do
-    local budget = KEYS[2 * i + 4]
-    if string.sub(held, i, i) == '1' then
-      redis.call('HINCRBY', budget, 'held', worst)
-      redis.call('EXPIRE', budget, tonumber(ARGV[6]) * 86400)
+    local counter = KEYS[4 + sets + i]
+    -- One that is not known yet counts what is held when it is filled.
+    if string.sub(held, i, i) == '1' and redis.call('HEXISTS', counter, 'spent') == 1 then
+      redis.call('HINCRBY', counter, 'held', worst)
+      redis.call('HINCRBY', counter, 'requests', 1)
+      redis.call('HINCRBY', counter, 'tokens', reserved)
     end
   end
   redis.call('SADD', KEYS[2], ARGV[5])
@@ -24,7 +26,7 @@ local ends = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + t
 local deadline = string.format('%.0f', ends)
 redis.call('HSET', KEYS[4], id, head .. ARGV[4])
 redis.call('ZADD', KEYS[3], deadline, id)
-for i = 5, #KEYS, 2 do
+for i = 5, 4 + sets do
   if hold then
     redis.call('ZADD', KEYS[i], 'XX', deadline, id)
   else

@@ -31,6 +31,8 @@ ROWS = [
     Address("catalog:deployment", BACKEND + "/deployments/{model}/", {"GET": staff(), "POST": staff("302")},
             {"priority": "1", "weight": "2"}),
     Address("catalog:remove", BACKEND + "/remove/", {"POST": staff("302")}),
+    Address("catalog:model_limits", "/backends/limits/{model}/", {"GET": staff(), "POST": staff("302")},
+            {"requests_per_day": "50"}),
     Address("catalog:edit_model", "/backends/models/{model}/", {"GET": staff(), "POST": staff("302")},
             {"description": "Another one.", "input_price": "1", "output_price": "2", "uses": ["chat"]}),
     Address("usage:overview", "/usage/?group=key", {"GET": signed_in()}),

@@ -40,8 +40,8 @@ class Command(BaseCommand):
             period = f"{one.period[:4]}-{one.period[4:]}" if one.period else "now    "
             self.stdout.write(f"{period}  {one.organization_id}  {one.what}: {one.found} instead of {one.truth}")
         self.stdout.write(
-            f"{found.events} events in the records and {found.waiting} waiting in the stream, {found.counters} budgets "
-            f"in Redis: {len(found.differences)} differences."
+            f"{found.events} events in the records and {found.waiting} waiting in the stream, {found.counters} "
+            f"counters in Redis: {len(found.differences)} differences."
         )
         if found.spooled:
             self.stdout.write(f"{found.spooled} settlements wait on this machine's disk and count nowhere yet.")

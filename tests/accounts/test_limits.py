@@ -1,0 +1,119 @@
+"""Who sets what an organization, a project and a member may use, and what comes of it."""
+
+import pytest
+from django.test import Client
+
+from accounts.limits.services import change_project_limits
+from accounts.models import AuditEvent, Membership, Project, User
+from accounts.projects.services import set_place
+from accounts.roles import ProjectRole
+from common.limits import LIMITS
+from tests.conftest import client_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def places(project: Project, ada: User, ben: User) -> dict[str, str]:
+    """The pages on which limits of Ada's organization, her project and Ben are set."""
+    organization = f"/organizations/{project.organization.public_id}"
+    return {
+        "organization": f"{organization}/limits/",
+        "project": f"/projects/{project.public_id}/limits/",
+        "member": f"{organization}/members/{ben.public_id}/limits/",
+    }
+
+
+def limited(kind: str, project: Project, ben: User) -> dict[str, int | None]:
+    row = {
+        "organization": project.organization,
+        "project": project,
+        "member": Membership.objects.get(organization=project.organization, user=ben),
+    }[kind]
+    row.refresh_from_db()
+    return {name: value for name in LIMITS if (value := getattr(row, name)) is not None}
+
+
+@pytest.mark.parametrize("kind", ["organization", "project", "member"])
+def test_it_works(kind: str, places: dict[str, str], project: Project, ben: User, ada_client: Client) -> None:
+    answers = {"daily_budget_nano": "2.50", "tokens_per_day": "3000000000", "time_zone": "Asia/Shanghai"}
+    assert ada_client.post(places[kind], answers).status_code == 302
+    assert limited(kind, project, ben) == {"daily_budget_nano": 2_500_000_000, "tokens_per_day": 3_000_000_000}
+    event = AuditEvent.objects.get(action=f"{kind}.limits_changed")
+    assert event.before["daily_budget_nano"] is None
+    assert event.after["daily_budget_nano"] == 2_500_000_000
+    shown = ada_client.get(places[kind]).content.decode()
+    assert 'value="2.5"' in shown
+    assert 'value="3000000000"' in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("requests_per_day", "0"), ("daily_budget_nano", "-1"), ("tokens_per_day", "1e30"), ("time_zone", "Mars/Olympus")],
+)
+def test_what_is_no_limit_is_refused(name: str, value: str, places: dict[str, str], ada_client: Client) -> None:
+    response = ada_client.post(places["organization"], {"time_zone": "UTC", name: value})
+    assert response.status_code == 400
+    assert not AuditEvent.objects.filter(action="organization.limits_changed").exists()
+
+
+def test_a_project_s_own_admin_does_not_lift_what_the_organization_set(
+    places: dict[str, str], project: Project, ada: User, ben: User
+) -> None:
+    change_project_limits(project=project, changes={"requests_per_day": 5}, by=ada)
+    place = Membership.objects.get(organization=project.organization, user=ben)
+    set_place(project=project, membership=place, role=ProjectRole.ADMIN, by=ada)
+    client = client_of(ben)
+    assert client.post(places["project"], {}).status_code == 403
+    assert (
+        client.patch(
+            f"/api/projects/{project.public_id}/limits/", {"requests_per_day": None}, content_type="application/json"
+        ).status_code
+        == 403
+    )
+    assert "Set limits and budgets" not in client.get(f"/projects/{project.public_id}/").content.decode()
+    project.refresh_from_db()
+    assert project.requests_per_day == 5
+
+
+def test_two_who_edit_at_once_do_not_overwrite_each_other(
+    places: dict[str, str], project: Project, ada: User, ada_client: Client
+) -> None:
+    shown = ada_client.get(places["project"]).context["form"]["shown"].value()
+    change_project_limits(project=project, changes={"requests_per_day": 5}, by=ada)
+    answers = {"shown": shown, "requests_per_day": "7"}
+    response = ada_client.post(places["project"], answers)
+    assert response.status_code == 400
+    assert "somebody changed this to: 5" in response.content.decode()
+    project.refresh_from_db()
+    assert project.requests_per_day == 5
+
+
+def test_what_is_left_alone_stays(places: dict[str, str], project: Project, ada: User, ada_client: Client) -> None:
+    shown = ada_client.get(places["project"]).context["form"]["shown"].value()
+    change_project_limits(project=project, changes={"requests_per_day": 5}, by=ada)
+    assert ada_client.post(places["project"], {"shown": shown, "tokens_per_minute": "9"}).status_code == 302
+    project.refresh_from_db()
+    assert (project.requests_per_day, project.tokens_per_minute) == (5, 9)
+
+
+@pytest.mark.parametrize("kind", ["organization", "project", "member"])
+def test_programs_set_the_same(kind: str, project: Project, ben: User, ada_client: Client) -> None:
+    organization = f"/api/organizations/{project.organization.public_id}"
+    address = {
+        "organization": f"{organization}/limits/",
+        "project": f"/api/projects/{project.public_id}/limits/",
+        "member": f"{organization}/members/{ben.public_id}/limits/",
+    }[kind]
+    for change in ({"requests_per_day": 5, "weekly_budget_nano": 7}, {"requests_per_day": None}):
+        answer = ada_client.patch(address, change, content_type="application/json")
+        assert answer.status_code == 200
+    assert limited(kind, project, ben) == {"weekly_budget_nano": 7}
+    said = ada_client.get(address).json()
+    assert {name: said[name] for name in ("requests_per_day", "weekly_budget_nano")} == {
+        "requests_per_day": None,
+        "weekly_budget_nano": 7,
+    }
+    wrong = {"requests_per_day": -1, "time_zone": "Mars"} if kind == "organization" else {"requests_per_day": -1}
+    refused = ada_client.patch(address, wrong, content_type="application/json")
+    assert refused.status_code == 400

@@ -1,0 +1,228 @@
+"""Whose counters count what: the keys in Redis below an organization's, and which of the ledger belongs to each."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, cast
+
+from django.db.models import Q, Sum
+from django.utils import timezone
+
+from accounts.models import Cohort, Membership, Organization, Project, ProjectMembership
+from accounts.roles import ProjectRole
+from apikeys.models import ApiKey
+from catalog.models import HostedModel
+from common import redis as servers
+from common.limits import NO_LIMITS, Limited
+from usage.events import Event
+from usage.models import UsageRollup15Min
+from usage.periods import Period, periods_at
+from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT, Caller, Scope
+
+# Organizations with leases, for the reaper. A plain set: an entry too many costs one empty look.
+ORGANIZATIONS = "ly:leases"
+
+
+def base_of(organization_id: str) -> str:
+    """What every key of an organization begins with. In a cluster all of them are on one server."""
+    return f"ly:{{{organization_id}}}:"
+
+
+class Counter(NamedTuple):
+    """What a scope used in a period, of which it has a limit."""
+
+    scope: Scope
+    period: Period
+    money: int | None
+    requests: int | None = None
+    tokens: int | None = None
+    gpu_seconds: int | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.scope.kind}:{self.scope.id}:used:{self.period.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The keys that a call counts in, below its organization's: the same when it is admitted and when it is settled."""
+
+    windows: tuple[str, ...]
+    running: tuple[str, ...]
+    counters: tuple[str, ...]
+
+    def keys(self, base: str) -> list[str]:
+        return [base + name for name in (*self.windows, *self.running, *self.counters)]
+
+    @property
+    def sizes(self) -> tuple[str, str]:
+        """How the scripts tell them apart."""
+        return str(len(self.windows)), str(len(self.running))
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The limits that hold for one call, of which each scope has only those that it sets."""
+
+    windows: tuple[Scope, ...]
+    running: tuple[Scope, ...]
+    counters: tuple[Counter, ...]
+
+    @classmethod
+    def of(cls, scopes: Iterable[Scope], at: datetime, zone: str) -> "Reach":
+        windows, running, counters = [], [], []
+        for scope in scopes:
+            limits = scope.limits
+            if limits.requests_per_minute is not None or limits.tokens_per_minute is not None:
+                windows.append(scope)
+            if limits.concurrent_requests is not None:
+                running.append(scope)
+            if limits.has_periods:
+                counters += _counters_of(scope, at, zone)
+        return cls(tuple(windows), tuple(running), tuple(counters))
+
+    @property
+    def counted(self) -> Counted:
+        return Counted(
+            tuple(f"{scope.kind}:{scope.id}:window" for scope in self.windows),
+            tuple(f"{scope.kind}:{scope.id}:running" for scope in self.running),
+            tuple(counter.name for counter in self.counters),
+        )
+
+
+def _counters_of(scope: Scope, at: datetime, zone: str) -> list[Counter]:
+    limits, periods, found = scope.limits, periods_at(at, zone), []
+    daily = (limits.daily_budget_nano, limits.requests_per_day, limits.tokens_per_day, limits.gpu_seconds_per_day)
+    if daily != (None, None, None, None):
+        found.append(Counter(scope, periods.day, *daily))
+    if limits.weekly_budget_nano is not None:
+        found.append(Counter(scope, periods.week, limits.weekly_budget_nano))
+    if limits.monthly_budget_nano is not None:
+        found.append(Counter(scope, periods.month, limits.monthly_budget_nano))
+    return found
+
+
+# What the records hold for a counter ---------------------------------------------------------------------------------
+
+
+class Used(NamedTuple):
+    """What calls used. Those that reached no server count for nothing but money, of which they cost none."""
+
+    cost_nano: int = 0
+    requests: int = 0
+    tokens: int = 0
+    gpu_ms: int = 0
+
+    @classmethod
+    def by(cls, event: Event) -> "Used":
+        reached = event.backend != ""
+        tokens = event.prompt_tokens + event.completion_tokens
+        return cls(event.cost_nano, int(reached), tokens, event.latency_ms if reached else 0)
+
+    def plus(self, other: "Used") -> "Used":
+        return Used(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+def used_of(caller: Caller, scope: Scope, period: Period) -> Used:
+    """What the sums in PostgreSQL have for a scope in a period."""
+    rows = UsageRollup15Min.objects.filter(
+        _of_scope(caller, scope), bucket_at__gte=period.starts_at, bucket_at__lt=period.ends_at
+    )
+    sums = rows.aggregate(
+        cost=Sum("cost_nano"),
+        requests=Sum("latency_count"),
+        prompt=Sum("prompt_tokens"),
+        completion=Sum("completion_tokens"),
+        gpu=Sum("latency_ms_sum"),
+    )
+    cost, requests, prompt, completion, gpu = (int(value or 0) for value in sums.values())
+    return Used(cost, requests, prompt + completion, gpu)
+
+
+def belongs_to(caller: Caller, scope: Scope, period: Period) -> Callable[[Event], bool]:
+    """Whether an event counts against a scope in a period."""
+    kind, id_ = scope.kind, scope.id
+    if kind in {PARTICIPANT, MEMBER}:
+        place, user_id, key_ids = _person(scope)
+        field = "project_id" if kind == PARTICIPANT else "organization_id"
+        return lambda event: (
+            getattr(event, field) == place
+            and (event.user_id == user_id or event.key_id in key_ids)
+            and period.holds(event.at)
+        )
+    field = "model" if kind == MODEL else f"{kind}_id"
+    return lambda event: (
+        event.organization_id == caller.organization_id and getattr(event, field) == id_ and period.holds(event.at)
+    )
+
+
+def _of_scope(caller: Caller, scope: Scope) -> Q:
+    """Which sums of usage count against a scope. They are found by project."""
+    if scope.kind == PROJECT:
+        return Q(project_id=scope.id)
+    if scope.kind == PARTICIPANT:
+        project_id, user_id, key_ids = _person(scope)
+        return Q(project_id=project_id) & (Q(user_id=user_id) | Q(key_id__in=key_ids))
+    if scope.kind == KEY:
+        return Q(project_id=caller.project_id, key_id=scope.id)
+    projects = Project.objects.filter(organization__public_id=caller.organization_id)
+    everywhere = Q(project_id__in=list(projects.values_list("public_id", flat=True)))
+    if scope.kind == MEMBER:
+        _organization, user_id, key_ids = _person(scope)
+        return everywhere & (Q(user_id=user_id) | Q(key_id__in=key_ids))
+    return everywhere & Q(model=scope.id) if scope.kind == MODEL else everywhere
+
+
+def _person(scope: Scope) -> tuple[str, str, frozenset[str]]:
+    """Where somebody is held to a limit, who it is, and all keys that they ever made there."""
+    place, _dot, user_id = scope.id.partition(".")
+    keys = ApiKey.objects.made_by([user_id])
+    keys = (
+        keys.filter(project__public_id=place)
+        if scope.kind == PARTICIPANT
+        else keys.filter(project__organization__public_id=place)
+    )
+    return place, user_id, frozenset(keys.values_list("public_id", flat=True))
+
+
+# Counters that begin anew ---------------------------------------------------------------------------------------------
+
+
+def count_anew(limited: Limited) -> None:
+    """Drop the counters of whatever has these limits: while it had none of a kind, nobody counted.
+
+    The next call fills them from the records. Calls that run at this moment count when it ends in what they began with.
+    """
+    client = servers.durable()
+    pipeline = client.pipeline(transaction=False)
+    for organization_id, zone, scope in _scopes_of(limited):
+        for period in periods_at(timezone.now(), zone):
+            name = Counter(scope, period, None).name
+            pipeline.delete(base_of(organization_id) + name)
+    pipeline.execute()
+
+
+def _scopes_of(limited: Limited) -> Iterable[tuple[str, str, Scope]]:
+    """The scopes that a row of limits is for: with the id of their organization, and its time zone."""
+    nothing = NO_LIMITS
+    match limited:
+        case Organization():
+            yield limited.public_id, limited.time_zone, Scope(ORGANIZATION, limited.public_id, nothing)
+        case Project():
+            home = limited.organization
+            yield home.public_id, home.time_zone, Scope(PROJECT, limited.public_id, nothing)
+        case Membership():
+            home, user = limited.organization, limited.user
+            yield home.public_id, home.time_zone, Scope(MEMBER, f"{home.public_id}.{user.public_id}", nothing)
+        case ApiKey(project=Project() as project):
+            home = project.organization
+            yield home.public_id, home.time_zone, Scope(KEY, limited.public_id, nothing)
+        case Cohort():
+            project, home = limited.project, limited.project.organization
+            places = ProjectMembership.objects.filter(project=project, role=ProjectRole.PARTICIPANT)
+            for user_id in places.values_list("membership__user__public_id", flat=True):
+                yield home.public_id, home.time_zone, Scope(PARTICIPANT, f"{project.public_id}.{user_id}", nothing)
+        case HostedModel():
+            called = cast("set[str]", servers.durable().smembers(ORGANIZATIONS))
+            for organization in Organization.objects.filter(public_id__in=called):
+                yield organization.public_id, organization.time_zone, Scope(MODEL, limited.public_name, nothing)
