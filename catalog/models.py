@@ -388,6 +388,11 @@ class DeploymentQuerySet(models.QuerySet["Deployment"]):
         """Where calls may go: enabled, on an enabled backend."""
         return self.filter(SERVING)
 
+    def health(self) -> "models.QuerySet[Deployment, tuple[str, str, bool | None]]":
+        """The model, the backend, and whether it answered: of each place where calls may go and that was checked."""
+        places = self.serving().exclude(backend__is_healthy=None).order_by("hosted_model__public_name", "backend__name")
+        return places.values_list("hosted_model__public_name", "backend__name", "backend__is_healthy").distinct()
+
     def with_both_ends(self) -> Self:
         """Each with its model and its backend."""
         # The backend not by the same join: that would read, and need to decrypt, its credential.

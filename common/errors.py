@@ -58,6 +58,8 @@ class ApiError(Exception):
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     default_code: ClassVar[str | None] = None
+    limit: str = ""
+    """Which kind of limit refused the call; empty when none did."""
 
     def __init__(
         self,
@@ -337,8 +339,9 @@ class RateLimitError(ApiError):
     type = "requests"
     default_code = "rate_limit_exceeded"
 
-    def __init__(self, message: str, *, kind: str, wait_seconds: float | None) -> None:
+    def __init__(self, message: str, *, kind: str, wait_seconds: float | None, limit: str = "") -> None:
         super().__init__(message, kind=kind, headers=retry_headers(wait_seconds))
+        self.limit = limit
 
 
 class BudgetError(ApiError):
@@ -353,6 +356,7 @@ class BudgetError(ApiError):
         to know."""
         super().__init__(message, headers={"x-should-retry": "false"})
         self._ledger_code = budget_code(of, span)
+        self.limit = f"{of}_budget"
 
     @property
     def ledger_code(self) -> str:

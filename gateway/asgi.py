@@ -42,6 +42,7 @@ from gateway.uploads import form
 from gateway.wire import ClientGoneError, Exchange, WhileClientListens
 from inference.endpoints import ENDPOINTS, Endpoint
 from inference.shapes import ShapeOfErrors
+from usage import metrics
 from usage.calls import MeteredCalls
 from usage.organization.routes import ROUTES, View
 from usage.policies import Caller, Policies
@@ -171,6 +172,7 @@ class Answering:
                 raise MethodNotAllowedError(exchange.method, exchange.path, self._handlers)
             await handler(exchange)
         except ApiError as error:
+            metrics.count_error(error.status)
             if exchange.has_begun:
                 # Bytes that are no events hold no error: the server, which misses their end, cuts the connection.
                 log.warning("answer_broke_off", path=exchange.path, code=error.code)
@@ -181,6 +183,7 @@ class Answering:
             log.info("client_gone", path=exchange.path)
         except Exception:
             log.exception("unexpected_error", path=exchange.path)
+            metrics.count_error(InternalError.status)
             if exchange.has_begun:
                 raise
             await exchange.send_error(InternalError(exchange.id))

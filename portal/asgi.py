@@ -67,7 +67,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await gateway(scope, receive, send)
     elif path.startswith("/stream/"):
         await streams(scope, receive, send)
-    elif path in ("/livez", "/readyz"):
+    elif path in ("/livez", "/readyz", "/metrics"):
         await health(scope, receive, send)
     else:
         await page(scope, receive, send)

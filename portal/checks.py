@@ -114,18 +114,36 @@ def stores_are_named(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register(TAG)
-def opened_networks_are_networks(**kwargs: Any) -> list[CheckMessage]:
-    try:
-        parsed(tuple(settings.OUTBOUND_NETWORKS))
-    except ValueError as error:
-        return [
-            Error(
-                f"OUTBOUND_NETWORKS holds something that is no network: {error}.",
-                hint="Write networks as 10.20.0.0/16, separated by commas.",
-                id="portal.E030",
+def networks_are_networks(**kwargs: Any) -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    for name in ("OUTBOUND_NETWORKS", "METRICS_NETWORKS"):
+        try:
+            parsed(tuple(getattr(settings, name)))
+        except ValueError as error:
+            errors.append(
+                Error(
+                    f"{name} holds something that is no network: {error}.",
+                    hint="Write networks as 10.20.0.0/16, separated by commas.",
+                    id="portal.E030",
+                )
             )
-        ]
-    return []
+    return errors
+
+
+FEWEST_TOKEN_CHARACTERS = 20
+
+
+@register(TAG)
+def token_of_metrics_is_none_to_guess(**kwargs: Any) -> list[CheckMessage]:
+    if not settings.METRICS_TOKEN or len(settings.METRICS_TOKEN) >= FEWEST_TOKEN_CHARACTERS:
+        return []
+    return [
+        Error(
+            f"METRICS_TOKEN is shorter than {FEWEST_TOKEN_CHARACTERS} characters.",
+            hint="Make one with `openssl rand -hex 24`.",
+            id="portal.E031",
+        )
+    ]
 
 
 @register(TAG)

@@ -1,7 +1,7 @@
 """/livez says that this process answers; /readyz that the portal can do its work: stores, workers, a model.
 
-Both stand before Django: no host check, no session, no template. Every look is bounded in time, so that a part that is
-frozen rather than gone is a prompt 503 and never a hung request.
+Both, and the numbers at /metrics, stand before Django: no host check, no session, no template. Every look is bounded in
+time, so that a part that is frozen rather than gone is a prompt 503 and never a hung request.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from catalog.models import Backend
 from catalog.services import check_backends
 from common.redis import async_durable, async_volatile, durable
 from common.stopping import stopping
+from portal import metrics
 from portal.celery import QUEUES
 
 LOOK_SECONDS = 1.5
@@ -186,5 +187,10 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
 
 
 application = Starlette(
-    routes=[Route("/livez", livez, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])], lifespan=lifespan
+    routes=[
+        Route("/livez", livez, methods=["GET"]),
+        Route("/readyz", readyz, methods=["GET"]),
+        Route("/metrics", metrics.page, methods=["GET"]),
+    ],
+    lifespan=lifespan,
 )

@@ -457,6 +457,11 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
+# Monitoring. Without either of the two nobody reads /metrics
+
+METRICS_NETWORKS = env.listing("METRICS_NETWORKS")
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+
 # Logs
 
 LOG_LEVEL = env.text("LOG_LEVEL", "INFO")

@@ -28,6 +28,11 @@ class Breaker:
         """Whether a call may go there as to any other."""
         return now >= self._rests_until and (self._failures < MOST_FAILURES or self._probe is None)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it rests, or waits for what a probe will show."""
+        return self._failures >= MOST_FAILURES
+
     def begin(self, call: str) -> None:
         """A call is sent there."""
         if self._failures >= MOST_FAILURES and self._probe is None:

@@ -55,6 +55,7 @@ from inference.counting import TokenCount, fewest_tokens
 from inference.endpoints import ENDPOINTS, Endpoint, model_name
 from inference.failures import AttemptFailedError
 from inference.fields import LLAMA_CPP_FIELDS
+from usage import metrics
 from usage.admission import HEARTBEAT_SECONDS, Admissions, settle_now
 from usage.answers import Answer, Bytes, Frames, begin, begin_bytes, read_whole
 from usage.breaker import REST_SECONDS
@@ -114,10 +115,12 @@ class MeteredCalls:
         self._client = await InferenceClient().__aenter__()
         await self.link.start()
         await self.routes.start()
+        metrics.watched.add(self._under_way)
         self._upkeep = [
             keep_running(self._extend_leases, name="leases"),
             keep_running(self._empty_spool, name="spool"),
             keep_running(self._say_what_runs, name="running"),
+            keep_running(metrics.keep_page, name="metrics"),
         ]
 
     async def close(self) -> None:
@@ -131,6 +134,8 @@ class MeteredCalls:
         await self.link.close()
         await self._admissions.close()
         await self._spool.release()
+        metrics.watched.remove(self._under_way)
+        await asyncio.to_thread(metrics.write_page)
         await self._client.close()
         await self.routes.close()
 
@@ -148,13 +153,17 @@ class MeteredCalls:
             model = await self.find_model(caller, model_name(body))
             call, routes, payload = await self._admit(caller, entry, model, body, request_id)
         except ApiError as refusal:
-            if not (comes_again and isinstance(refusal, FOR_NOW)) and self._refusals.take(caller):
-                # Nobody waits for it: the answer to a refused call must not take longer for being on record.
-                self.link.execute(
-                    "XADD", STREAM, "*", "e", refused(caller, entry, model, body, request_id, started, refusal)
-                )
+            if not (comes_again and isinstance(refusal, FOR_NOW)):
+                metrics.count_refusal(model.name if model is not None else "", entry.path, refusal)
+                if self._refusals.take(caller):
+                    # Nobody waits for it: the answer to a refused call must not take longer for being on record.
+                    self.link.execute(
+                        "XADD", STREAM, "*", "e", refused(caller, entry, model, body, request_id, started, refusal)
+                    )
             raise
         assert call.admission is not None  # noqa: S101 - that is what admitting is
+        if call.admission.is_local:
+            metrics.WITHOUT_REDIS.inc()
         try:
             return await self._begin(call, body, routes, payload)
         except ApiError as failure:
@@ -260,6 +269,7 @@ class MeteredCalls:
         if self._running.pop(call.id, None) is None or call.admission is None:
             return
         event = call.event(status=status, error_code=error_code[:60], count=count, is_estimated=is_estimated)
+        metrics.count(event)
         call.usage = CallUsage(
             event.prompt_tokens, event.cached_tokens, event.completion_tokens, event.cost_nano, is_estimated
         )
@@ -437,6 +447,9 @@ class MeteredCalls:
             for call in list(self._running.values()):
                 if call.admission is not None:
                     self._admissions.extend(call.admission, call.lost())
+
+    def _under_way(self) -> tuple[int, list[metrics.Place]]:
+        return len(self._running), self.routes.places()
 
     async def _say_what_runs(self) -> None:
         """Tell who drains a backend how far that is."""

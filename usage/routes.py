@@ -19,6 +19,7 @@ from common import redis as servers
 from common.errors import ModelNotFoundError, OverloadedError, SlotsTakenError
 from common.upkeep import keep_running, stop
 from usage.breaker import REST_SECONDS, Breaker
+from usage.metrics import Place
 from usage.threads import DatabaseAwayError, in_thread
 
 log = structlog.get_logger(__name__)
@@ -180,6 +181,17 @@ class Routes:
             if place.in_flight:
                 counts[place.backend] += place.in_flight
         return counts
+
+    def places(self) -> list[Place]:
+        """Each deployment of the table with what is known of it here."""
+        if self._table is None:
+            return []
+        return [
+            Place(model.name, route.backend, place.in_flight, place.breaker.is_open)
+            for model in self._table.models.values()
+            for route in model.routes
+            if (place := self._places.get(route.id)) is not None
+        ]
 
     def answered(self, route: Route) -> None:
         """The deployment's server does its work."""

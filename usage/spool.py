@@ -100,6 +100,15 @@ def waiting() -> int:
     return number
 
 
+def size() -> int:
+    """How many bytes wait on this machine's disk."""
+    number = 0
+    for path in folder().glob("*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):
+            number += path.stat().st_size
+    return number
+
+
 def _read(file: IO[bytes]) -> Iterator[Settlement]:
     for line in file:
         try:

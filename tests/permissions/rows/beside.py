@@ -36,4 +36,6 @@ ROWS = [
     Address("/livez", "/livez", _only("GET", everybody())),
     # No worker runs here, and the page says so.
     Address("/readyz", "/readyz", _only("GET", everybody("503"))),
+    # No role opens it but a setting: tests/portal/test_metrics.py.
+    Address("/metrics", "/metrics", _only("GET", everybody("404"))),
 ]  # fmt: skip
