@@ -121,7 +121,8 @@ class HostedModelAdmin(admin.ModelAdmin[HostedModel]):
     list_filter = ["is_visible", "is_demonstration", "deployments__backend"]
     search_fields = ["public_name", "description", "deployments__backend_name"]
     ordering = ["public_name"]
-    readonly_fields = ["public_name", "is_demonstration", "created_at"]
+    # A price is changed on the model's page in the portal, which keeps the one before.
+    readonly_fields = ["public_name", "input_price_nano", "output_price_nano", "is_demonstration", "created_at"]
     actions = ["show", "hide"]
     inlines = [ModelAliasInline, DeploymentInline]
 

@@ -3,6 +3,7 @@
 from datetime import UTC, date
 from typing import TYPE_CHECKING, Any, Self
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -356,6 +357,47 @@ class HostedModel(Limited):
         if not any(answers):
             return Availability.DOWN
         return Availability.WORKING if all(answers) else Availability.PARTLY
+
+
+class ModelPriceQuerySet(models.QuerySet["ModelPrice"]):
+    def history_of(self, hosted_model: HostedModel) -> Self:
+        """What the model has cost, the price that holds first; empty while it has never changed."""
+        return self.filter(model=hosted_model.public_name).select_related("set_by").order_by("-since", "-pk")
+
+
+class ModelPrice(models.Model):
+    """What a model costs from a moment on, until the next row of its name. Rows are only ever inserted.
+
+    By its name, as in the ledger: what was paid stays explained when the model is gone.
+    """
+
+    model = models.CharField(_("model"), max_length=200)
+    since = models.DateTimeField(_("since"), default=timezone.now)
+    input_price_nano = models.BigIntegerField(_("price of a million input tokens"))
+    output_price_nano = models.BigIntegerField(_("price of a million output tokens"))
+    set_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("set by")
+    )
+
+    objects = ModelPriceQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("price")
+        verbose_name_plural = _("prices")
+        indexes = [models.Index(fields=["model", "-since"], name="prices_of_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.since:%Y-%m-%d}"
+
+    @property
+    def input_price(self) -> str:
+        """Dollars for a million input tokens, for reading."""
+        return display_dollars(self.input_price_nano)
+
+    @property
+    def output_price(self) -> str:
+        """Dollars for a million output tokens, for reading."""
+        return display_dollars(self.output_price_nano)
 
 
 class ModelAlias(models.Model):

@@ -19,7 +19,7 @@ from accounts.models import User
 from catalog import discovery
 from catalog.discovery import DiscoveryError, FoundModel, FoundServer, LocalServer
 from catalog.kinds import UNREADABLE
-from catalog.models import Backend, BackendKind, BackendQuerySet, Deployment, Fault, HostedModel, ModelAlias
+from catalog.models import Backend, BackendKind, BackendQuerySet, Deployment, Fault, HostedModel, ModelAlias, ModelPrice
 from catalog.signals import catalog_changed
 from common.fields import UndecryptableError, decrypt
 from common.http import Client, origin, run
@@ -166,6 +166,12 @@ def edit_model(
 ) -> None:
     """Change what developers read about a model, what it costs them, whether they see it, its other names, who answers
     in its place, and when it goes."""
+    earlier = ModelPrice(
+        model=hosted_model.public_name,
+        since=hosted_model.created_at,
+        input_price_nano=hosted_model.input_price_nano,
+        output_price_nano=hosted_model.output_price_nano,
+    )
     before, after = _save(
         hosted_model,
         {
@@ -189,6 +195,16 @@ def edit_model(
             ModelAlias(name=name, hosted_model=hosted_model) for name in aliases if name not in names
         )
         before, after = before | {"aliases": names}, after | {"aliases": list(aliases)}
+    if PRICES & set(after):
+        # What it cost until now is known to nobody else.
+        if not ModelPrice.objects.history_of(hosted_model).exists():
+            earlier.save()
+        ModelPrice.objects.create(
+            model=hosted_model.public_name,
+            input_price_nano=input_price_nano,
+            output_price_nano=output_price_nano,
+            set_by=by,
+        )
     if after:
         record(
             "model.price_changed" if PRICES & set(after) else "model.changed",

@@ -19,7 +19,7 @@ from accounts.listing import BY_NAME, NEWEST, Listing, Order
 from catalog import services
 from catalog.discovery import DiscoveryError, FoundServer
 from catalog.forms import AddressForm, ConnectForm, DeploymentForm, EditBackendForm, ModelForm
-from catalog.models import Backend, Deployment, HostedModel
+from catalog.models import Backend, Deployment, HostedModel, ModelPrice
 from catalog.running import note_running
 
 ORDERS = {
@@ -44,7 +44,9 @@ def models_page(request: HttpRequest) -> HttpResponse:
 def model_page(request: HttpRequest, name: str) -> HttpResponse:
     """The facts of one model, and the code that calls it."""
     model = get_object_or_404(HostedModel.objects.for_models_page(), public_name=name)
-    return render(request, "catalog/model.html", {"model": model, "base_url": f"{settings.PUBLIC_URL}/v1"})
+    prices = ModelPrice.objects.history_of(model)
+    context = {"model": model, "prices": prices, "base_url": f"{settings.PUBLIC_URL}/v1"}
+    return render(request, "catalog/model.html", context)
 
 
 @staff_required
@@ -188,7 +190,8 @@ def edit_model(request: AuthedRequest, name: str) -> HttpResponse:
         messages.success(request, _("Saved. Calls follow within seconds."))
         return redirect("catalog:edit_model", name)
     is_offered = HostedModel.objects.offered().filter(pk=model.pk).exists()
-    context = {"model": model, "form": form, "is_offered": is_offered}
+    prices = ModelPrice.objects.history_of(model)
+    context = {"model": model, "form": form, "is_offered": is_offered, "prices": prices}
     return render(request, "catalog/edit_model.html", context, status=400 if form.errors else 200)
 
 
