@@ -1,4 +1,4 @@
-"""Every address of the pages. /v1, /stream, /livez and /readyz are portal.asgi's."""
+"""Every address of the pages. /v1, /stream, /livez, /readyz and /metrics are portal.asgi's."""
 
 from allauth.account.decorators import secure_admin_login
 from allauth.account.views import signup
@@ -27,6 +27,7 @@ urlpatterns = [
     path("theme/", views.set_theme, name="set_theme"),
     path("api/", include("portal.api")),
     path("organizations/<str:organization_id>/webhooks/", include("webhooks.urls")),
+    path("organizations/<str:organization_id>/statements/", include("usage.statements.urls")),
     path("keys/", include("apikeys.leak_urls")),
     path("keys/", include("apikeys.urls")),
     path("", include("catalog.urls")),

@@ -119,6 +119,8 @@ PAGES = [
     Page("usage:overview", "/usage/", Who.MEMBER),
     Page("usage:calls", "/usage/calls/?code=rate_limit_exceeded", Who.MEMBER),
     Page("usage:call", "/usage/calls/{call}/", Who.MEMBER),
+    Page("statements:list", "/organizations/{organization}/statements/", Who.MEMBER),
+    Page("statements:month", "/organizations/{organization}/statements/{month}/", Who.MEMBER),
     Page("playground:index", "/playground/", Who.MEMBER),
     Page("playground:history", "/playground/runs/", Who.MEMBER),
     Page("playground:run", "/playground/runs/{run}/", Who.MEMBER),
@@ -173,7 +175,8 @@ PARTS = {
     "api-usage-calls", "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled",
     "api-webhook-resend", "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file",
     "audit:organization_file", "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:github",
-    "leaks:rules", "llms", "playground:code", "playground:result", "playground:ticket", "usage:calls_file",
+    "leaks:rules", "llms", "playground:code", "playground:result", "playground:ticket", "statements:file",
+    "usage:calls_file",
     "usage:export", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
@@ -268,6 +271,7 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
         "setup_token": invite_operator(),
         "key": key.public_id,
         "call": call.request_id,
+        "month": f"{timezone.now():%Y-%m}",
         "model": model.public_name,
         "backend": backend.name,
         "question": question.public_id,

@@ -57,6 +57,11 @@ def those_who_see_usage(success: str = "200") -> str:
     return f"{success} {success} {success} {success} {success} 404 404 in 404"
 
 
+def those_who_see_all_usage(success: str = "200") -> str:
+    """Of the whole organization, whichever projects it is of."""
+    return f"{success} {success} 403 403 {success} 403 404 in 404"
+
+
 def those_who_see_the_key(success: str = "200") -> str:
     """Of one that the owner made: who sees only their own does not learn that it is there."""
     return f"{success} {success} {success} {success} 404 404 404 in 404"

@@ -7,6 +7,7 @@ from tests.permissions.answers import (
     managers,
     owner,
     signed_in,
+    those_who_see_all_usage,
     those_who_see_keys,
     those_who_see_people,
 )
@@ -94,6 +95,9 @@ ROWS = [
             {"POST": managers("302")}),
     Address("audit:organization", ORGANIZATION + "/audit/", {"GET": managers()}),
     Address("audit:organization_file", ORGANIZATION + "/audit/log.csv", {"GET": managers()}),
+    Address("statements:list", ORGANIZATION + "/statements/", {"GET": those_who_see_all_usage()}),
+    Address("statements:month", ORGANIZATION + "/statements/2026-01/", {"GET": those_who_see_all_usage()}),
+    Address("statements:file", ORGANIZATION + "/statements/2026-01.csv", {"GET": those_who_see_all_usage()}),
     Address("webhooks:list", WEBHOOKS + "/", {"GET": managers()}),
     Address("webhooks:new", WEBHOOKS + "/new/", {"GET": managers(), "POST": managers()}, HOOK),
     Address("webhooks:endpoint", WEBHOOK + "/", {"GET": managers()}),
