@@ -142,7 +142,7 @@ def _limit_error(caller: Caller, scope: Scope, model: str, refused: Refused, wai
         figures = f"Limit {refused.limit}, Used {refused.used}, Requested {refused.requested}"
         text = f"Rate limit reached {where}: {figures}. Please try again in {pause}."
     kind = "tokens" if refused.kind.endswith("tokens") else "requests"
-    return RateLimitError(text, kind=kind, wait_seconds=wait, limit=refused.kind)
+    return RateLimitError(text, kind=kind, wait_seconds=wait, limit=UNITS[refused.kind][0])
 
 
 def _budget_error(caller: Caller, counter: Counter, model: str, refused: Refused) -> BudgetError:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.conf import LazySettings
 
-from common.errors import AllowanceError, BudgetError, InvalidRequestError, RateLimitError
+from common.errors import BudgetError, InvalidRequestError, RateLimitError
 from common.ids import uuid7
 from portal.env import BASE_DIR
 from usage import metrics
@@ -98,9 +98,9 @@ def test_it_works() -> None:
 @pytest.mark.parametrize(
     ("error", "limit"),
     [
-        (RateLimitError("", kind="requests", wait_seconds=1, limit="concurrency"), "concurrency"),
-        (BudgetError(""), "budget"),
-        (AllowanceError(""), "cohort_allowance"),
+        (RateLimitError("", kind="requests", wait_seconds=1, limit="tokens_per_day"), "tokens_per_day"),
+        (BudgetError(""), "key_budget"),
+        (BudgetError("", of="organization", span="daily"), "organization_budget"),
     ],
 )
 def test_a_refusal_is_counted_by_its_limit(error: RateLimitError | BudgetError, limit: str) -> None:

@@ -21,7 +21,7 @@ def note_current_prices(apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("catalog", "0008_deprecation"),
+        ("catalog", "0009_more_limits"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
