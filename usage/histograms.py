@@ -33,11 +33,11 @@ def field() -> "DecimalField[Decimal | int, Decimal]":
     return DecimalField(max_digits=BUCKETS * DIGITS, decimal_places=0, default=0, db_default=0)
 
 
-def of_one(milliseconds: str, *, where: str) -> str:
-    """In SQL, the histogram of the one call that took `milliseconds`, a column; NULL but `where` it is to count."""
+def of_one(milliseconds: str) -> str:
+    """In SQL, the histogram of one call that took `milliseconds`, a column that is not NULL."""
     bucket = f"least({BUCKETS - 1}, floor(ln(greatest({milliseconds}, 1)) / {math.log(GROWTH)!r}::float8)::int)"
     # Written as text, a power of ten is read at once; `power` would multiply.
-    return f"CASE WHEN {where} THEN ('1e' || {DIGITS} * {bucket})::numeric END"
+    return f"('1e' || {DIGITS} * {bucket})::numeric"
 
 
 def percentiles(histogram: int) -> Percentiles | None:

@@ -32,7 +32,7 @@ from usage import histograms
 from usage.alarms import alarm
 from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, ORIGIN, STREAM, Event, PoisonError, without_origin
 from usage.kinds import BUDGET_REACHED, UNREADABLE, WAITS
-from usage.models import MEASURES, ROLLUPS, UsageEvent, UsageSums
+from usage.models import MEASURES, ROLLUPS, UsageEvent, UsageRollup5Min, UsageSums
 from usage.periods import Period, periods_at
 from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT
 from webhooks.models import Endpoint, Message
@@ -61,25 +61,29 @@ INCOMING = (
     "DELETE FROM incoming",
 )
 COPY = f"COPY incoming ({COLUMNS}) FROM STDIN"
-# What `sums` sums up: events, each with the histograms of one. What the portal refuses is no model's time.
-SUMMED = f"""
-    *, {histograms.of_one("latency_ms", where="backend <> ''")} AS latency_histogram,
-    {histograms.of_one("first_token_ms", where="first_token_ms IS NOT NULL")} AS first_token_histogram
-"""
-# A client that hung up is a call, but nobody's error.
-SUMS = """
+START = "TIMESTAMPTZ '2000-01-01 00:00:00+00'"
+TOLD_APART = ", ".join(sorted({column for table in ROLLUPS for column in table.CELL} - {"bucket_at"}))
+# Of the events in `inserted`, by all that any table tells apart: each is looked at once, and the tables are made of
+# these. A client that hung up is a call, but nobody's error; what the portal refuses is no model's time.
+CELLS = f"""
+cells AS (
     SELECT
-        date_bin('{width}', at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS bucket_at, {who}, count(*) AS requests,
-        count(*) FILTER (WHERE status >= 400 AND status <> {client_closed}) AS errors,
+        date_bin('{UsageRollup5Min.WIDTH}', at, {START}) AS bucket_at, {TOLD_APART}, count(*) AS requests,
+        count(*) FILTER (WHERE status >= 400 AND status <> {CLIENT_CLOSED}) AS errors,
         sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
         sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
         sum(cost_nano) AS cost_nano, coalesce(sum(latency_ms) FILTER (WHERE backend <> ''), 0) AS latency_ms_sum,
         count(*) FILTER (WHERE backend <> '') AS latency_count,
+        coalesce(sum({histograms.of_one("latency_ms")}) FILTER (WHERE backend <> ''), 0) AS latency_histogram,
         coalesce(sum(first_token_ms), 0) AS first_token_ms_sum, count(first_token_ms) AS first_token_count,
-        coalesce(sum(latency_histogram), 0) AS latency_histogram,
-        coalesce(sum(first_token_histogram), 0) AS first_token_histogram
+        coalesce(sum({histograms.of_one("first_token_ms")}) FILTER (WHERE first_token_ms IS NOT NULL), 0)
+            AS first_token_histogram
     FROM inserted
-    GROUP BY 1, {who}
+    GROUP BY 1, {TOLD_APART}
+)
+"""  # noqa: S608 - names only
+SUMS = """
+    SELECT date_bin('{width}', bucket_at, {start}) AS bucket_at, {who}, {measures} FROM cells GROUP BY 1, {who}
 """
 ROLL_UP = """
     INSERT INTO {table} AS kept ({columns}, updated_at)
@@ -95,13 +99,14 @@ def columns_of(table: type[UsageSums]) -> str:
 
 
 def sums(table: type[UsageSums]) -> str:
-    """The query for the rows that a table of sums has of the events in `inserted`, which has what is SUMMED of them."""
+    """The query for the rows that a table of sums has of the events in `cells`."""
     _bucket, *who = _cell(table)
-    return SUMS.format(width=table.WIDTH, client_closed=CLIENT_CLOSED, who=", ".join(who))
+    measures = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
+    return SUMS.format(width=table.WIDTH, start=START, who=", ".join(who), measures=measures)
 
 
 def roll_up(table: type[UsageSums]) -> str:
-    """The statement that adds the events in `inserted`, with what is SUMMED of them, to a table of sums."""
+    """The statement that adds the events in `cells` to a table of sums."""
     added = ", ".join(f"{name} = kept.{name} + excluded.{name}" for name in MEASURES)
     return ROLL_UP.format(
         table=table._meta.db_table,
@@ -121,8 +126,8 @@ WITH inserted AS (
     INSERT INTO {UsageEvent._meta.db_table} ({COLUMNS})
     SELECT {COLUMNS} FROM incoming
     ON CONFLICT DO NOTHING
-    RETURNING {SUMMED}
-), {", ".join(f"into_{table._meta.db_table} AS ({roll_up(table)})" for table in ROLLUPS)}
+    RETURNING *
+), {CELLS}, {", ".join(f"into_{table._meta.db_table} AS ({roll_up(table)})" for table in ROLLUPS)}
 SELECT count(*) FROM inserted
 """  # noqa: S608 - names only
 

@@ -24,7 +24,7 @@ from usage.admission import LEASE_MS, waiting_events
 from usage.alarms import alarm
 from usage.counters import ORGANIZATIONS, Used, base_of
 from usage.events import STREAM, Event
-from usage.ingest import SUMMED, columns_of, paused, roll_up, sums
+from usage.ingest import CELLS, columns_of, paused, roll_up, sums
 from usage.kinds import DRIFT
 from usage.models import HISTOGRAMS, MEASURES, ROLLUPS, UsageEvent, UsageRollup5Min, UsageSums, first_id
 from usage.periods import Period
@@ -44,10 +44,10 @@ FIVE_MINUTES_COMPARED = KEPT - timedelta(hours=2)
 
 INSERTED = f"""
 inserted AS (
-    SELECT {SUMMED} FROM {UsageEvent._meta.db_table}
+    SELECT * FROM {UsageEvent._meta.db_table}
     WHERE id >= %(first_id)s AND id < %(last_id)s AND at >= %(start)s AND at < %(end)s
         AND {{whose}}
-)
+), {CELLS}
 """  # noqa: S608 - names only
 COMPARE = """
 WITH {inserted},

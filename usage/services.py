@@ -10,7 +10,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import Q
 from django.utils import timezone
 
-from usage.ingest import SUMMED, sums
+from usage.ingest import CELLS, sums
 from usage.models import MEASURES, ROLLUPS, UsageEvent, UsageInstallationHour, UsageRollup5Min
 
 log = structlog.get_logger(__name__)
@@ -40,7 +40,7 @@ WHERE inhparent = 'usage_usageevent'::regclass AND relname ~ '_\\d{{4}}_\\d\\d$'
 ORDER BY relname
 """  # noqa: S608 - an expression only
 TAKE_OUT = f"""
-WITH inserted AS (SELECT {SUMMED} FROM {UsageEvent._meta.db_table} WHERE organization_id = ANY(%s))
+WITH inserted AS (SELECT * FROM {UsageEvent._meta.db_table} WHERE organization_id = ANY(%s)), {CELLS}
 UPDATE {UsageInstallationHour._meta.db_table} AS kept
 SET {", ".join(f"{name} = kept.{name} - summed.{name}" for name in MEASURES)}
 FROM ({sums(UsageInstallationHour)}) AS summed

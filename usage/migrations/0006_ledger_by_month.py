@@ -6,6 +6,9 @@ The rows of before are written anew, which docs/operators/usage.md says how long
 from django.db import migrations, models
 
 BY_MONTH = """
+-- Millions of rows take longer than a page may.
+SET LOCAL statement_timeout = 0;
+
 -- What no id is less than of an event at this moment.
 CREATE FUNCTION usage_first_id(moment timestamp with time zone) RETURNS uuid IMMUTABLE LANGUAGE sql AS $$
     SELECT (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid

@@ -295,6 +295,8 @@ class Migration(migrations.Migration):
                 name="one_row_per_project_hour_cell",
             ),
         ),
+        # Millions of calls take longer than a page may.
+        migrations.RunSQL("SET LOCAL statement_timeout = 0"),
         *(migrations.RunSQL(widen(*table)) for table in WIDENED),
         *(migrations.RunSQL(fill(*table)) for table in NEW),
     ]

@@ -11,8 +11,8 @@ from usage.reconciliation import Reconciliation, reconcile, this_month_and_the_l
 
 class Command(BaseCommand):
     help = (
-        "Compares the events of usage with the five-minute and quarter-hour sums and with the counters in Redis, and "
-        "prints where they differ. The events are the truth."
+        "Compares the events of usage with all sums of them and with the counters in Redis, and prints where they "
+        "differ. The events are the truth."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
