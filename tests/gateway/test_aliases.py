@@ -30,7 +30,8 @@ def body(name: str) -> dict[str, object]:
 def test_it_works(client: openai.OpenAI, alias: str, event_of: Callable[[str], UsageEvent]) -> None:
     reply = client.chat.completions.with_raw_response.create(model=alias, messages=chat(), max_tokens=1)
     assert reply.parse().model == "fake-chat"
-    assert event_of(reply.headers["x-request-id"]).model == "fake-chat"
+    event = event_of(reply.headers["x-request-id"])
+    assert (event.model, event.asked_model) == ("fake-chat", alias)
     with client.chat.completions.create(model=alias, messages=chat(), max_tokens=1, stream=True) as stream:
         assert {chunk.model for chunk in stream} == {"fake-chat"}
 

@@ -33,6 +33,17 @@ def test_it_works(client: openai.OpenAI, fake: FakeInferenceServer, event_of: Ev
     assert not event.is_estimated
     assert not event.is_streamed
     assert event.cost_nano == 0
+    assert event.client == f"openai-python {openai.__version__}"
+    assert (event.asked_model, event.deployment, event.retries, event.failovers) == ("", "", 0, 0)
+
+
+@pytest.mark.parametrize(("said", "retries"), [("2", 2), ("-1", 0), ("two", 0), ("9999", 0)])
+def test_a_call_that_the_client_made_before(client: openai.OpenAI, event_of: EventOf, said: str, retries: int) -> None:
+    reply = client.chat.completions.with_raw_response.create(
+        model="renamed", messages=chat(), max_tokens=1, extra_headers={"x-stainless-retry-count": said}
+    )
+    event = event_of(reply.headers["x-request-id"])
+    assert (event.retries, event.deployment) == (retries, "/srv/models/secret-path")
 
 
 async def _ask_async(url: str, secret: str) -> str:

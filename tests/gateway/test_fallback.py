@@ -54,6 +54,7 @@ def test_it_works(url: str, secret: str, model: str, spare: HostedModel, asked: 
     assert events_of(reply) == [(spare.public_name, 200, 23)]
     entry = UsageEvent.objects.get(request_id=reply.headers["x-request-id"])
     assert entry.backend == spare.deployments.get().backend.name
+    assert (entry.asked_model, entry.failovers, entry.retries) == (model, 1, 0)
 
 
 def test_a_stream(client: openai.OpenAI, model: str, spare: HostedModel) -> None:

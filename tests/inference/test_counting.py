@@ -19,6 +19,13 @@ def test_a_count_that_cannot_be(said: float, believed: int) -> None:
     assert reported({"prompt_tokens": said, "completion_tokens": said}) == TokenCount(believed, believed)
 
 
+@pytest.mark.parametrize(("said", "believed"), [(3, 3), (9, 4), (-2, 0), ("x", 0), (None, 0)])
+@pytest.mark.parametrize("details", ["completion_tokens_details", "output_tokens_details"])
+def test_reasoning_is_part_of_the_output(details: str, said: Any, believed: int) -> None:
+    usage = {"prompt_tokens": 2, "completion_tokens": 4, details: {"reasoning_tokens": said}}
+    assert reported(usage) == TokenCount(2, 4, 0, believed)
+
+
 @pytest.mark.parametrize("said", ["12", None, True, [1], {"a": 1}, float("nan")])
 def test_a_count_that_is_none(said: object) -> None:
     assert reported({"prompt_tokens": said, "completion_tokens": 4}) is None
