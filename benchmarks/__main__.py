@@ -63,6 +63,7 @@ SECTIONS = {
     "timing": Section("What a clock tells", _in_django("timing")),
     "playground": Section("Playground", _playground),
     "ingest": Section("Usage events", _in_django("ingest")),
+    "year": Section("A year of usage", _in_django("year")),
     "faults": Section("Served and recorded", faults.measure, is_long=True, has_faults=True),
 }
 TITLES = [*(section.title for section in SECTIONS.values()), FOUND]

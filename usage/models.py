@@ -181,9 +181,10 @@ class UsageSums(models.Model):
     - A cell of a key and five minutes, or a quarter of an hour, holds about one call, and saves little more than the
       look at the calls themselves. But it can be narrowed to anything, and cut where any time zone's days begin: pages
       of up to 35 days, the usage API and the months of budgets are made of these.
-    - What looks back further reads cells of a project and an hour, or of a key and a day, which stay few however many
-      calls there were. They tell how calls ended, too. Hours make the days of every zone but those few whose clocks are
-      not whole hours apart from UTC, for which there are the quarters; days are UTC's.
+    - Cells of a project and an hour stay few however many calls and keys there are, and tell how calls ended: for pages
+      of up to 35 days that need no key. They make the days of every zone but those few whose clocks are not whole hours
+      apart from UTC, for which there are the quarters.
+    - A year is read from cells of a key and a day, which is UTC's: it has too many hours.
     - Whoever runs the portal asks about all organizations at once: hours without them, and days with nothing else.
     """
 
