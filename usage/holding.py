@@ -25,7 +25,7 @@ def export(user: User) -> Iterator[Document]:
     yield as_table(
         "usage/calls.json",
         UsageEvent.objects.filter(own).order_by("at"),
-        *(*call, "prompt_tokens", "completion_tokens", "cost_nano", "latency_ms"),
+        *(*call, "prompt_tokens", "completion_tokens", "cost_nano", "latency_ms", "asked_model", "client", "retries"),
     )
 
 

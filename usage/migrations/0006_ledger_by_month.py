@@ -62,6 +62,8 @@ BEGIN
     IF to_regclass(part) IS NOT NULL THEN
         RETURN;
     END IF;
+    -- What came between the move and the attachment would have neither place.
+    LOCK TABLE usage_usageevent_other IN ACCESS EXCLUSIVE MODE;
     EXECUTE format('CREATE TABLE %I (LIKE usage_usageevent INCLUDING ALL)', part);
     EXECUTE format('WITH moved AS (DELETE FROM usage_usageevent_other WHERE id >= %L AND id < %L RETURNING *)
         INSERT INTO %I SELECT * FROM moved', lower_end, upper_end, part);
