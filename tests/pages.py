@@ -176,8 +176,7 @@ PARTS = {
     "api-webhook-resend", "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file",
     "audit:organization_file", "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:github",
     "leaks:rules", "llms", "playground:code", "playground:result", "playground:ticket", "statements:file",
-    "usage:calls_file",
-    "usage:export", "usage:live",
+    "usage:calls_file", "usage:export", "usage:failures_file", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 

@@ -10,16 +10,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from common.money import dollars
-from usage.reports import NOTHING, Report, Row, Sums
+from usage.histograms import Percentiles
+from usage.reports import NOTHING, Failure, Report, Row, Sums
 
 COLORS = 8
-PLAIN = 0
-"""The color of what stands for no model and no key."""
+PERCENTILES = {"p50": 1, "p95": 2, "p99": 3}
+"""The lines of a chart of times, with their colors."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A name, one of the eight colors of the theme (from 1) or PLAIN, and a value per slice; None leaves a gap."""
+    """A name, one of the eight colors of the theme (from 1), and a value per slice; None leaves a gap."""
 
     name: str
     color: int
@@ -28,12 +29,13 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Bars that stack. `unit` says how values read, `titles` are the labels in full; one legend serves all charts."""
+    """Bars that stack, or lines. `unit` says how values read, `titles` are the labels in full."""
 
     unit: str
     labels: Sequence[str]
     titles: Sequence[str]
     series: Sequence[Series]
+    kind: str = "bars"
 
 
 def colors_of(rows: Sequence[Row]) -> dict[str, int]:
@@ -42,30 +44,52 @@ def colors_of(rows: Sequence[Row]) -> dict[str, int]:
     return {row.id: min(place, alone + 1) for place, row in enumerate(rows, start=1)}
 
 
-def charts_of(report: Report) -> dict[str, dict[str, Any]]:
-    """The four charts of the page, ready to be JSON."""
+def charts_of(report: Report, failures: Sequence[Failure] = ()) -> dict[str, dict[str, Any]]:
+    """The charts of the page, ready to be JSON. One legend serves those of requests, tokens and cost."""
     names = [_label(slice_.start, report) for slice_ in report.slices]
     labels, titles = [short for short, _full in names], [full for _short, full in names]
 
     def bars(unit: str, measure: Callable[[Sums], float]) -> dict[str, Any]:
         return asdict(Chart(unit, labels, titles, _stack(report, measure)))
 
+    def lines(measure: Callable[[Sums], Percentiles | None]) -> dict[str, Any]:
+        return asdict(Chart("milliseconds", labels, titles, _speed(report, measure), "lines"))
+
     return {
         "requests": bars("count", lambda sums: sums.requests),
         "tokens": bars("count", lambda sums: sums.tokens),
         "cost": bars("dollars", lambda sums: float(dollars(sums.cost_nano))),
-        "speed": asdict(Chart("milliseconds", labels, titles, [_speed(report)])),
+        "first_token": lines(lambda sums: sums.first_token),
+        "latency": lines(lambda sums: sums.latency),
+        "failures": asdict(Chart("count", labels, titles, _failed(report, failures))),
     }
 
 
-def _speed(report: Report) -> Series:
-    """The time that is felt: until the first token where answers were streamed, until the last where none was.
+def _speed(report: Report, measure: Callable[[Sums], Percentiles | None]) -> list[Series]:
+    """A line per percentile. A slice without calls has none: a gap rather than a dive to zero."""
+    measured = [measure(piece.sums) for piece in report.slices]
+    return [
+        Series(name, color, [getattr(found, name, None) for found in measured]) for name, color in PERCENTILES.items()
+    ]
 
-    Means are not stacked by model, and a slice without calls has none: a gap rather than a dive to zero.
-    """
-    if report.totals.first_token_count:
-        return Series(_("First token"), PLAIN, [piece.sums.mean_first_token_ms for piece in report.slices])
-    return Series(_("Whole answer"), PLAIN, [piece.sums.mean_latency_ms for piece in report.slices])
+
+def failure_colors(failures: Sequence[Failure]) -> list[int]:
+    """A color for each kind of failure; the rarest share the last one."""
+    return [min(place, COLORS) for place in range(1, len(failures) + 1)]
+
+
+def _failed(report: Report, failures: Sequence[Failure]) -> list[Series]:
+    by_color: dict[int, list[Failure]] = {}
+    for color, kind in zip(failure_colors(failures), failures, strict=True):
+        by_color.setdefault(color, []).append(kind)
+    return [
+        Series(
+            kinds[0].label if len(kinds) == 1 else _("%(count)s others") % {"count": len(kinds)},
+            color,
+            [sum(kind.slices.get(piece.start, 0) for kind in kinds) for piece in report.slices],
+        )
+        for color, kinds in by_color.items()
+    ]
 
 
 def legend_of(report: Report) -> list[Series]:

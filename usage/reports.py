@@ -4,16 +4,22 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
+from functools import cached_property
+from typing import Any
 
-from django.db.models import DateTimeField, F, Func, Max, Q, QuerySet, TextChoices, Value
+from django.db.models import Count, DateTimeField, F, Func, Max, Q, QuerySet, TextChoices, Value
 from django.db.models.functions import TruncDate
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apikeys.models import ApiKey
 from common.zones import UTC
+from usage import histograms
+from usage.events import CLIENT_CLOSED
+from usage.histograms import Percentiles
 from usage.measures import Measures
-from usage.models import Source, UsageRollup, UsageRollup5Min, UsageRollup15Min
+from usage.models import Source, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min, began
+from usage.problems import Problem, problem_of
 from usage.sight import Sights, seen_of
 
 DAY = timedelta(days=1)
@@ -58,6 +64,8 @@ class Sums(Measures):
     latency_count: int = 0
     first_token_ms_sum: int = 0
     first_token_count: int = 0
+    latency_histogram: int = 0
+    first_token_histogram: int = 0
 
     @property
     def tokens(self) -> int:
@@ -78,6 +86,23 @@ class Sums(Measures):
     @property
     def mean_first_token_ms(self) -> float | None:
         return self.first_token_ms_sum / self.first_token_count if self.first_token_count else None
+
+    @cached_property
+    def latency(self) -> Percentiles | None:
+        """How long half, 95 and 99 of 100 calls took at most, a tenth off."""
+        return histograms.percentiles(self.latency_histogram)
+
+    @cached_property
+    def first_token(self) -> Percentiles | None:
+        return histograms.percentiles(self.first_token_histogram)
+
+    @property
+    def median_latency_ms(self) -> float | None:
+        return self.latency.p50 if self.latency else None
+
+    @property
+    def median_first_token_ms(self) -> float | None:
+        return self.first_token.p50 if self.first_token else None
 
 
 NOTHING = Sums()
@@ -150,6 +175,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Calls that failed with one code, or with one status where there is none: in all, and from each slice on."""
+
+    status: int
+    code: str
+    calls: int
+    slices: Mapping[datetime, int]
+
+    @property
+    def label(self) -> str:
+        return self.code or str(self.status)
+
+    @property
+    def problem(self) -> Problem | None:
+        """Which part of the documentation says more."""
+        return problem_of(UsageEvent(status=self.status, error_code=self.code))
+
+
+@dataclass(frozen=True)
 class Report:
     """A project's usage in one window. `rows` begin with the busiest; `slices` cover the window without a gap."""
 
@@ -196,6 +240,26 @@ def usage_report(
         slices=slices,
         rows=_rows(by_group, before=before, group=group, sights=sights),
     )
+
+
+def failures(report: Report, *, sights: Sights) -> list[Failure]:
+    """What the errors of a report were, the most frequent first: exactly the calls that the request log has of them.
+
+    One query, of the calls themselves: PostgreSQL keeps those that failed apart, and they are few.
+    """
+    if not report.totals.errors:
+        return []
+    period = report.period
+    failed = UsageEvent.objects.filter(
+        began(period.start, period.end), report.narrowing.applied(), seen_of(sights), status__gte=400
+    ).exclude(status=CLIENT_CLOSED)
+    found: dict[tuple[int, str], dict[datetime, int]] = defaultdict(dict)
+    rows = failed.annotate(slice=_slice_of("at", period, report.zone)).values("slice", "status", "error_code")
+    for row in rows.annotate(calls=Count("pk")):
+        start = _start_of(row["slice"], period, report.zone)
+        found[row["status"], row["error_code"]][start] = row["calls"]
+    kinds = [Failure(status, code, sum(by.values()), by) for (status, code), by in found.items()]
+    return sorted(kinds, key=lambda kind: (-kind.calls, kind.status, kind.code))
 
 
 def has_usage(*, sights: Sights) -> bool:
@@ -263,19 +327,24 @@ def _between(start: datetime, end: datetime) -> Q:
     return Q(bucket_at__gte=start, bucket_at__lt=end)
 
 
+def _slice_of(column: str, period: Period, zone: tzinfo) -> Func | TruncDate:
+    """The expression for the slice that a time lies in, of which `_start_of` makes its beginning."""
+    if period.step is None:
+        return TruncDate(column, tzinfo=zone)
+    step, start = Value(period.step), Value(period.start)
+    return Func(step, F(column), start, function="date_bin", output_field=DateTimeField())
+
+
+def _start_of(value: Any, period: Period, zone: tzinfo) -> datetime:
+    start: datetime = _midnight(value, zone) if period.step is None else value
+    return start
+
+
 def _slices(scope: "QuerySet[UsageRollup]", *, period: Period, group: Group, zone: tzinfo) -> tuple[Slice, ...]:
-    at = (
-        TruncDate("bucket_at", tzinfo=zone)
-        if period.step is None
-        else Func(
-            Value(period.step), F("bucket_at"), Value(period.start), function="date_bin", output_field=DateTimeField()
-        )
-    )
     cells: dict[datetime, dict[str, Sums]] = defaultdict(dict)
-    rows = scope.filter(_between(period.start, period.end)).annotate(slice=at)
+    rows = scope.filter(_between(period.start, period.end)).annotate(slice=_slice_of("bucket_at", period, zone))
     for row in rows.values("slice", *_columns(group)).annotate(**Sums.sums()):
-        start = _midnight(row["slice"], zone) if period.step is None else row["slice"]
-        cells[start][_group_id(row, group)] = Sums.read(row)
+        cells[_start_of(row["slice"], period, zone)][_group_id(row, group)] = Sums.read(row)
     return tuple(
         Slice(start=start, sums=sum(cells[start].values(), NOTHING), groups=cells[start]) for start in period.starts
     )

@@ -7,6 +7,7 @@ urlpatterns = [
     path("", views.overview, name="overview"),
     path("live/", views.live, name="live"),
     path("export.csv", views.export, name="export"),
+    path("failures.csv", views.failures_file, name="failures_file"),
     path("calls/", log_views.calls, name="calls"),
     path("calls/log.csv", log_views.file, name="calls_file"),
     path("calls/<str:request_id>/", log_views.call, name="call"),

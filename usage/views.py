@@ -23,15 +23,17 @@ from catalog.models import HostedModel
 from common.money import dollars
 from common.spreadsheets import safe_cells
 from usage import log
-from usage.charts import charts_of, colors_of, legend_of
+from usage.charts import PERCENTILES, charts_of, colors_of, failure_colors, legend_of
 from usage.models import Source
 from usage.reports import (
+    Failure,
     Group,
     Name,
     Narrowing,
     Report,
     Sums,
     Window,
+    failures,
     has_usage,
     key_names,
     last_change,
@@ -49,6 +51,8 @@ COMPARED_WITH = {
 
 FIGURES = (
     "requests", "errors", "input_tokens", "output_tokens", "cost_usd", "mean_latency_ms", "mean_first_token_ms",
+    "p50_latency_ms", "p95_latency_ms", "p99_latency_ms", "p50_first_token_ms", "p95_first_token_ms",
+    "p99_first_token_ms",
 )  # fmt: skip
 
 
@@ -174,6 +178,25 @@ def export(request: AuthedRequest) -> HttpResponse:
     return response
 
 
+@never_cache
+@login_required
+@require_safe
+def failures_file(request: AuthedRequest) -> HttpResponse:
+    """The failures of the report as CSV: a line per slice of time and code, in the reader's time zone."""
+    asked = Asked.read(request.GET)
+    seen = seen_by(request, is_organization_wide=asked.is_organization_wide)
+    report = _report(asked, seen)
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="failures-{asked.window}-{timezone.localdate()}.csv"'
+    writer = csv.writer(response)
+    writer.writerow(["from", "status", "error_code", "calls"])
+    for failure in failures(report, sights=seen):
+        for start, count in sorted(failure.slices.items()):
+            time = start.astimezone(report.zone).isoformat()
+            writer.writerow([time, failure.status, *safe_cells([failure.code]), count])
+    return response
+
+
 def _text(query: QueryDict, name: str) -> str | None:
     value = query.get(name)
     # PostgreSQL holds no NUL, so nothing is called by it.
@@ -233,7 +256,8 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
     if context["is_new_here"]:
         model = HostedModel.objects.for_chat().first()
         return {**context, "model": model, "base_url": f"{settings.PUBLIC_URL}/v1"}
-    charts, colors = charts_of(report), colors_of(report.rows)
+    failed = failures(report, sights=seen)
+    charts, colors = charts_of(report, failed), colors_of(report.rows)
     page = reverse("usage:overview")
     inner = Group.KEY if asked.group is Group.MODEL else Group.MODEL
     return {
@@ -245,10 +269,22 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
         "export_url": reverse("usage:export") + asked.query(),
         "rows": [(row, colors[row.id], asked.query(group=inner, **{asked.group.value: row.id})) for row in report.rows],
         "filters": _filters(asked, seen),
+        "failures": [
+            (failure, color, failure.calls / report.totals.requests, failure.problem, _log_of(failure, asked))
+            for failure, color in zip(failed, failure_colors(failed), strict=True)
+        ],
+        "failures_url": reverse("usage:failures_file") + asked.query(),
         "calls": log.recent_calls(seen=seen, asked=asked.calls(since=report.period.start)),
         "log_url": reverse("usage:calls") + asked.log_query(),
         "failed_url": reverse("usage:calls") + asked.log_query(outcome=log.Outcome.FAILED),
     }
+
+
+def _log_of(failure: Failure, asked: Asked) -> str:
+    """The address of the log of these calls; where they have no code, of all that failed in that way."""
+    outcome = log.Outcome.BROKEN if failure.status >= 500 else log.Outcome.REFUSED
+    narrowed = {"code": failure.code} if failure.code else {"outcome": outcome.value}
+    return reverse("usage:calls") + asked.log_query(**narrowed)
 
 
 def _filters(asked: Asked, seen: Sights) -> list[tuple[str | Promise, Name, str]]:
@@ -272,6 +308,7 @@ def _figures(sums: Sums) -> list[object]:
         f"{dollars(sums.cost_nano):f}",
         _rounded(sums.mean_latency_ms),
         _rounded(sums.mean_first_token_ms),
+        *(_rounded(getattr(times, name, None)) for times in (sums.latency, sums.first_token) for name in PERCENTILES),
     ]
 
 

@@ -1,17 +1,25 @@
 """Writes the ledger as the ingest leaves it, so that tests of pages need no stream."""
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
 from accounts.models import Project
 from apikeys.models import ApiKey
 from common.ids import new_id, request_id, uuid7
+from usage.histograms import BUCKETS, DIGITS, GROWTH
 from usage.models import Source, UsageEvent, UsageRollup5Min, UsageRollup15Min
 
 
 def a_key(project: Project, *, name: str = "Laptop", **fields: Any) -> ApiKey:
     """A key of `project`, as good as a minted one to everything but the gateway."""
     return ApiKey.objects.create(project=project, name=name, prefix="lyc_test", last4="wxyz", **fields)
+
+
+def histogram(milliseconds: float, calls: int = 1) -> int:
+    """That of calls which all took as long."""
+    bucket = min(BUCKETS - 1, math.floor(math.log(max(milliseconds, 1)) / math.log(GROWTH)))
+    return int(calls * 10 ** (DIGITS * bucket))
 
 
 def add_usage(
@@ -29,6 +37,9 @@ def add_usage(
     """Add one cell to both roll-ups; without a key it is the playground's, of `user_id` or somebody."""
     if "latency_ms_sum" in sums:
         sums.setdefault("latency_count", requests)
+    for name in ("latency", "first_token"):
+        if count := sums.get(f"{name}_count"):
+            sums[f"{name}_histogram"] = histogram(sums[f"{name}_ms_sum"] / count, count)
     for rollup, minutes in ((UsageRollup5Min, 5), (UsageRollup15Min, 15)):
         rollup.objects.create(
             bucket_at=at - timedelta(minutes=at.minute % minutes, seconds=at.second, microseconds=at.microsecond),

@@ -29,6 +29,8 @@ def test_it_works(ada_client: Client, project: Project, django_assert_num_querie
         "cost_nano_usd": 7,
         "mean_latency_ms": 150.0,
         "mean_first_token_ms": None,
+        "latency_ms": dict.fromkeys(("p50", "p95", "p99"), pytest.approx(150, rel=0.1)),
+        "first_token_ms": None,
     }
     assert (answer["time_zone"], answer["window"], answer["group_by"]) == ("Asia/Shanghai", "today", "key")
     group = answer["groups"][0]

@@ -1,14 +1,14 @@
 """What the charts are told to draw."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from accounts.models import Project
-from tests.usage.ledger import add_usage
+from tests.usage.ledger import add_call, add_usage
 from usage.charts import charts_of, colors_of, legend_of
-from usage.reports import Group, Report, Window, usage_report
+from usage.reports import Group, Report, Window, failures, usage_report
 from usage.sight import Sight
 
 pytestmark = pytest.mark.django_db
@@ -41,12 +41,28 @@ def test_days_are_named(project: Project) -> None:
     assert (week["labels"][-1], week["titles"][-1]) == ("Mar 18", "Wednesday · March 18")
 
 
-def test_the_time_that_is_felt_is_drawn(project: Project) -> None:
+def test_times_are_lines_with_gaps(project: Project) -> None:
     add_usage(project, NOON, requests=2, latency_ms_sum=900)
-    assert charts_of(report(project))["speed"]["series"][0]["values"][17] == 450
     add_usage(project, NOON, model="streamed", latency_ms_sum=900, first_token_ms_sum=80, first_token_count=1)
-    speed = charts_of(report(project))["speed"]["series"][0]
-    assert (speed["name"], speed["values"][17], speed["values"][16]) == ("First token", 80, None)
+    charts = charts_of(report(project))
+    assert charts["latency"]["kind"] == "lines"
+    assert [series["name"] for series in charts["latency"]["series"]] == ["p50", "p95", "p99"]
+    half, most, _all_but_few = (series["values"] for series in charts["latency"]["series"])
+    assert (half[17], most[17], half[16]) == (pytest.approx(450, rel=0.1), pytest.approx(900, rel=0.1), None)
+    assert charts["first_token"]["series"][0]["values"][17] == pytest.approx(80, rel=0.1)
+
+
+def test_failures_are_bars_by_code(project: Project) -> None:
+    add_usage(project, NOON, requests=20, errors=11)
+    for number in range(10):
+        for _call in range(2 if number == 0 else 1):
+            add_call(project, NOON - timedelta(minutes=1), status=400, error_code=f"code_{number}")
+    asked = report(project)
+    series = charts_of(asked, failures(asked, sights=[Sight(project)]))["failures"]["series"]
+    assert [(one["name"], one["color"], one["values"][17]) for one in (series[0], series[-1])] == [
+        ("code_0", 1, 2),
+        ("3 others", 8, 3),
+    ]
 
 
 def test_the_least_busy_share_the_last_color(project: Project) -> None:

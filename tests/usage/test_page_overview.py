@@ -175,6 +175,21 @@ def test_hostile_names_stay_text(ada_client: Client, project: Project, now: date
     assert "<script>alert" not in body
 
 
+def test_an_error_code_leads_to_its_docs_and_its_calls(ada_client: Client, project: Project, now: datetime) -> None:
+    add_usage(project, now, requests=4, errors=3)
+    for code in ("rate_limit_exceeded", "rate_limit_exceeded", ""):
+        add_call(project, now, status=429, error_code=code, model="small")
+    body = page(ada_client, model="small")
+    assert "/docs/errors-and-retries/#rate_limit_exceeded" in body
+    assert "/usage/calls/?window=30d&amp;model=small&amp;code=rate_limit_exceeded" in body
+    assert "/usage/calls/?window=30d&amp;model=small&amp;outcome=4xx" in body
+    lines = list(csv.DictReader(io.StringIO(page(ada_client, reverse("usage:failures_file"), window="7d"))))
+    assert [(line["status"], line["error_code"], line["calls"]) for line in lines] == [
+        ("429", "rate_limit_exceeded", "2"),
+        ("429", "", "1"),
+    ]
+
+
 @pytest.fixture
 def lines(ada_client: Client, key: Any, project: Project, now: datetime) -> Iterator[list[dict[str, str]]]:
     add_usage(project, now, model='=HYPERLINK("http://evil.example")', errors=1)
@@ -187,7 +202,8 @@ def test_the_table_can_be_taken_along(lines: Iterator[dict[str, str]], now: date
     assert small["from"] == f"{now:%Y-%m-%d}T00:00:00+00:00"
     assert (small["requests"], small["input_tokens"], small["cost_usd"]) == ("1", "1234", "0.000007")
     assert small["mean_latency_ms"] == "810"
-    assert small["mean_first_token_ms"] == ""
+    assert small["mean_first_token_ms"] == small["p50_first_token_ms"] == ""
+    assert int(small["p95_latency_ms"]) == pytest.approx(810, rel=0.1)
 
 
 def test_no_cell_is_a_formula(lines: Iterator[dict[str, str]]) -> None:

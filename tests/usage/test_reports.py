@@ -12,16 +12,18 @@ from django.utils import timezone
 
 from accounts.models import Project, User
 from accounts.services import open_workspace
-from tests.usage.ledger import a_key, add_usage
+from tests.usage.ledger import a_key, add_call, add_usage, histogram
 from tests.usage.test_ingest import FEW, emit, event, uuid7_at
 from usage.ingest import drain
 from usage.models import UsageRollup5Min, UsageRollup15Min
 from usage.reports import (
     Group,
     KeyState,
+    Narrowing,
     Report,
     Sums,
     Window,
+    failures,
     last_change,
     period_of,
     usage_report,
@@ -31,6 +33,7 @@ from usage.sight import Sight
 pytestmark = pytest.mark.django_db
 
 NOON = datetime(2026, 3, 18, 12, 2, tzinfo=UTC)
+JUST_NOW = NOON - timedelta(minutes=1)
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -60,7 +63,10 @@ def test_it_works(project: Project, django_assert_num_queries: Any) -> None:
         cost_nano=500,
         latency_ms_sum=800,
         latency_count=1,
+        latency_histogram=histogram(800),
     )
+    assert today.totals.latency is not None
+    assert today.totals.latency.p95 == pytest.approx(800, rel=0.1)
     assert today.before.requests == 8
     assert [(row.id, row.sums.requests, row.before.requests) for row in today.rows] == [
         ("small", 3, 8),
@@ -68,6 +74,32 @@ def test_it_works(project: Project, django_assert_num_queries: Any) -> None:
     ]
     assert len(today.slices) == 24
     assert {piece.start.hour: piece.sums.requests for piece in today.slices if piece.sums.requests} == {10: 3, 12: 1}
+
+
+def test_failures_are_told_by_code_and_time(project: Project) -> None:
+    key = a_key(project)
+    add_usage(project, NOON, key=key, requests=9, errors=4)
+    for at, status, code, fields in (
+        (JUST_NOW, 429, "rate_limit_exceeded", {}),
+        (JUST_NOW - timedelta(hours=2), 429, "rate_limit_exceeded", {"key": key}),
+        (JUST_NOW, 502, "", {"key": key}),
+        (JUST_NOW, 499, "client_closed", {}),
+        (JUST_NOW - timedelta(days=1), 500, "old", {}),
+        (JUST_NOW, 200, "", {}),
+    ):
+        add_call(project, at, status=status, error_code=code, **fields)
+    found = failures(report(project), sights=[Sight(project)])
+    assert [(kind.label, kind.status, kind.calls) for kind in found] == [
+        ("rate_limit_exceeded", 429, 2),
+        ("502", 502, 1),
+    ]
+    assert sorted(start.hour for start in found[0].slices) == [10, 12]
+    assert found[1].problem is not None
+    assert found[1].problem.section == "upstream"
+    of_key = Narrowing(key=key.public_id)
+    narrowed = failures(report(project, narrowing=of_key), sights=[Sight(project)])
+    assert [kind.calls for kind in narrowed] == [1, 1]
+    assert failures(report(project), sights=[Sight(project, own=("nobody", ()))]) == []
 
 
 def test_nothing_used_is_a_report_of_zeros(project: Project) -> None:

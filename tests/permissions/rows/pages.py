@@ -44,6 +44,7 @@ ROWS = [
     Address("usage:calls_file", "/usage/calls/log.csv?scope=organization", {"GET": signed_in()}),
     Address("usage:call", "/usage/calls/{call}/", {"GET": those_who_see_usage()}),
     Address("usage:export", "/usage/export.csv?group=key", {"GET": signed_in()}),
+    Address("usage:failures_file", "/usage/failures.csv?scope=organization", {"GET": signed_in()}),
     # In the project that is chosen; who only reads there is told so on the page.
     Address("playground:index", "/playground/",
             {"GET": signed_in(), "POST": "302 302 302 200= 200= 302 302 in 302"}, PROMPT),

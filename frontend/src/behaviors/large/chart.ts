@@ -4,31 +4,37 @@ import {
   CategoryScale,
   Chart,
   LinearScale,
+  LineController,
+  LineElement,
+  PointElement,
   Tooltip,
   type ChartDataset,
+  type ScriptableContext,
   type TooltipItem,
 } from "chart.js";
 import type { Behavior } from "../../attach";
 
-Chart.register(BarController, BarElement, CategoryScale, LinearScale, Tooltip);
+Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineController, LineElement, PointElement, Tooltip);
 
 type Unit = "count" | "dollars" | "milliseconds";
+type Kind = "bar" | "line";
 type Drawing = {
+  kind: "bars" | "lines";
   unit: Unit;
   labels: string[];
   /** The labels in full, for the tooltip. */
   titles: string[];
-  /** `color` is one of the theme's eight, from 1, or 0 for what has none; a null leaves a gap. */
+  /** `color` is one of the theme's eight, from 1; a null leaves a gap. */
   series: { name: string; color: number; values: (number | null)[] }[];
 };
 
-/** Draws bars that stack, as the JSON script named by `data-source` says; again when that script, the theme or the window changes. */
+/** Draws bars that stack, or lines, as the JSON script named by `data-source` says; again when that script, the theme or the window changes. */
 const chart: Behavior = (frame) => {
   const canvas = frame.querySelector("canvas");
   if (!canvas) return;
   let seen = "";
   let drawing: Drawing | undefined;
-  let drawn: Chart<"bar", (number | null)[], string> | undefined;
+  let drawn: Chart<Kind, (number | null)[], string> | undefined;
 
   const read = (): Drawing | undefined => {
     const text = document.getElementById(frame.dataset.source ?? "")?.textContent ?? "";
@@ -45,7 +51,7 @@ const chart: Behavior = (frame) => {
       drawn.options = options;
       drawn.update("none");
     } else {
-      drawn = new Chart(canvas, { type: "bar", data: { labels: drawing.labels, datasets }, options });
+      drawn = new Chart<Kind, (number | null)[], string>(canvas, { type: drawing.kind === "lines" ? "line" : "bar", data: { labels: drawing.labels, datasets }, options });
     }
   };
   const refresh = () => {
@@ -68,6 +74,12 @@ const chart: Behavior = (frame) => {
   };
 };
 
+const DASHES = [[], [6, 3], [2, 2]];
+
+function isAlone(values: (number | null)[], place: number): boolean {
+  return (values[place - 1] ?? null) === null && (values[place + 1] ?? null) === null;
+}
+
 function describe(drawing: Drawing) {
   const styles = getComputedStyle(document.documentElement);
   const color = (name: string) => styles.getPropertyValue(name).trim();
@@ -78,18 +90,35 @@ function describe(drawing: Drawing) {
   const colon = document.documentElement.lang.startsWith("zh") ? "：" : ": ";
   const font = { family: styles.fontFamily, size: 11 };
 
-  const datasets: ChartDataset<"bar", (number | null)[]>[] = drawing.series.map((series) => ({
-    label: series.name,
-    data: series.values,
-    backgroundColor: color(`--chart-${series.color}`),
-    // A hairline of the ground between the parts of a bar tells neighbours apart without their colours.
-    borderColor: colors.ground,
-    borderWidth: { top: drawing.series.length > 1 ? 1 : 0 },
-    borderSkipped: false,
-    maxBarThickness: 36,
-    categoryPercentage: 0.82,
-    barPercentage: 0.95,
-  }));
+  const isStacked = drawing.kind === "bars";
+  const datasets: ChartDataset<Kind, (number | null)[]>[] = drawing.series.map((series, place) => {
+    const ink = color(`--chart-${series.color}`);
+    return isStacked
+      ? {
+          label: series.name,
+          data: series.values,
+          backgroundColor: ink,
+          // A hairline of the ground between the parts of a bar tells neighbours apart without their colours.
+          borderColor: colors.ground,
+          borderWidth: { top: drawing.series.length > 1 ? 1 : 0 },
+          borderSkipped: false,
+          maxBarThickness: 36,
+          categoryPercentage: 0.82,
+          barPercentage: 0.95,
+        }
+      : {
+          label: series.name,
+          data: series.values,
+          backgroundColor: ink,
+          borderColor: ink,
+          borderWidth: 1.75,
+          // Told apart without their colours.
+          borderDash: DASHES[place % DASHES.length],
+          // A value between two gaps has no line to be seen by.
+          pointRadius: (context: ScriptableContext<"line">) => (isAlone(series.values, context.dataIndex) ? 2.5 : 0),
+          pointHoverRadius: 3.5,
+        };
+  });
 
   const isEmpty = drawing.series.every((series) => series.values.every((value) => !value));
   const options = {
@@ -99,13 +128,13 @@ function describe(drawing: Drawing) {
     interaction: { mode: "index" as const, intersect: false },
     scales: {
       x: {
-        stacked: true,
+        stacked: isStacked,
         grid: { display: false },
         border: { color: colors.line },
         ticks: { color: colors.muted, font, maxRotation: 0, autoSkipPadding: 16 },
       },
       y: {
-        stacked: true,
+        stacked: isStacked,
         beginAtZero: true,
         grid: { color: colors.line },
         border: { display: false },
@@ -123,13 +152,13 @@ function describe(drawing: Drawing) {
         bodyFont: { ...font, size: 12 },
         footerFont: { ...font, size: 12 },
         // Zeros would bury what happened under what did not.
-        filter: (item: TooltipItem<"bar">) => Boolean(item.parsed.y) || drawing.series.length === 1,
-        itemSort: (a: TooltipItem<"bar">, b: TooltipItem<"bar">) => (b.parsed.y ?? 0) - (a.parsed.y ?? 0),
+        filter: (item: TooltipItem<Kind>) => Boolean(item.parsed.y) || drawing.series.length === 1,
+        itemSort: (a: TooltipItem<Kind>, b: TooltipItem<Kind>) => (b.parsed.y ?? 0) - (a.parsed.y ?? 0),
         callbacks: {
-          title: (items: TooltipItem<"bar">[]) => drawing.titles[items[0]?.dataIndex ?? 0] ?? "",
-          label: (item: TooltipItem<"bar">) => `${item.dataset.label}${colon}${exact(item.parsed.y ?? 0)}`,
-          footer: (items: TooltipItem<"bar">[]) =>
-            items.length < 2 ? "" : `Σ ${exact(items.reduce((sum, item) => sum + (item.parsed.y ?? 0), 0))}`,
+          title: (items: TooltipItem<Kind>[]) => drawing.titles[items[0]?.dataIndex ?? 0] ?? "",
+          label: (item: TooltipItem<Kind>) => `${item.dataset.label}${colon}${exact(item.parsed.y ?? 0)}`,
+          footer: (items: TooltipItem<Kind>[]) =>
+            items.length < 2 || !isStacked ? "" : `Σ ${exact(items.reduce((sum, item) => sum + (item.parsed.y ?? 0), 0))}`,
         },
       },
     },
