@@ -37,6 +37,10 @@ class QuestionSerializer(serializers.Serializer[dict[str, Any]]):
     key = serializers.CharField(
         required=False, help_text=_("Only calls with the key of this id, or `playground` for those of the playground.")
     )
+    member = serializers.CharField(
+        required=False, help_text=_("Only calls that the person of this id made without a key, or with keys they made.")
+    )
+    endpoint = serializers.CharField(required=False, help_text=_("Only calls of this one, such as chat/completions."))
     time_zone = serializers.CharField(
         required=False, help_text=_("Whose days and hours, as an IANA name; the browser's by default, or else UTC.")
     )
@@ -71,7 +75,7 @@ class SumsSerializer(serializers.Serializer[Sums]):
 
 
 class GroupSerializer(serializers.Serializer[Any]):
-    """One model or key, with its sums in the window and in the period before."""
+    """One model, key, member or endpoint, with its sums in the window and in the period before."""
 
     id = serializers.CharField()
     name = serializers.CharField(source="name.label")
@@ -82,7 +86,7 @@ class GroupSerializer(serializers.Serializer[Any]):
 
 
 class SliceSerializer(serializers.Serializer[Any]):
-    """One hour or day (five minutes in the last hour), in all and per group."""
+    """One hour, day or month (five minutes in the last hour), in all and per group."""
 
     start = serializers.DateTimeField()
     sums = SumsSerializer()
@@ -120,7 +124,7 @@ class SummaryView(APIView):
             sights=sights(user_of(request), [project_of(request)]),
             window=Window(asked["window"]),
             group=Group(asked["group_by"]),
-            narrowing=Narrowing(model=asked.get("model"), key=asked.get("key")),
+            narrowing=Narrowing(**{name: asked.get(name) for name in ("model", "key", "member", "endpoint")}),
             zone=asked.get("time_zone") or timezone.get_current_timezone(),
             now=timezone.now(),
         )

@@ -114,6 +114,9 @@ def _stack(report: Report, measure: Callable[[Sums], float]) -> list[Series]:
 def _label(start: datetime, report: Report) -> tuple[str, str]:
     local = start.astimezone(report.zone)
     day = formats.date_format(local, "MONTH_DAY_FORMAT")
+    if report.period.is_by_month:
+        # Translators: Django's date format of a month on the axis of a chart, as short as can be.
+        return formats.date_format(local, pgettext("axis", "M Y")), formats.date_format(local, "YEAR_MONTH_FORMAT")
     if report.period.step is None:
         # Translators: Django's date format of a day on the axis of a chart, as short as can be.
         return formats.date_format(local, pgettext("axis", "M j")), f"{formats.date_format(local, 'l')} · {day}"

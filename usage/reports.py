@@ -1,24 +1,25 @@
 """What the usage page and its API say. Everything is summed from the roll-ups: no report counts calls one by one."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Count, DateTimeField, F, Func, Max, Q, QuerySet, TextChoices, Value
-from django.db.models.functions import TruncDate
+from django.db.models import Count, DateField, DateTimeField, F, Func, Max, Q, QuerySet, Sum, TextChoices, Value
+from django.db.models.functions import TruncDate, TruncMonth
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.models import User
 from apikeys.models import ApiKey
 from common.zones import UTC
 from usage import histograms
 from usage.events import CLIENT_CLOSED
 from usage.histograms import Percentiles
 from usage.measures import Measures
-from usage.models import Source, UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min, began
+from usage.models import Source, UsageEvent, UsageKeyDay, UsageRollup, UsageRollup5Min, UsageRollup15Min, began
 from usage.problems import Problem, problem_of
 from usage.sight import Sights, seen_of
 
@@ -34,6 +35,8 @@ class Window(TextChoices):
     TODAY = "today", gettext_lazy("Today")
     WEEK = "7d", gettext_lazy("7 days")
     MONTH = "30d", gettext_lazy("30 days")
+    QUARTER = "90d", gettext_lazy("90 days")
+    YEAR = "12m", gettext_lazy("12 months")
 
 
 class Group(TextChoices):
@@ -41,6 +44,12 @@ class Group(TextChoices):
 
     MODEL = "model", gettext_lazy("Model")
     KEY = "key", gettext_lazy("API key")
+    MEMBER = "member", gettext_lazy("Member")
+    ENDPOINT = "endpoint", gettext_lazy("Endpoint")
+
+
+NOBODY = ""
+"""The id of the row of members for calls with keys whose makers are not known: those of service accounts, or gone."""
 
 
 class KeyState(TextChoices):
@@ -110,10 +119,15 @@ NOTHING = Sums()
 
 @dataclass(frozen=True)
 class Narrowing:
-    """What a report is narrowed to. `key` is a key's public id, or the source of calls made without one."""
+    """What a report is narrowed to. `key` is a key's public id, or the source of calls made without one.
+
+    A `member` made the call without a key, or made its key.
+    """
 
     model: str | None = None
     key: str | None = None
+    member: str | None = None
+    endpoint: str | None = None
 
     def applied(self) -> Q:
         """The condition that keeps these sums."""
@@ -124,6 +138,12 @@ class Narrowing:
             condition &= Q(source=self.key, key_id="")
         elif self.key is not None:
             condition &= Q(key_id=self.key)
+        if self.member is not None:
+            # As a list: asked about each row, PostgreSQL would not walk along the index.
+            keys = ApiKey.objects.made_by([self.member]).values_list("public_id", flat=True)
+            condition &= Q(user_id=self.member) | Q(key_id__in=list(keys))
+        if self.endpoint is not None:
+            condition &= Q(endpoint=self.endpoint)
         return condition
 
 
@@ -133,6 +153,9 @@ EVERYTHING = Narrowing()
 @dataclass(frozen=True)
 class Period:
     """A window laid on the clock: when it began, its slices, and the equally long part of the period before.
+
+    Without a `step` slices are days of `zone`, or months. It is UTC for what looks back further than 35 days, which is
+    made of sums of days.
 
     `before_end` stands as far into its period as now stands in this one, so that a morning is compared with a morning.
     """
@@ -144,6 +167,8 @@ class Period:
     starts: tuple[datetime, ...]
     step: timedelta | None
     rollup: type[UsageRollup]
+    zone: tzinfo
+    is_by_month: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,12 +244,14 @@ def usage_report(
 ) -> Report:
     """The usage that is seen in `window`, its days being the days of `zone`.
 
-    Three queries at most: this period, the one before, and the names of the keys that occur.
+    Three queries at most: this period, the one before, and the names of the keys that occur; of members two more.
     """
     period = period_of(window, zone=zone, now=now)
+    sights = _telling(sights, by_member=group is Group.MEMBER or narrowing.member is not None)
     scope = period.rollup._default_manager.filter(narrowing.applied(), seen_of(sights))
-    slices = _slices(scope, period=period, group=group, zone=zone)
-    before = _sums_by_group(scope.filter(_between(period.before_start, period.before_end)), group)
+    makers = _makers(sights) if group is Group.MEMBER else {}
+    slices = _slices(scope, period=period, group=group, makers=makers)
+    before = _sums_by_group(scope.filter(_between(period.before_start, period.before_end)), group, makers)
     by_group: dict[str, Sums] = defaultdict(Sums)
     for piece in slices:
         for name, sums in piece.groups.items():
@@ -233,7 +260,7 @@ def usage_report(
         window=window,
         group=group,
         narrowing=narrowing,
-        zone=zone,
+        zone=period.zone,
         period=period,
         totals=sum(by_group.values(), NOTHING),
         before=sum(before.values(), NOTHING),
@@ -245,19 +272,26 @@ def usage_report(
 def failures(report: Report, *, sights: Sights) -> list[Failure]:
     """What the errors of a report were, the most frequent first: exactly the calls that the request log has of them.
 
-    One query, of the calls themselves: PostgreSQL keeps those that failed apart, and they are few.
+    One query. Of the calls themselves, since PostgreSQL keeps those that failed apart, and they are few; where that is
+    long ago, of the sums of days.
     """
     if not report.totals.errors:
         return []
     period = report.period
-    failed = UsageEvent.objects.filter(
-        began(period.start, period.end), report.narrowing.applied(), seen_of(sights), status__gte=400
-    ).exclude(status=CLIENT_CLOSED)
+    sights = _telling(sights, by_member=report.narrowing.member is not None)
+    seen = Q(report.narrowing.applied(), seen_of(sights), status__gte=400) & ~Q(status=CLIENT_CLOSED)
+    rows: QuerySet[Any, Any]
+    if period.rollup is UsageKeyDay:
+        summed = UsageKeyDay.objects.filter(_between(period.start, period.end), seen)
+        rows = summed.annotate(slice=_slice_of("bucket_at", period)).values("slice", "status", "error_code")
+        rows = rows.annotate(calls=Sum("requests"))
+    else:
+        called = UsageEvent.objects.filter(began(period.start, period.end), seen)
+        rows = called.annotate(slice=_slice_of("at", period)).values("slice", "status", "error_code")
+        rows = rows.annotate(calls=Count("pk"))
     found: dict[tuple[int, str], dict[datetime, int]] = defaultdict(dict)
-    rows = failed.annotate(slice=_slice_of("at", period, report.zone)).values("slice", "status", "error_code")
-    for row in rows.annotate(calls=Count("pk")):
-        start = _start_of(row["slice"], period, report.zone)
-        found[row["status"], row["error_code"]][start] = row["calls"]
+    for row in rows:
+        found[row["status"], row["error_code"]][_start_of(row["slice"], period)] = int(row["calls"])
     kinds = [Failure(status, code, sum(by.values()), by) for (status, code), by in found.items()]
     return sorted(kinds, key=lambda kind: (-kind.calls, kind.status, kind.code))
 
@@ -291,9 +325,14 @@ def period_of(window: Window, *, zone: tzinfo, now: datetime) -> Period:
             starts=tuple(start + FIVE_MINUTES * i for i in range(12)),
             step=FIVE_MINUTES,
             rollup=UsageRollup5Min,
+            zone=zone,
         )
+    if window is Window.YEAR:
+        return _year(now)
+    if window is Window.QUARTER:
+        zone = UTC
     local = now.astimezone(zone)
-    days = {Window.TODAY: 1, Window.WEEK: 7, Window.MONTH: 30}[window]
+    days = {Window.TODAY: 1, Window.WEEK: 7, Window.MONTH: 30, Window.QUARTER: 90}[window]
     first = local.date() - timedelta(days=days - 1)
     start = _midnight(first, zone)
     if window is Window.TODAY:
@@ -309,7 +348,26 @@ def period_of(window: Window, *, zone: tzinfo, now: datetime) -> Period:
         before_end=datetime.combine(local.date() - timedelta(days=days), local.time(), tzinfo=zone).astimezone(UTC),
         starts=starts,
         step=HOUR if window is Window.TODAY else None,
-        rollup=UsageRollup15Min,
+        rollup=UsageKeyDay if window is Window.QUARTER else UsageRollup15Min,
+        zone=zone,
+    )
+
+
+def _year(now: datetime) -> Period:
+    today = now.astimezone(UTC).date()
+    # Months since the year 0: this one, and those before it.
+    this = today.year * 12 + today.month - 1
+    starts = [datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in range(this - 23, this + 1)]
+    return Period(
+        start=starts[12],
+        end=now,
+        before_start=starts[0],
+        before_end=min(starts[11] + (now - starts[23]), starts[12]),
+        starts=tuple(starts[12:]),
+        step=None,
+        rollup=UsageKeyDay,
+        zone=UTC,
+        is_by_month=True,
     )
 
 
@@ -327,44 +385,72 @@ def _between(start: datetime, end: datetime) -> Q:
     return Q(bucket_at__gte=start, bucket_at__lt=end)
 
 
-def _slice_of(column: str, period: Period, zone: tzinfo) -> Func | TruncDate:
+def _telling(sights: Sights, *, by_member: bool) -> Sights:
+    """Those of which it may be told whose calls they are, if that is asked."""
+    return [sight for sight in sights if sight.sees_people or sight.own is not None] if by_member else sights
+
+
+def _makers(sights: Sights) -> dict[str, str]:
+    return ApiKey.objects.filter(project__in=[sight.project for sight in sights]).makers()
+
+
+def _slice_of(column: str, period: Period) -> Func | TruncDate | TruncMonth:
     """The expression for the slice that a time lies in, of which `_start_of` makes its beginning."""
+    if period.is_by_month:
+        return TruncMonth(column, output_field=DateField(), tzinfo=period.zone)
     if period.step is None:
-        return TruncDate(column, tzinfo=zone)
+        return TruncDate(column, tzinfo=period.zone)
     step, start = Value(period.step), Value(period.start)
     return Func(step, F(column), start, function="date_bin", output_field=DateTimeField())
 
 
-def _start_of(value: Any, period: Period, zone: tzinfo) -> datetime:
-    start: datetime = _midnight(value, zone) if period.step is None else value
+def _start_of(value: Any, period: Period) -> datetime:
+    start: datetime = _midnight(value, period.zone) if period.step is None else value
     return start
 
 
-def _slices(scope: "QuerySet[UsageRollup]", *, period: Period, group: Group, zone: tzinfo) -> tuple[Slice, ...]:
-    cells: dict[datetime, dict[str, Sums]] = defaultdict(dict)
-    rows = scope.filter(_between(period.start, period.end)).annotate(slice=_slice_of("bucket_at", period, zone))
-    for row in rows.values("slice", *_columns(group)).annotate(**Sums.sums()):
-        cells[_start_of(row["slice"], period, zone)][_group_id(row, group)] = Sums.read(row)
+def _slices(
+    scope: "QuerySet[UsageRollup]", *, period: Period, group: Group, makers: Mapping[str, str]
+) -> tuple[Slice, ...]:
+    cells: dict[datetime, dict[str, Sums]] = defaultdict(lambda: defaultdict(Sums))
+    rows = scope.filter(_between(period.start, period.end)).annotate(slice=_slice_of("bucket_at", period))
+    for row in rows.values("slice", *COLUMNS[group]).annotate(**Sums.sums()):
+        cells[_start_of(row["slice"], period)][_group_id(row, group, makers)] += Sums.read(row)
     return tuple(
         Slice(start=start, sums=sum(cells[start].values(), NOTHING), groups=cells[start]) for start in period.starts
     )
 
 
-def _sums_by_group(scope: "QuerySet[UsageRollup]", group: Group) -> dict[str, Sums]:
-    return {_group_id(row, group): Sums.read(row) for row in scope.values(*_columns(group)).annotate(**Sums.sums())}
+def _sums_by_group(scope: "QuerySet[UsageRollup]", group: Group, makers: Mapping[str, str]) -> dict[str, Sums]:
+    found: dict[str, Sums] = defaultdict(Sums)
+    for row in scope.values(*COLUMNS[group]).annotate(**Sums.sums()):
+        found[_group_id(row, group, makers)] += Sums.read(row)
+    return found
 
 
-def _columns(group: Group) -> tuple[str, ...]:
-    return ("model",) if group is Group.MODEL else ("source", "key_id")
+COLUMNS: Mapping[Group, Sequence[str]] = {
+    Group.MODEL: ("model",),
+    Group.KEY: ("source", "key_id"),
+    Group.MEMBER: ("user_id", "key_id"),
+    Group.ENDPOINT: ("endpoint",),
+}
 
 
-def _group_id(row: Mapping[str, str], group: Group) -> str:
-    return row["model"] if group is Group.MODEL else row["key_id"] or row["source"]
+def _group_id(row: Mapping[str, str], group: Group, makers: Mapping[str, str]) -> str:
+    if group is Group.KEY:
+        return row["key_id"] or row["source"]
+    if group is Group.MEMBER:
+        return row["user_id"] or makers.get(row["key_id"], NOBODY)
+    return row[group.value]
 
 
 def _rows(by_group: Mapping[str, Sums], *, before: Mapping[str, Sums], group: Group, sights: Sights) -> tuple[Row, ...]:
     if group is Group.KEY:
         names = key_names(by_group, sights=sights)
+    elif group is Group.MEMBER:
+        names = member_names(by_group)
+    elif group is Group.ENDPOINT:
+        names = {path: Name(f"/v1/{path}") for path in by_group}
     else:
         names = {model: Name(model or _("No model named")) for model in by_group}
     rows = [Row(name, names[name], sums=sums, before=before.get(name, NOTHING)) for name, sums in by_group.items()]
@@ -382,3 +468,10 @@ def key_names(ids: Collection[str], *, sights: Sights) -> dict[str, Name]:
             found[key.public_id] = Name(key.name, key.hint, state)
     gone = {key_id: Name(_("Deleted key"), key_id, KeyState.GONE) for key_id in wanted - found.keys()}
     return {key_id: sources[key_id] for key_id in ids if key_id in sources} | found | gone
+
+
+def member_names(ids: Collection[str]) -> dict[str, Name]:
+    """What to call each of these people; whoever is gone has a name no more."""
+    found = {user.public_id: Name(user.display_name) for user in User.objects.filter(public_id__in=ids)}
+    gone = {id_: Name(_("Deleted account"), id_, KeyState.GONE) for id_ in set(ids) - found.keys()}
+    return found | gone | {NOBODY: Name(_("Service accounts, and keys whose makers are gone"))}

@@ -26,6 +26,7 @@ from usage import log
 from usage.charts import PERCENTILES, charts_of, colors_of, failure_colors, legend_of
 from usage.models import Source
 from usage.reports import (
+    NOBODY,
     Failure,
     Group,
     Name,
@@ -37,6 +38,7 @@ from usage.reports import (
     has_usage,
     key_names,
     last_change,
+    member_names,
     period_of,
     usage_report,
 )
@@ -47,6 +49,8 @@ COMPARED_WITH = {
     Window.TODAY: _("with yesterday until this time"),
     Window.WEEK: _("with the 7 days before"),
     Window.MONTH: _("with the 30 days before"),
+    Window.QUARTER: _("with the 90 days before"),
+    Window.YEAR: _("with the 12 months before"),
 }
 
 FIGURES = (
@@ -73,7 +77,12 @@ class Asked:
         return cls(
             window=Window(window) if window in Window.values else Window.MONTH,
             group=Group(group) if group in Group.values else Group.MODEL,
-            narrowing=Narrowing(model=_text(query, "model"), key=_text(query, "key")),
+            narrowing=Narrowing(
+                model=_text(query, "model"),
+                key=_text(query, "key"),
+                member=_text(query, "member"),
+                endpoint=_text(query, "endpoint"),
+            ),
             is_organization_wide=query.get("scope") == "organization",
             project=_text(query, "project"),
         )
@@ -85,6 +94,8 @@ class Asked:
             "group": self.group.value,
             "model": self.narrowing.model,
             "key": self.narrowing.key,
+            "member": self.narrowing.member,
+            "endpoint": self.narrowing.endpoint,
             "scope": "organization" if self.is_organization_wide else None,
             "project": self.project,
             **changes,
@@ -100,6 +111,8 @@ class Asked:
             model=self.narrowing.model,
             key="" if is_source else key,
             source=key if is_source else "",
+            member=self.narrowing.member or "",
+            endpoint=self.narrowing.endpoint or "",
         )
 
     def log_query(self, **changes: str) -> str:
@@ -111,6 +124,8 @@ class Asked:
             "source": asked.source,
             "model": asked.model,
             "project": self.project,
+            "member": asked.member,
+            "endpoint": asked.endpoint,
             **changes,
         }
         if self.is_organization_wide:
@@ -260,14 +275,19 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
     charts, colors = charts_of(report, failed), colors_of(report.rows)
     page = reverse("usage:overview")
     inner = Group.KEY if asked.group is Group.MODEL else Group.MODEL
+    tells_people = any(sight.sees_people for sight in seen)
     return {
         **context,
         "charts": charts,
         "legend": legend_of(report),
         "by_time": list(zip(charts["requests"]["titles"], (piece.sums for piece in report.slices), strict=True)),
-        "groups": [(group.label, page + asked.query(group=group), group is asked.group) for group in Group],
+        "groups": [
+            (group.label, page + asked.query(group=group), group is asked.group)
+            for group in Group
+            if group is not Group.MEMBER or tells_people
+        ],
         "export_url": reverse("usage:export") + asked.query(),
-        "rows": [(row, colors[row.id], asked.query(group=inner, **{asked.group.value: row.id})) for row in report.rows],
+        "rows": [(row, colors[row.id], _behind(row.id, asked, inner)) for row in report.rows],
         "filters": _filters(asked, seen),
         "failures": [
             (failure, color, failure.calls / report.totals.requests, failure.problem, _log_of(failure, asked))
@@ -278,6 +298,12 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
         "log_url": reverse("usage:calls") + asked.log_query(),
         "failed_url": reverse("usage:calls") + asked.log_query(outcome=log.Outcome.FAILED),
     }
+
+
+def _behind(id_: str, asked: Asked, inner: Group) -> str:
+    """The query string for what is behind a row; empty where it cannot be asked for."""
+    is_nobody = asked.group is Group.MEMBER and id_ == NOBODY
+    return "" if is_nobody else asked.query(group=inner, **{asked.group.value: id_})
 
 
 def _log_of(failure: Failure, asked: Asked) -> str:
@@ -296,6 +322,13 @@ def _filters(asked: Asked, seen: Sights) -> list[tuple[str | Promise, Name, str]
     if asked.narrowing.key is not None:
         name = key_names([asked.narrowing.key], sights=seen)[asked.narrowing.key]
         filters.append((Group.KEY.label, name, page + asked.query(key=None)))
+    if asked.narrowing.member is not None:
+        may_know = any(sight.sees_people for sight in seen)
+        name = member_names([asked.narrowing.member])[asked.narrowing.member] if may_know else Name("–")
+        filters.append((Group.MEMBER.label, name, page + asked.query(member=None)))
+    if asked.narrowing.endpoint is not None:
+        name = Name(f"/v1/{asked.narrowing.endpoint}")
+        filters.append((Group.ENDPOINT.label, name, page + asked.query(endpoint=None)))
     return filters
 
 

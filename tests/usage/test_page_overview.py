@@ -116,6 +116,17 @@ def test_a_row_leads_to_what_is_behind_it(ada_client: Client, key: Any, project:
     assert [row.id for row, _color, _href in by_playground.context["rows"]] == ["large"]
 
 
+def test_everything_narrows_everything(ada: User, ada_client: Client, key: Any, now: datetime) -> None:
+    asked = {"member": ada.public_id, "endpoint": "chat/completions", "model": "small", "window": "90d"}
+    answer = ada_client.get(OVERVIEW, {**asked, "group": "member"})
+    assert answer.status_code == 200
+    assert [str(kind) for kind, _name, _href in answer.context["filters"]] == ["Model", "Member", "Endpoint"]
+    for name in ("member", "endpoint"):
+        assert f"{name}=" in answer.context["log_url"]
+    by_endpoint = ada_client.get(OVERVIEW, {"group": "endpoint", "key": key.public_id})
+    assert [row.name.label for row, _color, _href in by_endpoint.context["rows"]] == ["/v1/chat/completions"]
+
+
 def test_failures_are_told_in_words(ada_client: Client, project: Project, now: datetime) -> None:
     add_usage(project, now, errors=1)
     add_call(project, now, status=429, error_code="insufficient_quota")

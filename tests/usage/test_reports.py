@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from accounts.models import Project, User
 from accounts.services import open_workspace
+from common.ids import uuid7
 from tests.usage.ledger import a_key, add_call, add_usage, histogram
 from tests.usage.test_ingest import FEW, emit, event, uuid7_at
-from usage.ingest import drain
+from usage.ingest import drain, insert_all
 from usage.models import UsageRollup5Min, UsageRollup15Min
 from usage.reports import (
     Group,
@@ -100,6 +101,59 @@ def test_failures_are_told_by_code_and_time(project: Project) -> None:
     narrowed = failures(report(project, narrowing=of_key), sights=[Sight(project)])
     assert [kind.calls for kind in narrowed] == [1, 1]
     assert failures(report(project), sights=[Sight(project, own=("nobody", ()))]) == []
+
+
+def test_members_are_told_apart_by_their_runs_and_keys(project: Project) -> None:
+    reader = project.organization.memberships.get().user
+    key = a_key(project, created_by=reader)
+    add_usage(project, JUST_NOW, key=key, user_id="", requests=2)
+    UsageRollup15Min.objects.update(user_id="")
+    add_usage(project, JUST_NOW, user_id=reader.public_id, model="large")
+    add_usage(project, JUST_NOW, user_id="user_gone", endpoint="embeddings")
+    seen = [Sight(project, sees_people=True)]
+    asked: dict[str, Any] = {"window": Window.TODAY, "zone": UTC, "now": NOON, "sights": seen}
+    by_member = usage_report(group=Group.MEMBER, **asked)
+    assert [(row.id, row.sums.requests) for row in by_member.rows] == [(reader.public_id, 3), ("user_gone", 1)]
+    assert [row.name.state for row in by_member.rows] == [KeyState.CURRENT, KeyState.GONE]
+    of_one = usage_report(group=Group.MODEL, narrowing=Narrowing(member=reader.public_id), **asked)
+    assert {row.id: row.sums.requests for row in of_one.rows} == {"small": 2, "large": 1}
+    embedded = usage_report(group=Group.ENDPOINT, narrowing=Narrowing(endpoint="embeddings"), **asked)
+    assert [(row.name.label, row.sums.requests) for row in embedded.rows] == [("/v1/embeddings", 1)]
+
+
+def test_whose_calls_they_are_is_not_told_to_everybody(project: Project) -> None:
+    add_usage(project, JUST_NOW)
+    assert report(project).totals.requests == 1
+    assert report(project, group=Group.MEMBER).totals.requests == 0
+    assert report(project, narrowing=Narrowing(member="user_x")).totals.requests == 0
+
+
+@pytest.mark.parametrize("window", [Window.QUARTER, Window.YEAR])
+def test_long_windows_are_made_of_days_of_utc(project: Project, window: Window) -> None:
+    who = {"project_id": project.public_id, "organization_id": project.organization.public_id}
+    for at, status, code in (
+        (JUST_NOW, 200, ""),
+        (JUST_NOW, 429, "rate_limit_exceeded"),
+        (datetime(2026, 3, 1, tzinfo=UTC), 200, ""),
+        (datetime(2025, 12, 1, tzinfo=UTC), 200, ""),
+        (datetime(2025, 4, 1, tzinfo=UTC), 200, ""),
+        (datetime(2025, 3, 18, tzinfo=UTC), 200, ""),
+    ):
+        insert_all(
+            [event(id=uuid7(milliseconds=int(at.timestamp() * 1000)).hex, status=status, error_code=code, **who)]
+        )
+    found = report(project, window=window, zone=KATHMANDU)
+    assert str(found.zone) == "UTC"
+    by_time = {f"{piece.start:%Y-%m-%d}": piece.sums.requests for piece in found.slices if piece.sums.requests}
+    if window is Window.YEAR:
+        assert by_time == {"2025-04-01": 1, "2025-12-01": 1, "2026-03-01": 3}
+        assert found.before.requests == 1
+    else:
+        assert by_time == {"2026-03-01": 1, "2026-03-18": 2}
+        assert found.before.requests == 1
+    assert found.totals.latency is not None
+    (failure,) = failures(found, sights=[Sight(project)])
+    assert (failure.code, list(failure.slices.values())) == ("rate_limit_exceeded", [1])
 
 
 def test_nothing_used_is_a_report_of_zeros(project: Project) -> None:
