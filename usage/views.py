@@ -24,6 +24,7 @@ from common.money import dollars
 from common.spreadsheets import safe_cells
 from usage import log
 from usage.charts import PERCENTILES, charts_of, colors_of, failure_colors, legend_of
+from usage.forecast import forecast
 from usage.models import Source
 from usage.reports import (
     NOBODY,
@@ -294,6 +295,7 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
             for failure, color in zip(failed, failure_colors(failed), strict=True)
         ],
         "failures_url": reverse("usage:failures_file") + asked.query(),
+        "forecast": forecast(sights=seen, narrowing=asked.narrowing, now=report.period.end),
         "calls": log.recent_calls(seen=seen, asked=asked.calls(since=report.period.start)),
         "log_url": reverse("usage:calls") + asked.log_query(),
         "failed_url": reverse("usage:calls") + asked.log_query(outcome=log.Outcome.FAILED),

@@ -1,0 +1,83 @@
+"""What a month will cost: a formula that anybody can check."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from accounts.models import Project
+from apikeys.models import ApiKey
+from common.ids import uuid7
+from common.money import display_dollars
+from tests.usage.ledger import a_key
+from tests.usage.test_ingest import event
+from usage.forecast import Forecast, forecast
+from usage.ingest import insert_all
+from usage.reports import EVERYTHING, Narrowing
+from usage.sight import Sight
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 3, 22, 12, tzinfo=UTC)  # nine and a half days of March are left
+DOLLAR = 1_000_000_000
+
+
+@pytest.fixture
+def key(project: Project) -> ApiKey:
+    """A key that costs a dollar on each of the last 10 days, 14 a day a month ago, and a dollar this morning."""
+    key = a_key(project, monthly_budget_nano=17 * DOLLAR)
+    for days, cost in [(0, 1), *((day, 1) for day in range(1, 11)), (31, 14)]:
+        spend(project, NOON - timedelta(days=days, hours=1), cost, key=key)
+    return key
+
+
+def spend(project: Project, at: datetime, dollars: int, key: ApiKey | None = None) -> None:
+    insert_all(
+        [
+            event(
+                id=uuid7(milliseconds=int(at.timestamp() * 1000)).hex,
+                project_id=project.public_id,
+                key_id=key.public_id if key else "",
+                cost_nano=dollars * DOLLAR,
+            )
+        ]
+    )
+
+
+def told(project: Project, narrowing: Narrowing = EVERYTHING) -> Forecast | None:
+    return forecast(sights=[Sight(project)], narrowing=narrowing, now=NOON)
+
+
+def test_it_works(project: Project, key: ApiKey) -> None:
+    found = told(project, Narrowing(key=key.public_id))
+    assert found is not None
+    assert (found.spent_nano, found.daily_nano) == (11 * DOLLAR, DOLLAR)
+    assert display_dollars(found.total_nano) == "$20.50"
+    assert found.is_over
+    assert found.used_up_at == NOON + timedelta(days=6)
+
+
+def test_a_budget_that_lasts_is_not_used_up(project: Project, key: ApiKey) -> None:
+    ApiKey.objects.update(monthly_budget_nano=21 * DOLLAR)
+    found = told(project, Narrowing(key=key.public_id))
+    assert found is not None
+    assert (found.is_over, found.used_up_at) == (False, None)
+
+
+def test_one_that_is_used_up_was_so_before(project: Project, key: ApiKey) -> None:
+    ApiKey.objects.update(monthly_budget_nano=10 * DOLLAR)
+    found = told(project, Narrowing(key=key.public_id))
+    assert found is not None
+    assert (found.is_over, found.used_up_at) == (True, None)
+
+
+def test_a_project_has_the_cost_of_all_its_keys_and_no_keys_budget(project: Project, key: ApiKey) -> None:
+    spend(project, NOON - timedelta(days=1), 7)
+    found = told(project)
+    assert found is not None
+    assert (found.spent_nano, found.daily_nano, found.limit_nano) == (18 * DOLLAR, 2 * DOLLAR, None)
+
+
+def test_of_nothing_there_is_no_forecast(project: Project) -> None:
+    assert told(project) is None
+    spend(project, NOON, 0)
+    assert told(project) is None
