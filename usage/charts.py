@@ -1,19 +1,22 @@
 """What a usage report looks like drawn. The shapes are those that the behavior `chart` reads from the page."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from django.utils import formats
+from django.utils.dates import WEEKDAYS, WEEKDAYS_ABBR
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from common.money import dollars
 from usage.histograms import Percentiles
-from usage.reports import NOTHING, Failure, Report, Row, Sums
+from usage.reports import NOTHING, Failure, Report, Row, Sums, Week
 
 COLORS = 8
+LEVELS = 5
 PERCENTILES = {"p50": 1, "p95": 2, "p99": 3}
 """The lines of a chart of times, with their colors."""
 
@@ -109,6 +112,37 @@ def _stack(report: Report, measure: Callable[[Sums], float]) -> list[Series]:
         values = [measure(sum((piece.groups.get(row.id, NOTHING) for row in rows), NOTHING)) for piece in report.slices]
         stack.append(Series(name, color, values))
     return stack
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An hour of the week; `level` is 0 where nothing was asked for, and 5 where most was."""
+
+    hours: str
+    requests: int
+    level: int
+
+
+def heat_map(week: Week) -> list[tuple[str, list[Cell]]]:
+    """A row per weekday, named, with its 24 hours."""
+    most = week.most
+    return [
+        (
+            str(WEEKDAYS_ABBR[day]),
+            [Cell(_hours(hour), requests, math.ceil(requests / most * LEVELS)) for hour, requests in enumerate(hours)],
+        )
+        for day, hours in enumerate(week.days)
+    ]
+
+
+def busiest_hour(week: Week) -> str:
+    """Its weekday and hours, in words."""
+    day, hour = week.busiest
+    return f"{WEEKDAYS[day]} · {_hours(hour)}"
+
+
+def _hours(hour: int) -> str:
+    return f"{hour:02}:00–{hour + 1:02}:00"
 
 
 def _label(start: datetime, report: Report) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from django.db.models import Count, DateField, DateTimeField, F, Func, Max, Q, QuerySet, Sum, TextChoices, Value
-from django.db.models.functions import TruncDate, TruncMonth
+from django.db.models.functions import ExtractHour, ExtractIsoWeekDay, TruncDate, TruncMonth
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -294,6 +294,42 @@ def failures(report: Report, *, sights: Sights) -> list[Failure]:
         found[row["status"], row["error_code"]][_start_of(row["slice"], period)] = int(row["calls"])
     kinds = [Failure(status, code, sum(by.values()), by) for (status, code), by in found.items()]
     return sorted(kinds, key=lambda kind: (-kind.calls, kind.status, kind.code))
+
+
+@dataclass(frozen=True)
+class Week:
+    """Requests by weekday, from Monday on, and hour."""
+
+    days: tuple[tuple[int, ...], ...]
+
+    @property
+    def busiest(self) -> tuple[int, int]:
+        """The weekday, from 0 for Monday, and the hour with most."""
+        return max(((day, hour) for day in range(7) for hour in range(24)), key=lambda at: self.days[at[0]][at[1]])
+
+    @property
+    def most(self) -> int:
+        return max(max(hours) for hours in self.days)
+
+
+def week_of(report: Report, *, sights: Sights) -> Week | None:
+    """When in the week the requests of a report were made, on the clock of its zone. One query.
+
+    None where it has none, has no whole week, or is made of sums of days, which know no hours.
+    """
+    if report.window not in {Window.WEEK, Window.MONTH} or not report.totals.requests:
+        return None
+    period = report.period
+    sights = _telling(sights, by_member=report.group is Group.MEMBER or report.narrowing.member is not None)
+    counted = period.rollup._default_manager.filter(
+        _between(period.start, period.end), report.narrowing.applied(), seen_of(sights)
+    ).annotate(
+        weekday=ExtractIsoWeekDay("bucket_at", tzinfo=period.zone), hour=ExtractHour("bucket_at", tzinfo=period.zone)
+    )
+    days = [[0] * 24 for _day in range(7)]
+    for weekday, hour, requests in counted.values_list("weekday", "hour").annotate(Sum("requests")):
+        days[weekday - 1][hour] = int(requests)
+    return Week(tuple(tuple(hours) for hours in days))
 
 
 def has_usage(*, sights: Sights) -> bool:

@@ -23,7 +23,7 @@ from catalog.models import HostedModel
 from common.money import dollars
 from common.spreadsheets import safe_cells
 from usage import log
-from usage.charts import PERCENTILES, charts_of, colors_of, failure_colors, legend_of
+from usage.charts import PERCENTILES, busiest_hour, charts_of, colors_of, failure_colors, heat_map, legend_of
 from usage.forecast import forecast
 from usage.models import Source
 from usage.reports import (
@@ -42,6 +42,7 @@ from usage.reports import (
     member_names,
     period_of,
     usage_report,
+    week_of,
 )
 from usage.sight import Sights, sights
 
@@ -273,6 +274,7 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
         model = HostedModel.objects.for_chat().first()
         return {**context, "model": model, "base_url": f"{settings.PUBLIC_URL}/v1"}
     failed = failures(report, sights=seen)
+    week = week_of(report, sights=seen)
     charts, colors = charts_of(report, failed), colors_of(report.rows)
     page = reverse("usage:overview")
     inner = Group.KEY if asked.group is Group.MODEL else Group.MODEL
@@ -295,6 +297,8 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
             for failure, color in zip(failed, failure_colors(failed), strict=True)
         ],
         "failures_url": reverse("usage:failures_file") + asked.query(),
+        "week": week and heat_map(week),
+        "busiest": week and busiest_hour(week),
         "forecast": forecast(sights=seen, narrowing=asked.narrowing, now=report.period.end),
         "calls": log.recent_calls(seen=seen, asked=asked.calls(since=report.period.start)),
         "log_url": reverse("usage:calls") + asked.log_query(),

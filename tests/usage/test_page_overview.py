@@ -40,9 +40,9 @@ def page(client: Client, address: str = OVERVIEW, **query: str) -> str:
 
 def test_it_works(ada_client: Client, key: Any, django_assert_num_queries: Any) -> None:
     # Session, user, standing; the project, its siblings, one's rights (2); newest change; this period, the one before;
-    # what the month costs; the last calls, the names of their keys; the cohort that binds one; of the frame: the
-    # projects to switch between, unread notifications.
-    with django_assert_num_queries(16):
+    # the hours of the week, what the month costs; the last calls, the names of their keys; the cohort that binds one;
+    # of the frame: the projects to switch between, unread notifications.
+    with django_assert_num_queries(17):
         body = page(ada_client)
     assert "1,290" in body  # tokens
     assert "&lt;$0.0001" in body

@@ -28,6 +28,7 @@ from usage.reports import (
     last_change,
     period_of,
     usage_report,
+    week_of,
 )
 from usage.sight import Sight
 
@@ -154,6 +155,25 @@ def test_long_windows_are_made_of_days_of_utc(project: Project, window: Window) 
     assert found.totals.latency is not None
     (failure,) = failures(found, sights=[Sight(project)])
     assert (failure.code, list(failure.slices.values())) == ("rate_limit_exceeded", [1])
+
+
+def test_the_week_is_that_of_the_readers_clock(project: Project) -> None:
+    add_usage(project, NOON - timedelta(days=7), requests=2)  # a Wednesday, 17:47 in Kathmandu
+    add_usage(project, NOON - timedelta(days=14), requests=3)
+    add_usage(project, datetime(2026, 3, 15, 18, 30, tzinfo=UTC))  # a Sunday, and there a Monday already
+    add_usage(project, NOON - timedelta(days=40), requests=100)
+    month = report(project, window=Window.MONTH, zone=KATHMANDU)
+    week = week_of(month, sights=[Sight(project)])
+    assert week is not None
+    used = {(day, hour): count for day, hours in enumerate(week.days) for hour, count in enumerate(hours) if count}
+    assert used == {(2, 17): 5, (0, 0): 1}
+    assert (week.busiest, week.most) == ((2, 17), 5)
+
+
+@pytest.mark.parametrize("window", [Window.HOUR, Window.TODAY, Window.YEAR])
+def test_what_is_no_week_has_none(project: Project, window: Window) -> None:
+    add_usage(project, JUST_NOW)
+    assert week_of(report(project, window=window), sights=[Sight(project)]) is None
 
 
 def test_nothing_used_is_a_report_of_zeros(project: Project) -> None:
