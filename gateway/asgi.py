@@ -99,6 +99,7 @@ class Gateway:
     async def _caller(self, exchange: Exchange, *, using: str | None = None) -> Caller:
         """Who calls; with `using`, a key that may not use this endpoint is refused."""
         caller = await authenticate(exchange.headers, self.policies, address=exchange.origin.address)
+        exchange.organization_id = caller.organization_id
         if using is not None and not caller.may_use_endpoint(using):
             raise EndpointNotAllowedError(using)
         return caller

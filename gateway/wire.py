@@ -40,7 +40,7 @@ class ClientGoneError(Exception):
 
 
 class Exchange:
-    """A request and the way to answer it."""
+    """A request and the way to answer it. `organization_id` is the caller's, once it is known; else empty."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, shape_of_errors: ShapeOfErrors) -> None:
         self.started = time.perf_counter()
@@ -55,6 +55,7 @@ class Exchange:
             user_agent=self.headers.get("user-agent", "")[:MOST_AGENT_CHARACTERS],
             retries=_retries(self.headers.get("x-stainless-retry-count", "")),
         )
+        self.organization_id = ""
         self.receive = receive
         self.has_begun = False
         self._query: bytes = scope["query_string"]
@@ -142,6 +143,8 @@ class Exchange:
         raw.append((b"openai-processing-ms", str(int(total * 1000)).encode()))
         raw.append((b"server-timing", timing.encode()))
         raw.append(API_VERSION)
+        if self.organization_id:
+            raw.append((b"openai-organization", self.organization_id.encode()))
         if stopping.is_on:
             raw.append(CLOSE)
         return raw

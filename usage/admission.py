@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import orjson
 import structlog
+from django.conf import settings
 from redis.exceptions import RedisError
 
 from common import redis as servers
@@ -225,7 +226,7 @@ class Admissions:
         for number, (scope, name) in enumerate(zip(reach.windows, counted.windows, strict=True), 1):
             window = self._local.setdefault(name, _LocalWindow())
             window.slide(now)
-            requests, tokens = scope.limits.requests_per_minute, scope.limits.tokens_per_minute
+            requests, tokens = _share(scope.limits.requests_per_minute), _share(scope.limits.tokens_per_minute)
             used, wait = len(window.calls), WINDOW_SECONDS - (now - window.calls[0][0]) if window.calls else 0.0
             if requests is not None and used >= requests:
                 refused = Refused("requests", number, requests, used, 1, wait)
@@ -237,7 +238,7 @@ class Admissions:
             left.append(-1 if requests is None else requests - used - 1)
             left.append(-1 if tokens is None else tokens - window.tokens - demand.needed_tokens)
         for number, (scope, name) in enumerate(zip(reach.running, counted.running, strict=True), 1):
-            most, running = scope.limits.concurrent_requests or 0, self._running.get(name, 0)
+            most, running = _share(scope.limits.concurrent_requests) or 0, self._running.get(name, 0)
             if running >= most:
                 refused = Refused("concurrency", number, most, running, 1, 1.0)
                 raise refusal(caller, reach, demand.model, refused, {})
@@ -457,6 +458,11 @@ def _hold_tail(counted: Counted, lost: Event) -> str:
         "event": lost.encode().decode(),
     }
     return orjson.dumps(tail).decode()
+
+
+def _share(limit: int | None) -> int | None:
+    """What each of the web processes allows of a limit while they cannot count together."""
+    return None if limit is None else max(1, limit // settings.GATEWAY_PROCESSES)
 
 
 def _text(limit: int | None) -> str:

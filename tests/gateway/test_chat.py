@@ -25,6 +25,7 @@ def test_it_works(client: openai.OpenAI, fake: FakeInferenceServer, event_of: Ev
     assert request_id.startswith("req_")
     assert reply.headers["x-ratelimit-limit-requests"] == "1000000"
     assert int(reply.headers["openai-processing-ms"]) < 2000
+    assert reply.headers["openai-organization"].startswith("org_")
     assert "gateway;dur=" in reply.headers["server-timing"]
 
     event = event_of(request_id)

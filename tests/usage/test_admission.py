@@ -409,3 +409,18 @@ def test_no_order_of_events_breaks_a_budget() -> None:
 )
 def test_spans_of_time_are_written_as_go_does(milliseconds: int, text: str) -> None:
     assert duration(milliseconds) == text
+
+
+def test_each_process_keeps_to_its_share_while_redis_is_away(settings: LazySettings) -> None:
+    settings.GATEWAY_PROCESSES = 4
+
+    async def use(who: Caller) -> None:
+        # A link that was never opened.
+        desk = Desk(Admissions(RedisLink(), Spool()), who)
+        for _share in range(2):
+            assert (await desk.admit()).is_local
+        with pytest.raises(RateLimitError):
+            await desk.admit()
+
+    for limits in ({"requests_per_minute": 8}, {"tokens_per_minute": 80}, {"concurrent_requests": 11}):
+        asyncio.run(use(caller(**limits)))
