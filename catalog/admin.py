@@ -21,8 +21,10 @@ from catalog.models import (
     HostedModel,
     HostedModelQuerySet,
     ModelAlias,
+    ModelPrice,
 )
 from catalog.signals import catalog_changed
+from common.admin import ReadOnlyAdmin
 
 
 class DeploymentInline(admin.TabularInline[Deployment, HostedModel]):
@@ -180,3 +182,14 @@ class DeploymentAdmin(admin.ModelAdmin[Deployment]):
         self.message_user(
             request, ngettext("%d deployment changed.", "%d deployments changed.", count) % count, messages.SUCCESS
         )
+
+
+@admin.register(ModelPrice)
+class ModelPriceAdmin(ReadOnlyAdmin):
+    """What models have cost."""
+
+    list_display = ["model", "since", "input_price", "output_price", "set_by"]
+    list_filter = ["since"]
+    list_select_related = ["set_by"]
+    search_fields = ["model"]
+    ordering = ["-since", "-pk"]

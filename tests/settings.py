@@ -43,7 +43,10 @@ os.environ.update(SECRETS)
 choose_stores()
 
 from portal.settings import *  # noqa: E402, F403
-from portal.settings import LOGGING, VAR_DIR  # noqa: E402
+from portal.settings import DATABASES, LOGGING, VAR_DIR  # noqa: E402
+
+# What one transaction holds for many tests is idle while some of them ask by other connections.
+DATABASES["default"]["OPTIONS"]["options"] = "-c statement_timeout=60000"
 
 # What the portal logs, as it would write it, to be looked through when all tests have run.
 LOGGING["handlers"]["file"] = {

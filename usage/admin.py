@@ -1,16 +1,17 @@
 from django.contrib import admin
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from common.admin import ReadOnlyAdmin
 from common.money import display_dollars
-from usage.models import UsageEvent, UsageRollup, UsageRollup5Min, UsageRollup15Min
+from usage.models import ROLLUPS, UsageEvent, UsageSums
 
 
 class LedgerAdmin(ReadOnlyAdmin):
     """Calls and their sums."""
 
     @admin.display(description=_("cost"), ordering="cost_nano")
-    def cost(self, row: UsageEvent | UsageRollup) -> str:
+    def cost(self, row: UsageEvent | UsageSums) -> str:
         return display_dollars(row.cost_nano)
 
 
@@ -28,15 +29,21 @@ class UsageEventAdmin(LedgerAdmin):
     ordering = ["-id"]
 
 
-class RollupAdmin(LedgerAdmin):
-    list_display = [
-        "bucket_at", "project_id", "key_id", "user_id", "source", "model", "endpoint", "requests", "errors",
-        "prompt_tokens", "cached_tokens", "completion_tokens", "cost",
-    ]  # fmt: skip
-    list_filter = ["source", "endpoint", "bucket_at"]
-    search_fields = ["project_id__exact"]
-    search_help_text = _("A project id, whole.")
+class SumsAdmin(LedgerAdmin):
+    """A table of sums: what its rows are of, and the sums themselves."""
+
+    model: type[UsageSums]
+    list_filter = ["bucket_at"]
     ordering = ["-id"]
 
+    def get_list_display(self, request: HttpRequest) -> list[str]:  # type: ignore[override]  # a list of its own
+        return [
+            *self.model.CELL,
+            *("requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "cost"),
+        ]
 
-admin.site.register([UsageRollup5Min, UsageRollup15Min], RollupAdmin)
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        return [f"{name}__exact" for name in ("project_id", "organization_id") if name in self.model.CELL]
+
+
+admin.site.register(ROLLUPS, SumsAdmin)

@@ -46,7 +46,7 @@ def test_it_works(url: str, mint: Mint, host: Host) -> None:
     assert grown(before, "lyceum_call_duration_seconds_count", "chat/completions", model) == 2
     assert grown(before, "lyceum_first_token_seconds_count", "chat/completions", model) == 1
     assert grown(before, "lyceum_tokens_total", "output", model) == 4
-    assert grown(before, "lyceum_refusals_total", "requests") == 1
+    assert grown(before, "lyceum_refusals_total", "requests_per_minute") == 1
     assert [grown(before, "lyceum_errors_total", status) for status in ("401", "429", "502")] == [1, 1, 1]
 
 

@@ -45,7 +45,7 @@ from accounts.sessions import SEEN, handle_of
 from apikeys.models import ApiKey, KeyPolicy
 from apikeys.services import disable_key, mint_key, mint_management_key
 from apikeys.terms import Terms
-from catalog.models import Backend
+from catalog.models import Backend, ModelPrice
 from common.tokens import new_token, token_hash
 from community.models import ModerationAct, Post, Vote
 from forum import services as forum
@@ -207,6 +207,7 @@ def _rows_of_the_admin(*, elsewhere: Organization) -> dict[str, str]:
     question = Question.objects.all()[0]
     forum.comment(question=question, on=question.post, author=gone, source="It does that here as well.")
     Vote.objects.create(post=question.post, voter=gone, value=1)
+    ModelPrice.objects.create(model="gone", input_price_nano=1, output_price_nano=1, set_by=gone)
     Group.objects.create(name="Operators")
     provider = SocialApp.objects.create(provider="openid_connect", provider_id="closed", name="Closed", client_id="x")
     account = SocialAccount.objects.create(user=gone, provider="closed", uid="1")
