@@ -56,6 +56,7 @@ from playground.models import Run, RunStatus
 from tests.conftest import client_of, person
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.pages import build_world
+from usage.models import ROLLUPS
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,8 @@ def _rows_of_the_admin(*, elsewhere: Organization) -> dict[str, str]:
     forum.comment(question=question, on=question.post, author=gone, source="It does that here as well.")
     Vote.objects.create(post=question.post, voter=gone, value=1)
     ModelPrice.objects.create(model="gone", input_price_nano=1, output_price_nano=1, set_by=gone)
+    for sums in ROLLUPS:
+        sums.objects.create(bucket_at=event.at, **({"status": 200} if "status" in sums.CELL else {}))
     Group.objects.create(name="Operators")
     provider = SocialApp.objects.create(provider="openid_connect", provider_id="closed", name="Closed", client_id="x")
     account = SocialAccount.objects.create(user=gone, provider="closed", uid="1")
