@@ -174,12 +174,13 @@ class _Page:
     def __init__(self) -> None:
         self._name = uuid.uuid4().hex
         self._lock: IO[bytes] | None = None
+        self._locked: Path | None = None
 
     def write(self) -> None:
         path = folder() / f"{self._name}.lock"
         # Somebody may have emptied the folder meanwhile.
-        if self._lock is None or not path.exists():
-            self._lock = _locked(path)
+        if path != self._locked or not path.exists():
+            self._lock, self._locked = _locked(path), path
         _put(path.with_suffix(".prom"), generate_latest(REGISTRY))
 
 

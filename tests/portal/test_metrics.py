@@ -25,6 +25,7 @@ NEAR, FAR = ("10.20.0.7", 40_000), ("10.21.0.7", 40_000)
 def empty(settings: LazySettings, tmp_path: Path) -> None:
     settings.VAR_DIR = tmp_path
     durable().flushdb()
+    services.open_budgets()
 
 
 @pytest.fixture
