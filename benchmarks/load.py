@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -156,11 +157,8 @@ async def _load(
     loop, now = asyncio.get_running_loop(), time.perf_counter()
     for number in range(connections):
         turn = now + number / connections * interval
-        await loop.create_connection(
-            lambda turn=turn: _Caller(sent, run, turn),  # type: ignore[misc]  # mypy does not infer a default
-            parts.hostname or "",
-            parts.port or 80,
-        )
+        caller = partial(_Caller, sent, run, turn)
+        await loop.create_connection(caller, parts.hostname or "", parts.port or 80)
     with suppress(TimeoutError):
         await asyncio.wait_for(run.done, seconds + PATIENCE_SECONDS)
     return run.result()

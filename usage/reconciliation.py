@@ -27,7 +27,7 @@ from usage.events import STREAM, Event
 from usage.ingest import CELLS, columns_of, paused, roll_up, sums
 from usage.kinds import DRIFT
 from usage.models import HISTOGRAMS, MEASURES, ROLLUPS, UsageEvent, UsageRollup5Min, UsageSums, first_id
-from usage.periods import Period
+from usage.periods import Period, periods_at
 from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT
 from usage.scripts import CORRECT
 from usage.services import KEPT
@@ -100,7 +100,7 @@ def reconcile(months: Sequence[str], *, repair: bool = False) -> Reconciliation:
     result = Reconciliation(spooled=spool.waiting())
     with paused():
         for month in months:
-            result.events += UsageEvent.objects.between(_start(month), next_month(_start(month))).count()
+            result.events += UsageEvent.objects.between(*_bounds(month)).count()
             for table in ROLLUPS:
                 result.differences += _compare_sums(table, month, repair=repair)
         _compare_counters(set(months), result, repair=repair)
@@ -119,25 +119,21 @@ def month_of(moment: datetime) -> str:
     return f"{moment:%Y%m}"
 
 
-def next_month(start: datetime) -> datetime:
-    """The first moment of the month after one that begins then."""
-    return (start + timedelta(days=32)).replace(day=1)
-
-
 def months_of(period: Period) -> set[str]:
     """The months that a period touches."""
     return {month_of(period.starts_at), month_of(period.ends_at - timedelta(seconds=1))}
 
 
-def _start(month: str) -> datetime:
-    return datetime.strptime(month, "%Y%m").replace(tzinfo=UTC)
+def _bounds(month: str) -> tuple[datetime, datetime]:
+    period = periods_at(datetime.strptime(month, "%Y%m").replace(tzinfo=UTC), "UTC").month
+    return period.starts_at, period.ends_at
 
 
 # Events and their sums -----------------------------------------------------------------------------------------------
 
 
 def _compare_sums(table: type[UsageSums], month: str, *, repair: bool) -> Iterator[Difference]:
-    start, end = _start(month), next_month(_start(month))
+    start, end = _bounds(month)
     if table is UsageRollup5Min:
         oldest = (timezone.now() - FIVE_MINUTES_COMPARED).replace(minute=0, second=0, microsecond=0)
         start = max(start, oldest)

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from accounts.models import Organization, Project
 from usage.measures import Measures
 from usage.models import UsageRollup15Min
+from usage.periods import periods_at
 from usage.reports import Name, key_names
 from usage.sight import Sight
 
@@ -22,7 +23,7 @@ Of = TypeVar("Of", bound=Hashable)
 
 @dataclass(frozen=True, order=True)
 class Month:
-    """A month of UTC's calendar, as budgets have them."""
+    """A month of UTC's calendar, whatever time zone the organization has its budgets in."""
 
     year: int
     number: int
@@ -56,8 +57,7 @@ class Month:
     @property
     def end(self) -> datetime:
         """When the next one begins."""
-        years, months = divmod(self.number, 12)
-        return datetime(self.year + years, months + 1, 1, tzinfo=UTC)
+        return periods_at(self.start, "UTC").month.ends_at
 
 
 @dataclass(frozen=True)
