@@ -54,14 +54,24 @@ class _Wire(asyncio.Protocol):
         self.waiting: deque[_Ask] = deque()
         self.lost = asyncio.Event()
         self._transport = transport
+        self._unsent: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(encoding="utf-8", replyError=ResponseError)
         transport.set_protocol(self)
         if transport.is_closing():
             self.lost.set()
 
     def send(self, command: Command, ask: _Ask) -> None:
-        self._transport.write(hiredis.pack_command(command))
+        # What is asked in one turn of the loop goes out together: to write to a socket costs more than all else here.
+        if not self._unsent:
+            self._loop.call_soon(self._write)
+        self._unsent.append(hiredis.pack_command(command))
         self.waiting.append(ask)
+
+    def _write(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def abort(self) -> None:
         self._transport.abort()
