@@ -6,7 +6,7 @@ from accounts.duties import page_before
 from accounts.models import User
 from apikeys.models import ApiKey, KeyKind, KeySecret
 from apikeys.services import mark_used
-from apikeys.verification import digests_of, kind_of
+from apikeys.verification import read
 from common.context import current_origin
 from common.networks import contains
 
@@ -50,11 +50,11 @@ def open_with(presented: str, *, writes: bool) -> tuple[User, ApiKey]:
 
 
 def _secret(presented: str) -> KeySecret:
-    kind = kind_of(presented)
+    kind, digests = read(presented)
     if kind not in (None, KeyKind.MANAGEMENT):
         raise RefusedKeyError(Refusal.WRONG_KIND)
     # What cannot be a key is refused without looking anything up.
-    found = KeySecret.objects.for_management().filter(digest__in=digests_of(presented)).first() if kind else None
+    found = KeySecret.objects.for_management().filter(digest__in=digests).first() if kind else None
     if found is None:
         raise RefusedKeyError(Refusal.UNKNOWN)
     return found

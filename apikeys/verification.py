@@ -11,6 +11,7 @@ import re
 import secrets
 import zlib
 from functools import cache
+from typing import NamedTuple
 
 from django.conf import settings
 
@@ -32,9 +33,11 @@ def _pattern(prefix: str) -> re.Pattern[str]:
 
 
 @cache
-def _peppers(configured: tuple[str, ...]) -> dict[int, bytes]:
+def _peppers(configured: tuple[str, ...]) -> dict[int, hmac.HMAC]:
+    """By version, newest first. Of each a hash that began with it, to be copied: to begin anew takes twice as long."""
     pairs = (pepper.partition(":") for pepper in configured)
-    return {int(version): value.encode() for version, _colon, value in pairs}
+    peppers = {int(version): hmac.new(value.encode(), digestmod="sha256") for version, _colon, value in pairs}
+    return dict(sorted(peppers.items(), reverse=True))
 
 
 def _checksum(payload: str) -> str:
@@ -63,6 +66,13 @@ def kind_of(secret: str) -> str | None:
     return _KINDS[match[1]] if match is not None and _checksum(match[2]) == match[3] else None
 
 
+class Presented(NamedTuple):
+    """A text that is presented as a key: the kind that it says it is, and its digests. Neither if it cannot be one."""
+
+    kind: str | None
+    digests: list[str]
+
+
 def find_keys(text: str) -> list[str]:
     """Every well-formed key in `text`, in order: for refusing to publish one."""
     candidates = (match[0] for match in _pattern(settings.API_KEY_PREFIX).finditer(text))
@@ -84,11 +94,26 @@ def digest_of(secret: str, *, pepper_version: int | None = None) -> str | None:
         return None
     peppers = _peppers(tuple(settings.KEY_PEPPERS))
     pepper = peppers[max(peppers) if pepper_version is None else pepper_version]
-    return hmac.digest(pepper, secret.encode(), "sha256").hex()
+    return _digest(pepper, secret)
 
 
 def digests_of(secret: str) -> list[str]:
-    """The digest under every pepper, newest first: a key minted before a rotation is found under the older one."""
-    versions = sorted(_peppers(tuple(settings.KEY_PEPPERS)), reverse=True)
-    digests = (digest_of(secret, pepper_version=version) for version in versions)
-    return [digest for digest in digests if digest is not None]
+    """The digest under every pepper, newest first: a key minted before a rotation is found under the older one. None at
+    all of what cannot be a key of ours.
+    """
+    return read(secret).digests
+
+
+def read(secret: str) -> Presented:
+    """What there is to know of `secret` without looking anything up."""
+    kind = kind_of(secret)
+    if kind is None:
+        return Presented(None, [])
+    peppers = _peppers(tuple(settings.KEY_PEPPERS)).values()
+    return Presented(kind, [_digest(pepper, secret) for pepper in peppers])
+
+
+def _digest(pepper: hmac.HMAC, secret: str) -> str:
+    begun = pepper.copy()
+    begun.update(secret.encode())
+    return begun.hexdigest()

@@ -1,6 +1,6 @@
 """Public identifiers: opaque, prefixed, sortable by time."""
 
-import secrets
+import os
 import time
 import uuid
 
@@ -21,17 +21,23 @@ def base62(number: int, *, width: int) -> str:
 
 def uuid7(*, milliseconds: int | None = None) -> uuid.UUID:
     """A version 7 UUID (RFC 9562): 48 bits of Unix milliseconds (now when None), then random bits."""
-    if milliseconds is None:
-        milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (1 << 48) - 1) << 80 | secrets.randbits(80)
+    return uuid.UUID(int=_uuid7(time.time_ns() // 1_000_000 if milliseconds is None else milliseconds))
+
+
+def uuid7_hex() -> str:
+    """A new version 7 UUID as 32 hexadecimal digits, at half the cost of the object."""
+    return f"{_uuid7(time.time_ns() // 1_000_000):032x}"
+
+
+def _uuid7(milliseconds: int) -> int:
+    value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return uuid.UUID(int=value)
+    return value & ~(0x3 << 62) | 0x2 << 62
 
 
 def new_id(prefix: str, *, joint: str = "_") -> str:
     """A new public identifier such as `proj_02xK…`: 22 base-62 characters after the prefix, oldest sorts first."""
-    return f"{prefix}{joint}{base62(uuid7().int, width=22)}"
+    return f"{prefix}{joint}{base62(_uuid7(time.time_ns() // 1_000_000), width=22)}"
 
 
 def request_id() -> str:

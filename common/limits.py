@@ -38,9 +38,7 @@ class Limits:
     @property
     def has_budget(self) -> bool:
         """Whether it limits money."""
-        return any(
-            one is not None for one in (self.daily_budget_nano, self.weekly_budget_nano, self.monthly_budget_nano)
-        )
+        return (self.daily_budget_nano, self.weekly_budget_nano, self.monthly_budget_nano) != (None,) * 3
 
     @property
     def has_periods(self) -> bool:

@@ -1,6 +1,7 @@
 """Where a request comes from, behind as many proxies as the operator says there are."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -18,10 +19,16 @@ def client_address(peer: str, forwarded_for: str) -> str:
     what stands before that is the caller's own claim.
     """
     proxies: int = settings.ALLAUTH_TRUSTED_PROXY_COUNT
-    hops = [hop.strip() for hop in forwarded_for.split(",")]
-    candidate = hops[-proxies] if 0 < proxies <= len(hops) and forwarded_for else peer
+    if not proxies or not forwarded_for:
+        return _canonical(peer)
+    hops = forwarded_for.split(",")
+    return _canonical(hops[-proxies].strip() if proxies <= len(hops) else peer)
+
+
+@lru_cache(maxsize=10_000)
+def _canonical(address: str) -> str:
     try:
-        return str(address_in(candidate))
+        return str(address_in(address))
     except ValueError:
         return ""
 

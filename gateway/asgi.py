@@ -52,6 +52,8 @@ log = structlog.get_logger(__name__)
 # A key's running streams end this long after it was revoked, and a look-up later.
 REVOCATION_SECONDS = 2.0
 
+GARBAGE_LOOKED_FOR_AT = 10_000
+
 Handler = Callable[[Exchange], Awaitable[None]]
 
 
@@ -74,8 +76,10 @@ class Gateway:
         self.files = FilesApi()
         watch = keep_running(self._end_calls_of_revoked_keys, name="revocations")
         # What is loaded by now stays: looking through it for garbage would hold up every call for a tenth of a second.
+        # Calls under way are no garbage either, and nearly all of what they leave is freed without being looked for.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GARBAGE_LOOKED_FOR_AT)
         try:
             with stopping.on_signals(), stopping.telling(self._end_calls_in_time):
                 yield
@@ -201,6 +205,12 @@ async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         await Answering({scope["method"]: no_such_route})(scope, receive, send)
 
 
+async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request: one to a path in which nothing is to be found without trying each route in turn."""
+    endpoint = relays.get(scope["path"]) if scope["type"] == "http" else None
+    await (endpoint or application.router)(scope, receive, send)
+
+
 gateway = Gateway()
 stored: dict[str, dict[str, Handler]] = {
     path: {method: gateway.about_files(path, view) for method, view in views.items()}
@@ -208,11 +218,9 @@ stored: dict[str, dict[str, Handler]] = {
 }
 stored["files"]["POST"] = gateway.upload
 stored["files/{file_id}/content"] = {"GET": gateway.download}
+relays = {f"/v1/{path}": Answering({"POST": gateway.relayed(entry)}, entry.error) for path, entry in ENDPOINTS.items()}
 routes = [
-    *(
-        Route(f"/v1/{path}", Answering({"POST": gateway.relayed(entry)}, entry.error))
-        for path, entry in ENDPOINTS.items()
-    ),
+    *(Route(path, endpoint) for path, endpoint in relays.items()),
     Route("/v1/models", Answering({"GET": gateway.models})),
     Route("/v1/models/{name:path}", Answering({"GET": gateway.model})),
     *(Route(f"/v1/organization/{path}", Answering({"GET": gateway.managed(view)})) for path, view in ROUTES.items()),
@@ -221,5 +229,5 @@ routes = [
 application = Starlette(routes=routes, lifespan=gateway.lifespan)
 application.router.redirect_slashes = False
 # Every handler turns its own exceptions into answers: Starlette's layers for that would find nothing to do.
-application.middleware_stack = application.router
+application.middleware_stack = dispatch
 application.router.default = unknown

@@ -1,11 +1,12 @@
 """Who is calling: the key in a request's headers, and the policy or the person behind it."""
 
+from collections.abc import Mapping
+
 from django.conf import settings
-from starlette.datastructures import Headers
 
 from accounts.models import User
 from apikeys.management_keys import Refusal, RefusedKeyError, open_with
-from apikeys.verification import digests_of, kind_of
+from apikeys.verification import read
 from common.context import current_origin
 from common.errors import (
     AddressNotAllowedError,
@@ -23,7 +24,7 @@ from usage.policies import Caller, Policies
 MOST_KEY_CHARACTERS = 512
 
 
-async def authenticate(headers: Headers, policies: Policies, *, address: str) -> Caller:
+async def authenticate(headers: Mapping[str, str], policies: Policies, *, address: str) -> Caller:
     """The caller whose key is in `headers`, calling from `address`. Never in the URL: those end in logs.
 
     Raises MissingKeyError; IncorrectKeyError for a key that is malformed, unknown, revoked or disabled;
@@ -33,12 +34,12 @@ async def authenticate(headers: Headers, policies: Policies, *, address: str) ->
     secret = presented_key(headers)
     if not secret:
         raise MissingKeyError
-    kind = kind_of(secret) if len(secret) <= MOST_KEY_CHARACTERS else None
+    kind, digests = read(secret) if len(secret) <= MOST_KEY_CHARACTERS else (None, [])
     if kind is None:
         raise IncorrectKeyError(secret)
     if kind == "management":
         raise WrongKindOfKeyError(secret)
-    caller = await policies.find(digests_of(secret))
+    caller = await policies.find(digests)
     if caller is None:
         raise IncorrectKeyError(secret)
     if caller.has_ended:
@@ -52,7 +53,7 @@ async def authenticate(headers: Headers, policies: Policies, *, address: str) ->
     return caller
 
 
-def authenticate_manager(headers: Headers) -> User:
+def authenticate_manager(headers: Mapping[str, str]) -> User:
     """The owner of the management key in `headers`, who only reads. Asks PostgreSQL, so call it in a thread.
 
     Raises MissingKeyError; IncorrectKeyError for a key that is malformed, unknown, revoked, disabled or expired;
@@ -88,7 +89,7 @@ def _terms_address() -> str:
     return f"{settings.PUBLIC_URL}/terms/"
 
 
-def presented_key(headers: Headers) -> str:
+def presented_key(headers: Mapping[str, str]) -> str:
     """The key as OpenAI's, Anthropic's or Azure's SDK sends it; empty when there is none."""
     authorization = headers.get("authorization")
     if authorization:

@@ -63,7 +63,7 @@ class FilesApi:
             parameters=Parameters(exchange.query()),
             body=await exchange.json() if view.takes_body else {},
         )
-        key = once.key_in(exchange.headers.get(once.HEADER)) if view.makes else ""
+        key = once.key_in(exchange.headers.get(once.HEADER.lower())) if view.makes else ""
 
         def work() -> bytes:
             return orjson.dumps(view.answer(asked))
@@ -76,7 +76,7 @@ class FilesApi:
 
     async def upload(self, exchange: Exchange, caller: Caller) -> bytes:
         """Store the file in the request; its description. Raises ApiErrors, and ClientGoneError."""
-        key = once.key_in(exchange.headers.get(once.HEADER))
+        key = once.key_in(exchange.headers.get(once.HEADER.lower()))
         if self._uploads[caller.project_id] >= MOST_UPLOADS_OF_ONE:
             raise RateLimitError(
                 f"{MOST_UPLOADS_OF_ONE} files are being uploaded to this project already. Try again when one is done.",

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import orjson
 from django.conf import settings
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
 from apikeys.leaks import without_keys
@@ -32,6 +32,7 @@ EVENTS: RawHeaders = [
     (b"x-accel-buffering", b"no"),
 ]
 MOST_RETRY_DIGITS = 3
+FORWARDED = "x-forwarded-for"
 API_VERSION = (b"openai-version", b"2020-10-01")
 
 
@@ -47,11 +48,11 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.path_params: dict[str, Any] = scope.get("path_params", {})
-        self.headers = Headers(scope=scope)
+        # Names are in lower case here.
+        self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self.id = request_id()
         self.origin = Origin(
-            # Some proxies add a header of their own behind the caller's instead of to it.
-            address=client_address(_peer(scope), ",".join(self.headers.getlist("x-forwarded-for"))),
+            address=client_address(_peer(scope), _forwarded_for(scope) if FORWARDED in self.headers else ""),
             user_agent=self.headers.get("user-agent", "")[:MOST_AGENT_CHARACTERS],
             retries=_retries(self.headers.get("x-stainless-retry-count", "")),
         )
@@ -191,6 +192,12 @@ async def _disconnect(receive: Receive) -> None:
 def _peer(scope: Scope) -> str:
     client: tuple[str, int] | None = scope.get("client")
     return client[0] if client else ""
+
+
+def _forwarded_for(scope: Scope) -> str:
+    """Some proxies add a header of their own behind the caller's instead of to it."""
+    lines: list[bytes] = [value for name, value in scope["headers"] if name == FORWARDED.encode()]
+    return b",".join(lines).decode("latin-1")
 
 
 def _retries(told: str) -> int:

@@ -38,6 +38,18 @@ PATTERN_FIELDS = frozenset({"pattern", "regex", "guided_regex"})
 DENIED_IN_SCHEMAS = frozenset({"grammar", "structural_tag", "ebnf"})
 # What stands in these is called as its caller likes.
 NAMED_BY_CALLERS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+# How many entries each of these may have.
+LISTS = {
+    "logit_bias": MOST_BIASES,
+    "allowed_token_ids": MOST_BIASES,
+    "bad_words": MOST_BIASES,
+    "bad_words_ids": MOST_BIASES,
+    "stop_token_ids": MOST_BIASES,
+    "dry_sequence_breakers": MOST_BREAKERS,
+    "samplers": MOST_SAMPLERS,
+}
+LOOKS_BACK = ("dry_penalty_last_n", "repeat_last_n")
+BOUNDED_FIELDS = PATTERN_FIELDS.union(SCHEMA_FIELDS, LISTS, LOOKS_BACK, ("logprobs", "top_logprobs"))
 LARGEST_SCHEMA_BYTES = 64 * 1024
 LONGEST_PATTERN = 512
 LONGEST_TOLD_NAME = 64
@@ -49,13 +61,14 @@ def check_bounds(body: dict[str, Any]) -> None:
         raise InvalidValueError("body", f"at most {MOST_FIELDS} fields")
     check_names(body)
     check_size({name: value for name, value in body.items() if name != "input"})
+    # Most bodies have few of these, and every call is looked through.
+    if BOUNDED_FIELDS.isdisjoint(body):
+        return
     _check_logprobs(body)
-    for name in ("logit_bias", "allowed_token_ids", "bad_words", "bad_words_ids", "stop_token_ids"):
-        _check_length(body, name, most=MOST_BIASES)
-    for name in ("dry_penalty_last_n", "repeat_last_n"):
+    for name in LISTS:
+        _check_length(body, name, most=LISTS[name])
+    for name in LOOKS_BACK:
         check_whole(body, name, least=-1, most=FURTHEST_BACK)
-    _check_length(body, "dry_sequence_breakers", most=MOST_BREAKERS)
-    _check_length(body, "samplers", most=MOST_SAMPLERS)
     breakers = body.get("dry_sequence_breakers")
     if isinstance(breakers, list) and any(len(str(breaker)) > LONGEST_BREAKER for breaker in breakers):
         raise InvalidValueError("dry_sequence_breakers", f"texts of at most {LONGEST_BREAKER} characters")
@@ -73,6 +86,10 @@ def check_names(fields: Iterable[str], *, within: str = "") -> None:
     Those written in Go, such as Ollama, do not tell "Model" from "model", nor the Kelvin sign from a "k", and heed
     whichever comes last: what was checked and counted would not be what is done.
     """
+    # One look at all of them together: capitals and other letters are rare.
+    together = "".join(fields)
+    if together.isascii() and together.islower():
+        return
     for name in fields:
         if not name.isascii() or name != name.lower():
             raise UnsupportedParameterError(within + name[:LONGEST_TOLD_NAME], "Fields are written in lower case.")

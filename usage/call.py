@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from catalog.routing import RoutedModel
 from common.context import current_origin
 from common.errors import ApiError
-from common.ids import uuid7
+from common.ids import uuid7_hex
 from common.limits import NO_LIMITS
 from common.money import token_cost
 from inference.checks import Body
@@ -50,7 +50,7 @@ class Call:
     def __init__(
         self, *, caller: Caller, endpoint: Endpoint, model: RoutedModel, body: Body, request_id: str, payload: bytes
     ) -> None:
-        self.id = uuid7().hex
+        self.id = uuid7_hex()
         self.caller = caller
         self.endpoint = endpoint
         self.model = model
