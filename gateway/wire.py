@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from apikeys.leaks import without_keys
 from common.context import Origin
-from common.errors import ApiError, BodyTooLargeError
+from common.errors import ApiError, BodyTooLargeError, OverloadedError, RateLimitError
 from common.ids import request_id
 from common.origins import MOST_AGENT_CHARACTERS, client_address
 from common.stopping import CLOSE, stopping
@@ -34,6 +35,13 @@ EVENTS: RawHeaders = [
 MOST_RETRY_DIGITS = 3
 FORWARDED = "x-forwarded-for"
 API_VERSION = (b"openai-version", b"2020-10-01")
+
+
+# What has come of bodies that are yet to come to their end, in bytes by organization. They are in memory.
+_coming: Counter[str] = Counter()
+# How many of the largest it may be, of all and of one organization.
+MOST_COMING = 32
+MOST_COMING_TO_ONE = 24
 
 
 class ClientGoneError(Exception):
@@ -78,7 +86,8 @@ class Exchange:
     async def body(self) -> bytes:
         """The body as it came.
 
-        Raises BodyTooLargeError, and ClientGoneError when the client leaves before its end.
+        Raises BodyTooLargeError, RateLimitError or OverloadedError while too much of others is coming, and
+        ClientGoneError when the client leaves before its end.
         """
         limit: int = settings.GATEWAY_MAX_BODY_BYTES
         announced = self.headers.get("content-length", "")
@@ -86,12 +95,30 @@ class Exchange:
             raise BodyTooLargeError(limit_bytes=limit)
         parts: list[bytes] = []
         size = 0
-        async for part in self.pieces():
-            size += len(part)
-            if size > limit:
-                raise BodyTooLargeError(limit_bytes=limit)
-            parts.append(part)
-        return b"".join(parts)
+        try:
+            async for part in self.pieces():
+                size += len(part)
+                if size > limit:
+                    raise BodyTooLargeError(limit_bytes=limit)
+                parts.append(part)
+                _coming[self.organization_id] += len(part)
+                if len(parts) > 1:
+                    self._check_coming(limit)
+            return b"".join(parts)
+        finally:
+            _coming[self.organization_id] -= sum(map(len, parts))
+            if not _coming[self.organization_id]:
+                del _coming[self.organization_id]
+
+    def _check_coming(self, largest: int) -> None:
+        if _coming[self.organization_id] > MOST_COMING_TO_ONE * largest:
+            raise RateLimitError(
+                "Your organization is sending many large requests at this moment. Try again when some have arrived.",
+                kind="requests",
+                wait_seconds=5,
+            )
+        if _coming.total() > MOST_COMING * largest:
+            raise OverloadedError("Many large requests are arriving. Try again in a moment.", wait_seconds=5)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it arrives.

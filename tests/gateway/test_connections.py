@@ -2,15 +2,18 @@
 
 import http.client
 import json
+import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from django.conf import LazySettings
 
+from gateway.wire import MOST_COMING_TO_ONE
 from tests.gateway.conftest import Reply, Stage, ask, chat, is_there, wait_for, web_process
 
 IMPATIENT = ["--http", "tests.gateway.impatient:Connection"]
@@ -72,6 +75,23 @@ def test_a_head_that_does_not_come_to_its_end(impatient: str, sent: bytes) -> No
     with connected(impatient) as connection:
         connection.sendall(sent)
         assert answer(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_many_large_bodies_that_come_slowly(url: str, secret: str, settings: LazySettings) -> None:
+    settings.GATEWAY_MAX_BODY_BYTES = largest = 1_000_000
+
+    def status_of(text: str) -> int:
+        body = {"model": "fake-chat", "messages": chat(text)}
+        return ask(url, "/chat/completions", secret=secret, body=body).status
+
+    with ExitStack() as senders:
+        slow = [senders.enter_context(connected(url)) for _number in range(MOST_COMING_TO_ONE + 1)]
+        for sender in slow:
+            sender.sendall(head(largest, secret) + b"a" * (largest - 1000))
+        answered, _writable, _broken = select.select(slow, [], [], 10)
+        assert [status(sender) for sender in answered] == [429]
+        assert status_of("small") == 200
+    wait_for(lambda: status_of("a" * 900_000) == 200)
 
 
 def test_a_head_that_comes_by_the_byte(impatient: str) -> None:
