@@ -218,7 +218,10 @@ stored: dict[str, dict[str, Handler]] = {
 }
 stored["files"]["POST"] = gateway.upload
 stored["files/{file_id}/content"] = {"GET": gateway.download}
-relays = {f"/v1/{path}": Answering({"POST": gateway.relayed(entry)}, entry.error) for path, entry in ENDPOINTS.items()}
+relays = {
+    f"/v1/{path}": Answering({"POST": gateway.relayed(entry)}, entry.shape_of_errors)
+    for path, entry in ENDPOINTS.items()
+}
 routes = [
     *(Route(path, endpoint) for path, endpoint in relays.items()),
     Route("/v1/models", Answering({"GET": gateway.models})),

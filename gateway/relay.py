@@ -9,7 +9,7 @@ from usage.answers import Answer
 async def relay(exchange: Exchange, answer: Answer) -> None:
     """Send `answer`. If the client leaves or anything fails, the server's connection is closed and the call settled."""
     if answer.body is not None:
-        await exchange.send_json(answer.status, answer.body, headers=answer.headers, upstream=answer.upstream_seconds)
+        await exchange.send_json(200, answer.body, headers=answer.headers, upstream=answer.upstream_seconds)
         return
     async with aclosing(answer):
         await exchange.begin(answer.content_type, headers=answer.headers, upstream=answer.upstream_seconds)

@@ -61,7 +61,7 @@ class Endpoint:
     """Whether servers that host a model for this use may lack the path all the same."""
     is_free: bool = False
     """Whether no model works for it, so that its calls are counted and no tokens."""
-    error: ShapeOfErrors = ApiError.body
+    shape_of_errors: ShapeOfErrors = ApiError.body
 
     @property
     def takes_form(self) -> bool:
@@ -165,7 +165,7 @@ _ALL = (
         results="content",
         output_limits=("max_tokens",),
         stream=MessageStream,
-        error=anthropic_error,
+        shape_of_errors=anthropic_error,
     ),
     Endpoint(
         path="messages/count_tokens",
@@ -173,7 +173,7 @@ _ALL = (
         check=check_message_to_count,
         results="input_tokens",
         is_free=True,
-        error=anthropic_error,
+        shape_of_errors=anthropic_error,
     ),
     Endpoint(path="moderations", needs=Use.MODERATION, check=check_moderation, results="results"),
     Endpoint(path="rerank", needs=Use.RERANKING, check=check_rerank, results="results"),

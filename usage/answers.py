@@ -39,7 +39,6 @@ class Answer:
     ) -> None:
         self._call = call
         self._source = source
-        self.status = 200
         self.body = body
         self.content_type = content_type
         self.headers = call.admission.headers if call.admission is not None else {}
