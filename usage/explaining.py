@@ -39,9 +39,11 @@ UNITS = {
 }
 """What the script calls a limit: its name in the API, and how OpenAI words it."""
 
-SPANS = ((timedelta(days=2), "daily", "today"), (timedelta(days=8), "weekly", "week"))
-MONTHLY = ("monthly", "month")
-"""What a budget is called by the length of its period, and what the usage page calls that."""
+SPANS = ((timedelta(days=2), "daily"), (timedelta(days=8), "weekly"), (timedelta.max, "monthly"))
+"""What a budget is called by the length of its period."""
+
+WINDOWS = {"daily": "today", "weekly": "7d", "monthly": "30d"}
+"""What of the usage page shows all of that period."""
 
 
 class BudgetUnknownError(OverloadedError):
@@ -76,7 +78,7 @@ def refusal(caller: Caller, reach: Reach, model: str, refused: Refused, headers:
     elif refused.kind == "concurrency":
         error = _rate_limited(caller, reach.running[at], model, refused)
     elif refused.kind == "budget":
-        error = _budget_error(caller, reach.counters[at], model, refused)
+        error = _budget_error(caller, reach.counters[at], refused)
     else:
         error = _period_error(caller, reach.counters[at], model, refused)
     error.headers.update(headers)
@@ -115,7 +117,7 @@ def _rate_limited(caller: Caller, scope: Scope, model: str, refused: Refused) ->
     wait = refused.wait_seconds
     error = _limit_error(caller, scope, model, refused, wait)
     ends_at = None if wait is None else now + timedelta(seconds=wait)
-    error.details = _details(caller, scope, model, UNITS[refused.kind][0], refused, ends_at, "hour")
+    error.details = _details(caller, scope, UNITS[refused.kind][0], refused, ends_at, "1h")
     return error
 
 
@@ -128,7 +130,7 @@ def _period_error(caller: Caller, counter: Counter, model: str, refused: Refused
         refused = Refused("period_gpu", refused.number, refused.limit // 1000, refused.used // 1000, 1, None)
     error = _limit_error(caller, counter.scope, model, refused, wait)
     name = UNITS[refused.kind][0]
-    error.details = _details(caller, counter.scope, model, name, refused, ends_at if wait else None, "today")
+    error.details = _details(caller, counter.scope, name, refused, ends_at if wait else None, "today")
     return error
 
 
@@ -145,7 +147,7 @@ def _limit_error(caller: Caller, scope: Scope, model: str, refused: Refused, wai
     return RateLimitError(text, kind=kind, wait_seconds=wait, limit=UNITS[refused.kind][0])
 
 
-def _budget_error(caller: Caller, counter: Counter, model: str, refused: Refused) -> BudgetError:
+def _budget_error(caller: Caller, counter: Counter, refused: Refused) -> BudgetError:
     scope, ends_at = counter.scope, counter.period.ends_at
     figures = f"limit {display_dollars(refused.limit)}, used or reserved {display_dollars(refused.used)}"
     if refused.used >= refused.limit:
@@ -154,7 +156,7 @@ def _budget_error(caller: Caller, counter: Counter, model: str, refused: Refused
         could = f", and this call could cost {display_dollars(refused.requested)}"
         fault = f"does not cover this call: {figures}{could}. Ask for fewer tokens."
     length = ends_at - counter.period.starts_at
-    span, window = next(((span, window) for most, span, window in SPANS if length < most), MONTHLY)
+    span = next(span for most, span in SPANS if length < most)
     day = ends_at.astimezone(zone_named(caller.zone) or UTC_ZONE)
     when = f"starts anew on {day:%Y-%m-%d} ({caller.zone})."
     if scope.kind == PARTICIPANT:
@@ -169,12 +171,12 @@ def _budget_error(caller: Caller, counter: Counter, model: str, refused: Refused
         owner = OWNERS[scope.kind].format(name=scope.name)
         text = f"The {span} budget of {owner} {fault} The budget {when}"
     error = BudgetError(text, of=scope.kind, span=span)
-    error.details = _details(caller, scope, model, f"{span}_budget_nano", refused, ends_at, window)
+    error.details = _details(caller, scope, f"{span}_budget_nano", refused, ends_at, WINDOWS[span])
     return error
 
 
 def _details(
-    caller: Caller, scope: Scope, model: str, name: str, refused: Refused, resets_at: datetime | None, window: str
+    caller: Caller, scope: Scope, name: str, refused: Refused, resets_at: datetime | None, window: str
 ) -> dict[str, Any]:
     """The same for programs. `url` is the page of the usage that the limit counts."""
     return {
@@ -186,20 +188,19 @@ def _details(
             "used": refused.used,
             "requested": refused.requested,
             "resets_at": None if resets_at is None else resets_at.isoformat(timespec="seconds"),
-            "url": _usage_page(caller, scope, model, window),
+            "url": settings.PUBLIC_URL + usage_page(scope, project_id=caller.project_id, window=window),
         }
     }
 
 
-def _usage_page(caller: Caller, scope: Scope, model: str, window: str) -> str:
+def usage_page(scope: Scope, *, project_id: str, window: str) -> str:
+    """The page of the usage that counts against a scope, to be read by who has a part in the project."""
     narrowed = {
         KEY: {"key": scope.id},
         USER: {"key": Source.PLAYGROUND.value},
         MEMBER: {"scope": "organization", "member": scope.id.rpartition(".")[2]},
         ORGANIZATION: {"scope": "organization"},
-        MODEL: {"scope": "organization", "model": model},
+        MODEL: {"scope": "organization", "model": scope.id},
     }
-    asked = {"project": caller.project_id, "window": window, **narrowed.get(scope.kind, {})}
-    # Only the log of calls can be narrowed to a person.
-    page = reverse("usage:calls" if scope.kind == MEMBER else "usage:overview")
-    return f"{settings.PUBLIC_URL}{page}?{urlencode(asked)}"
+    asked = {"project": project_id, "window": window, **narrowed.get(scope.kind, {})}
+    return f"{reverse('usage:overview')}?{urlencode(asked)}"

@@ -202,6 +202,14 @@ def test_the_page_that_a_refusal_names_shows_what_counted(team: Team, scope: str
     assert parse_qs(address.query)["project"] == [team.project.public_id]
 
 
+@pytest.mark.parametrize(("span", "window"), [("daily", "today"), ("weekly", "7d"), ("monthly", "30d")])
+def test_the_page_that_a_refusal_names_shows_the_time_of_the_budget(team: Team, span: str, window: str) -> None:
+    team.limit("project", **{f"{span}_budget_nano": 1})
+    address = urlsplit(team.complete().error["limit"]["url"])
+    page = client_of(team.owner).get(f"{address.path}?{address.query}")
+    assert page.context["asked"].window == window
+
+
 def test_what_was_used_before_a_limit_was_set_counts(team: Team) -> None:
     assert [team.complete().status for _call in range(2)] == [200, 200]
     team.limit("project", requests_per_day=2)
