@@ -44,7 +44,7 @@ from apikeys.services import (
 from apikeys.terms import ENDPOINTS_OF_KEYS, TERMS, PolicyViolationError, Terms, WiderThanMakerError
 from catalog.models import HostedModel
 from common.api import CONFLICT, REFUSALS, ConflictError, KeysetPagination
-from common.limits import LARGEST_MONEY, LIMITS
+from common.limits import ALERTS, LARGEST_MONEY, LIMITS
 from common.moments import check_nearness
 from common.networks import canonical
 
@@ -166,7 +166,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
         fields = [
             "id", "kind", "state", "name", "description", "hint", "project", "service_account", "created_at",
             "last_used_at", "disabled_at", "leaked_at", "revoked_at", "allowed_models", "allowed_endpoints",
-            "allowed_networks", "is_read_only", "expires_at", *LIMITS,
+            "allowed_networks", "is_read_only", "expires_at", *LIMITS, ALERTS,
         ]  # fmt: skip
 
 

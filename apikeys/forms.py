@@ -15,7 +15,7 @@ from apikeys.models import ApiKey, KeyMakers, KeyPolicy
 from apikeys.terms import ENDPOINTS_OF_KEYS, TERMS, PolicyViolationError, Terms
 from catalog.models import HostedModel
 from common.forms import DollarsField, EditForm, new_submission
-from common.limits import LIMITS, limit_field
+from common.limits import ALERTS, LIMITS, default_alerts, limit_field
 from common.moments import check_nearness
 from common.networks import canonical, contains
 
@@ -109,7 +109,7 @@ class KeyForm(EditForm):
     who: tuple[str, ...] = ("service_account", "new_service_account")
     what: tuple[str, ...] = ("allowed_models", "allowed_endpoints")
     where = ("allowed_networks", "expires_at")
-    how_much = LIMITS
+    how_much = (*LIMITS, ALERTS)
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class KeyForm(EditForm):
         """`accounts` are the service accounts that it may be for; None where it may be for none, not even a new one."""
         self.key, self.policy = key, policy
         super().__init__(data, initial=self._initial())
-        for name in LIMITS:
+        for name in self.how_much:
             self.fields[name] = limit_field(name)
         self.remember(
             {name: getattr(key, name) for name in ("name", *TERMS)} if key else {}, of=key.public_id if key else ""
@@ -164,9 +164,14 @@ class KeyForm(EditForm):
         if self.key is None:
             latest = self.policy.latest_expiry(timezone.now()) if self.policy else None
             budget = self.policy.default_budget_nano if self.policy else None
-            return {"submission": new_submission(), "expires_at": _to_the_minute(latest), "monthly_budget_nano": budget}
+            return {
+                "submission": new_submission(),
+                "expires_at": _to_the_minute(latest),
+                "monthly_budget_nano": budget,
+                ALERTS: default_alerts(),
+            }
         key = self.key
-        names = (*self.base_fields.keys() - {"submission", "shown", *self.who}, *LIMITS)
+        names = (*self.base_fields.keys() - {"submission", "shown", *self.who}, *self.how_much)
         return {name: getattr(key, name) for name in names} | {"expires_at": _to_the_minute(key.expires_at)}
 
     def _about_networks(self, address: str) -> str:
@@ -234,7 +239,8 @@ class KeyForm(EditForm):
     def is_restricting(self) -> bool:
         """Whether the part that is folded away holds something to look at."""
         folded = [name for name in (*self.who, *self.what, *self.where, *self.how_much) if name in self.fields]
-        return any(self[name].errors or self[name].value() for name in folded)
+        # There are alerts unless somebody takes them out.
+        return any(self[name].errors or (self[name].value() and name != ALERTS) for name in folded)
 
     def _fields_of(self, names: tuple[str, ...]) -> list[forms.BoundField]:
         return [self[name] for name in names if name in self.fields]

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.auditing.reading import entries
 from accounts.models import AuditEvent, Organization
 from apikeys.models import ApiKey
-from common.limits import LABELS
+from common.limits import ALERTS, LABELS, limit_in_words
 from common.money import display_dollars
 
 MOST_SHOWN = 30
@@ -88,6 +88,8 @@ def in_words(name: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
+    if name == ALERTS:
+        return limit_in_words(name, value)
     if isinstance(value, list | tuple):
         return ", ".join(str(one) for one in value)
     if name.endswith("_nano"):

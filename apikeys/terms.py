@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apikeys.models import ApiKey, KeyPolicy
+from common.limits import default_alerts
 from common.networks import outside
 from inference.endpoints import ENDPOINTS
 
@@ -34,6 +35,7 @@ class Terms:
     daily_budget_nano: int | None = None
     weekly_budget_nano: int | None = None
     monthly_budget_nano: int | None = None
+    alert_percents: tuple[int, ...] = tuple(default_alerts())
 
     @classmethod
     def of(cls, key: ApiKey) -> Self:

@@ -1,5 +1,6 @@
 """Form fields and values that several apps use."""
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, cast
@@ -14,6 +15,7 @@ from common.edits import ChangedMeanwhileError, plain
 from common.money import dollars, nano_from_dollars
 
 MOST_DOLLARS = 1_000_000_000
+MOST_PERCENTS = 5
 
 
 def new_submission() -> str:
@@ -36,6 +38,31 @@ class DollarsField(forms.DecimalField):
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return super().has_changed(None if initial is None else dollars(initial), data)
+
+
+class PercentsField(forms.CharField):
+    """A few whole percentages, divided by commas or spaces; a sorted list of them to the code."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(str(one) for one in value) if isinstance(value, list | tuple) else value
+
+    def clean(self, value: Any) -> Any:
+        words = [word for word in re.split(r"[\s,;，、；]+", super().clean(value)) if word]
+        percents = set()
+        for word in words:
+            text = word.rstrip("%％")
+            if not (re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= 100):
+                raise forms.ValidationError(
+                    _("“%(text)s” is no whole number from 1 to 100. Write percentages such as 50, 80, 100."),
+                    params={"text": word[:20]},
+                )
+            percents.add(int(text))
+        if len(percents) > MOST_PERCENTS:
+            raise forms.ValidationError(_("At most %(most)s percentages."), params={"most": MOST_PERCENTS})
+        return sorted(percents)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(self.prepare_value(initial), data)
 
 
 class EditForm(forms.Form):

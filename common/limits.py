@@ -4,18 +4,22 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from django import forms
-from django.core.validators import MinValueValidator
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from common.forms import DollarsField
+from common.forms import MOST_PERCENTS, DollarsField, PercentsField
 from common.money import display_dollars
 
 LARGEST_COUNT = 2**31 - 1
 LARGEST_TOKENS = 10**15
 # Nano-dollars that Lua, whose numbers are doubles, still counts one by one.
 LARGEST_MONEY = 9 * 10**15
+ALERTS = "alert_percents"
+"""What is chosen beside the limits: at which percentages of each budget people are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ LABELS: dict[str, str | Promise] = {
     "daily_budget_nano": _("Budget per day"),
     "weekly_budget_nano": _("Budget per week"),
     "monthly_budget_nano": _("Budget per month"),
+    ALERTS: _("Budget alerts"),
 }
 
 
@@ -70,6 +75,17 @@ def _money(label: Any) -> "models.BigIntegerField[int | None, int | None]":
     return models.BigIntegerField(
         label, null=True, blank=True, validators=[MinValueValidator(0)], help_text=_("In nano-dollars.")
     )
+
+
+def default_alerts() -> list[int]:
+    return [80, 100]
+
+
+class AlertsField(ArrayField[list[int], list[int]]):
+    """Percentages at which people are told of a budget; empty for none."""
+
+    def formfield(self, **kwargs: Any) -> forms.Field | None:
+        return models.Field.formfield(self, form_class=PercentsField, **kwargs)
 
 
 class Limited(models.Model):
@@ -86,6 +102,16 @@ class Limited(models.Model):
     daily_budget_nano = _money(_("budget per day"))
     weekly_budget_nano = _money(_("budget per week"))
     monthly_budget_nano = _money(_("budget per month"))
+    # In the database too: a process of the version before may go on for a while and knows no such column.
+    alert_percents = AlertsField(
+        models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(100)]),
+        size=MOST_PERCENTS,
+        verbose_name=_("budget alerts"),
+        default=default_alerts,
+        db_default=[80, 100],
+        blank=True,
+        help_text=_("Percentages of a budget at which people are told."),
+    )
 
     class Meta:
         abstract = True
@@ -97,15 +123,19 @@ class Limited(models.Model):
 
     @property
     def limits_in_words(self) -> list[tuple[str | Promise, str]]:
-        """Those that are set, each with what it is called."""
+        """Those that are set, each with what it is called, and when people are told of budgets."""
+        names = (*LIMITS, ALERTS) if self.limits.has_budget else LIMITS
         return [
-            (LABELS[name], limit_in_words(name, value)) for name in LIMITS if (value := getattr(self, name)) is not None
+            (LABELS[name], limit_in_words(name, value)) for name in names if (value := getattr(self, name)) is not None
         ]
 
 
 def limit_field(name: str, label: Any = None) -> forms.Field:
     """The field of a form for one limit, left empty for none."""
     label = LABELS[name] if label is None else label
+    if name == ALERTS:
+        about = _("Percentages of a budget at which people are told, such as 50, 80, 100. Empty: nobody is told.")
+        return PercentsField(label=label, required=False, help_text=about)
     if name.endswith("_nano"):
         return DollarsField(label=label, required=False, help_text=_("In US dollars."))
     most = LARGEST_TOKENS if name == "tokens_per_day" else LARGEST_COUNT
@@ -115,6 +145,8 @@ def limit_field(name: str, label: Any = None) -> forms.Field:
     return field
 
 
-def limit_in_words(name: str, value: int) -> str:
-    """A limit as people read it."""
+def limit_in_words(name: str, value: Any) -> str:
+    """A limit, or when people are told of budgets, as people read it."""
+    if name == ALERTS:
+        return ", ".join(f"{percent}%" for percent in value) or gettext("none")
     return display_dollars(value) if name.endswith("_nano") else f"{value:,}"

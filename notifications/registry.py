@@ -14,7 +14,8 @@ Reader = Callable[[User, Collection[str]], set[str]]
 class Kind:
     """How one kind of event is told.
 
-    `one` may name %(actor)s and %(title)s, `many` %(count)s and %(title)s; both are lazily translated. Events of kinds
+    `one` may name %(actor)s, %(title)s and the facts that the event was told with, `many` %(count)s and %(title)s; both
+    are lazily translated. Events of kinds
     with the same `group` share one unread row per object. Where each undoes the one before there is no `many`: the
     row says how things stand, which is what the latest event says.
     """

@@ -1,8 +1,10 @@
 """Telling people what happened, in the site and by mail."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from smtplib import SMTPDataError, SMTPRecipientsRefused
+from typing import Any
 
 import structlog
 from django.conf import settings
@@ -39,20 +41,23 @@ def notify(
     actor: User | None = None,
     source: str = "",
     detail: str = "",
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Tell `recipient` that something of `kind` happened to the object named `object_id`.
 
     While an earlier notification about the same object is unread this one joins it, and no second mail is sent.
     `source` is the id of what the notification shows; when the recipient may not read it any more, it is left out.
-    `detail` is plain text shown beneath. Nobody is told about what they did themselves.
+    `detail` is plain text shown beneath, `facts` are what the words of the kind name besides. Nobody is told about what
+    they did themselves.
     """
     if actor is not None and actor.pk == recipient.pk:
         return
-    event = {
+    event: dict[str, Any] = {
         "kind": kind,
         "source": source,
         "actor": actor.name if actor else "",
         "actor_id": actor.public_id if actor else "",
+        **({"facts": dict(facts)} if facts else {}),
     }
     group = registry.kind_named(kind).group
     if _join(recipient, group, object_id, event, detail, url):
@@ -78,7 +83,7 @@ def notify(
         transaction.on_commit(lambda: _hint(row))
 
 
-def _join(recipient: User, group: str, object_id: str, event: dict[str, str], detail: str, url: str) -> bool:
+def _join(recipient: User, group: str, object_id: str, event: dict[str, Any], detail: str, url: str) -> bool:
     row = Notification.objects.unread(recipient).filter(group=group, object_id=object_id).select_for_update().first()
     if row is None:
         return False

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils.translation import gettext
 
@@ -43,13 +44,14 @@ def _tell(row: Notification, readable: set[str]) -> Told:
     count = row.count - (len(row.events) - len(events))
     latest = registry.kind_named(events[-1]["kind"])
     if count == 1 or not latest.many:
-        text = str(latest.one) % {"actor": _actor(events[-1]), "title": row.title}
+        facts = events[-1].get("facts", {})
+        text = str(latest.one) % {**facts, "actor": _actor(events[-1]), "title": row.title}
     else:
         text = str(latest.many) % {"count": count, "title": row.title}
     return Told(row, text, is_available=True, is_reachable=True)
 
 
-def _actor(event: dict[str, str]) -> str:
+def _actor(event: dict[str, Any]) -> str:
     if not event["actor"] and not event.get("actor_id"):
         return gettext("Deleted user")
     return shown_name(event["actor"], event.get("actor_id", ""))

@@ -22,6 +22,8 @@ app.conf.task_routes = {
     "batches.*": {"queue": "batches"},
     # It says that nobody works on that queue.
     "usage.tasks.look_for_delay": {"queue": "default"},
+    # Much to tell must not hold up what counts.
+    "usage.tasks.look_at_budgets": {"queue": "default"},
     "usage.*": {"queue": "usage"},
     "webhooks.*": {"queue": "webhooks"},
     "*": {"queue": "default"},
@@ -37,6 +39,7 @@ app.conf.beat_schedule = {
     "usage-ingest": every(1, "usage.tasks.ingest"),
     "usage-reap": every(10, "usage.tasks.reap"),
     "usage-look-for-delay": every(60, "usage.tasks.look_for_delay"),
+    "usage-look-at-budgets": every(60, "usage.tasks.look_at_budgets"),
     "usage-look-for-drift": every(24 * 3600, "usage.tasks.look_for_drift"),
     "usage-forget": every(24 * 3600, "usage.tasks.forget"),
     "accounts-keep-audit-log": every(24 * 3600, "accounts.tasks.keep_audit_log"),

@@ -4,7 +4,7 @@ from django.utils.translation import gettext_lazy as _
 
 from common.admin import ReadOnlyAdmin
 from common.money import display_dollars
-from usage.models import ROLLUPS, UsageEvent, UsageSums
+from usage.models import ROLLUPS, BudgetAlert, UsageEvent, UsageSums
 
 
 class LedgerAdmin(ReadOnlyAdmin):
@@ -47,3 +47,21 @@ class SumsAdmin(LedgerAdmin):
 
 
 admin.site.register(ROLLUPS, SumsAdmin)
+
+
+@admin.register(BudgetAlert)
+class BudgetAlertAdmin(ReadOnlyAdmin):
+    """What was told of budgets in periods that are not over."""
+
+    list_display = ["counter", "percent", "used", "budget", "ends_at"]
+    list_filter = ["percent"]
+    search_fields = ["counter"]
+    ordering = ["-pk"]
+
+    @admin.display(description=_("used"), ordering="used_nano")
+    def used(self, alert: BudgetAlert) -> str:
+        return display_dollars(alert.used_nano)
+
+    @admin.display(description=_("budget"), ordering="limit_nano")
+    def budget(self, alert: BudgetAlert) -> str:
+        return display_dollars(alert.limit_nano)

@@ -22,11 +22,12 @@ class UsageConfig(AppConfig):
         from apikeys.signals import key_changed
         from notifications import registry as notices
         from usage.holding import HOLDING
-        from usage.kinds import BUDGET_REACHED, KINDS
+        from usage.kinds import BUDGET_ALERT, BUDGET_REACHED, KINDS
         from webhooks import registry
 
         holdings.register(HOLDING)
         registry.register(BUDGET_REACHED)
+        registry.register(BUDGET_ALERT)
         for kind in KINDS:
             notices.register(kind)
         key_changed.connect(forget_policies, dispatch_uid="forget_policies")

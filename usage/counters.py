@@ -126,7 +126,9 @@ class Used(NamedTuple):
 def used_of(caller: Caller, scope: Scope, period: Period) -> Used:
     """What the sums in PostgreSQL have for a scope in a period."""
     rows = UsageRollup15Min.objects.filter(
-        _of_scope(caller, scope), bucket_at__gte=period.starts_at, bucket_at__lt=period.ends_at
+        of_scope(caller.organization_id, caller.project_id, scope),
+        bucket_at__gte=period.starts_at,
+        bucket_at__lt=period.ends_at,
     )
     sums = rows.aggregate(
         cost=Sum("cost_nano"),
@@ -156,16 +158,16 @@ def belongs_to(caller: Caller, scope: Scope, period: Period) -> Callable[[Event]
     )
 
 
-def _of_scope(caller: Caller, scope: Scope) -> Q:
-    """Which sums of usage count against a scope. They are found by project."""
+def of_scope(organization_id: str, project_id: str, scope: Scope) -> Q:
+    """Which sums of usage, and which calls of the ledger, count against a scope. They are found by project."""
     if scope.kind == PROJECT:
         return Q(project_id=scope.id)
     if scope.kind == PARTICIPANT:
         project_id, user_id, key_ids = _person(scope)
         return Q(project_id=project_id) & (Q(user_id=user_id) | Q(key_id__in=key_ids))
     if scope.kind == KEY:
-        return Q(project_id=caller.project_id, key_id=scope.id)
-    projects = Project.objects.filter(organization__public_id=caller.organization_id)
+        return Q(project_id=project_id, key_id=scope.id)
+    projects = Project.objects.filter(organization__public_id=organization_id)
     everywhere = Q(project_id__in=list(projects.values_list("public_id", flat=True)))
     if scope.kind == MEMBER:
         _organization, user_id, key_ids = _person(scope)

@@ -1,5 +1,8 @@
-"""What programs are told about usage, and what staff are."""
+"""What programs and people are told about usage."""
 
+from enum import StrEnum
+
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from notifications.registry import Kind
@@ -22,12 +25,102 @@ BUDGET_REACHED = EventType(
     },
 )
 
+BUDGET_ALERT = EventType(
+    "budget.alert",
+    _(
+        "A budget has come to one of the percentages that were chosen for it; 100 is also told when calls are refused "
+        "because too little is left. “budget” says whose it is, as in budget.reached, and “id” which: of a key, a "
+        "project, an organization, the person who is a member or in a cohort, or the name of a model. Told once for "
+        "each of its days, weeks or months and percentage, and of several passed at once the highest."
+    ),
+    {
+        "budget": "project",
+        "id": "proj_0353lkPT8K4OGtWbqVtQ9n",
+        "project_id": "proj_0353lkPT8K4OGtWbqVtQ9n",
+        "span": "monthly",
+        "percent": 80,
+        "used_nano_dollars": 4_010_000_000,
+        "limit_nano_dollars": 5_000_000_000,
+        "resets_at": "2026-04-01T00:00:00+00:00",
+        "url": "https://llm.example.com/usage/?project=proj_0353lkPT8K4OGtWbqVtQ9n&window=30d",
+    },
+)
+
+
+class Budget(StrEnum):
+    """Whose a budget is, to those who are told of it."""
+
+    ORGANIZATION = "organization"
+    PROJECT = "project"
+    MEMBER = "member"
+    OWN = "own"
+    COHORT = "cohort"
+    KEY = "key"
+    MODEL = "model"
+
+
+_WHOSE = {
+    Budget.ORGANIZATION: _("the organization “%(title)s”"),
+    Budget.PROJECT: _("the project “%(title)s”"),
+    Budget.MEMBER: _("%(actor)s in the organization “%(title)s”"),
+    Budget.OWN: _("your membership in the organization “%(title)s”"),
+    Budget.COHORT: _("your place in the cohort “%(title)s”"),
+    Budget.KEY: _("the key “%(title)s”"),
+    Budget.MODEL: _("the organization “%(organization)s” for the model “%(title)s”"),
+}
+_NEARS = {
+    "daily": _(
+        "At least %(percent)s%% of the daily budget of {whose} is used: %(used)s of %(limit)s. It starts anew on "
+        "%(day)s."
+    ),
+    "weekly": _(
+        "At least %(percent)s%% of the weekly budget of {whose} is used: %(used)s of %(limit)s. It starts anew on "
+        "%(day)s."
+    ),
+    "monthly": _(
+        "At least %(percent)s%% of the monthly budget of {whose} is used: %(used)s of %(limit)s. It starts anew on "
+        "%(day)s."
+    ),
+}
+_USED_UP = {
+    "daily": _(
+        "The daily budget of {whose} is used up: %(used)s of %(limit)s. Calls that cost money are refused until it "
+        "starts anew on %(day)s."
+    ),
+    "weekly": _(
+        "The weekly budget of {whose} is used up: %(used)s of %(limit)s. Calls that cost money are refused until it "
+        "starts anew on %(day)s."
+    ),
+    "monthly": _(
+        "The monthly budget of {whose} is used up: %(used)s of %(limit)s. Calls that cost money are refused until it "
+        "starts anew on %(day)s."
+    ),
+}
+
+
+def alert_kind(whose: Budget, span: str, *, is_used_up: bool) -> str:
+    """The name of the kind of notification about a budget."""
+    return f"budget_{'used_up' if is_used_up else 'nears'}.{whose}.{span}"
+
+
+_ALERTS = tuple(
+    Kind(
+        name=alert_kind(whose, span, is_used_up=is_used_up),
+        group="budget",
+        one=format_lazy(sentence, whose=owner),
+    )
+    for whose, owner in _WHOSE.items()
+    for is_used_up, sentences in ((False, _NEARS), (True, _USED_UP))
+    for span, sentence in sentences.items()
+)
+
 DRIFT = "usage_drift"
 UNREADABLE = "usage_event_unreadable"
 WAITS = "usage_waits"
 
 # Each says how things stand, so none counts how often.
 KINDS = (
+    *_ALERTS,
     Kind(
         name=DRIFT,
         group=DRIFT,

@@ -322,6 +322,32 @@ class UsageOrganizationDay(UsageSums):
         constraints = [models.UniqueConstraint(fields=_OF_AN_ORGANIZATION, name="one_row_per_organization_day")]
 
 
+class BudgetAlert(models.Model):
+    """The last that was told of a budget in one of its periods, so that no percentage of it is told twice."""
+
+    counter = models.CharField(_("counter"), max_length=300, unique=True)
+    percent = models.PositiveSmallIntegerField(_("percentage"))
+    limit_nano = models.BigIntegerField(_("budget"))
+    used_nano = models.BigIntegerField(_("used"))
+    ends_at = models.DateTimeField(_("until"), db_index=True)
+
+    class Meta:
+        verbose_name = _("budget alert")
+        verbose_name_plural = _("budget alerts")
+
+    def __str__(self) -> str:
+        return f"{self.counter} · {self.percent}%"
+
+    def covers(self, percent: int, limit_nano: int) -> bool:
+        """Whether this percentage, or a higher one, was told of the budget as it is now.
+
+        Of one that was raised it was not, where so much was not used yet when it was told.
+        """
+        return self.percent >= percent and (
+            self.limit_nano == limit_nano or self.used_nano * 100 >= limit_nano * percent
+        )
+
+
 ROLLUPS: tuple[type[UsageSums], ...] = (
     UsageRollup5Min, UsageRollup15Min, UsageProjectHour, UsageKeyDay, UsageInstallationHour, UsageOrganizationDay,
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from usage import admission, reconciliation, services, spool
+from usage import admission, nearing, reconciliation, services, spool
 from usage import ingest as ingestion
 
 
@@ -14,10 +14,11 @@ def ingest() -> None:
 
 @shared_task
 def forget() -> None:
-    """Drop what is kept no longer: five-minute sums, events that could not be read, months of calls."""
+    """Drop what is kept no longer: five-minute sums, events that could not be read, months of calls, what was told."""
     services.forget_old_sums()
     ingestion.forget_dead_letters()
     services.keep_months()
+    nearing.forget_alerts()
 
 
 @shared_task
@@ -37,3 +38,9 @@ def look_for_delay() -> None:
 def look_for_drift() -> None:
     """Alarm the operator when the ledger, its sums and the counters differ."""
     reconciliation.look_for_drift()
+
+
+@shared_task
+def look_at_budgets() -> None:
+    """Tell of budgets that near their end. On another queue than what counts them: it may have much to tell."""
+    nearing.look_at_budgets()

@@ -19,7 +19,7 @@ from accounts.models import Cohort, ProjectMembership
 from accounts.projects.api import PlaceSerializer
 from accounts.roles import Right
 from common.api import CONFLICT, REFUSALS, KeysetPagination
-from common.limits import LIMITS
+from common.limits import ALERTS, LIMITS
 from common.moments import check_nearness
 
 TAGS = ["cohorts"]
@@ -37,7 +37,7 @@ class CohortSerializer(serializers.ModelSerializer[Cohort]):
 
     class Meta:
         model = Cohort
-        fields = ["id", "name", "project", "ends_at", "is_live", "join_link", *LIMITS, "created_at"]
+        fields = ["id", "name", "project", "ends_at", "is_live", "join_link", *LIMITS, ALERTS, "created_at"]
 
 
 class NewCohortSerializer(LimitsSerializer):
@@ -107,7 +107,7 @@ class CohortView(APIView):
             "name": cohort.project.name,
             "ends_at": cohort.project.ends_at,
             "most_joins": cohort.join_link.most_joins,
-            **{limit: getattr(cohort, limit) for limit in LIMITS},
+            **{limit: getattr(cohort, limit) for limit in (*LIMITS, ALERTS)},
         }
         with refusals_as_conflicts():
             services.change_cohort(cohort=cohort, by=user, **_with_limits({**now, **asked}))
@@ -136,5 +136,5 @@ class RosterView(generics.ListAPIView[ProjectMembership]):
 
 def _with_limits(answers: dict[str, Any]) -> dict[str, Any]:
     """The answers as the services take them."""
-    limits = {limit: answers.pop(limit, None) for limit in LIMITS}
+    limits = {name: answers.pop(name) for name in (*LIMITS, ALERTS) if name in answers}
     return {**answers, "limits": limits}

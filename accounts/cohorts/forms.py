@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.invitations.links import MOST_PLACES
 from accounts.models import Cohort
 from accounts.projects.forms import EndingForm, LastDayField
-from common.limits import LABELS, LIMITS, limit_field
+from common.limits import ALERTS, LABELS, LIMITS, default_alerts, limit_field
 
 
 class CohortForm(EndingForm):
@@ -27,6 +27,8 @@ class CohortForm(EndingForm):
         super().__init__(*args, **kwargs)
         for name in LIMITS:
             self.fields[name] = limit_field(name, format_lazy(_("{limit} and person"), limit=LABELS[name]))
+        self.fields[ALERTS] = limit_field(ALERTS)
+        self.initial.setdefault(ALERTS, default_alerts())
 
     @classmethod
     def of(cls, cohort: Cohort, data: Any) -> "CohortForm":
@@ -34,11 +36,11 @@ class CohortForm(EndingForm):
             "name": cohort.project.name,
             "ends_at": cohort.project.ends_at,
             "most_joins": cohort.join_link.most_joins,
-            **{limit: getattr(cohort, limit) for limit in LIMITS},
+            **{limit: getattr(cohort, limit) for limit in (*LIMITS, ALERTS)},
         }
         return cls(data, initial=initial)
 
     def answers(self) -> dict[str, Any]:
         """What the services take."""
         answers = {name: self.cleaned_data[name] for name in ("name", "ends_at", "most_joins")}
-        return {**answers, "limits": {limit: self.cleaned_data[limit] for limit in LIMITS}}
+        return {**answers, "limits": {limit: self.cleaned_data[limit] for limit in (*LIMITS, ALERTS)}}

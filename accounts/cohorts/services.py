@@ -15,7 +15,7 @@ from accounts.models import Cohort, JoinLink, Organization, Project, User
 from accounts.projects.services import change_project, create_project
 from accounts.roles import ProjectRole, Role
 from accounts.signals import limits_changed, project_changed
-from common.limits import LIMITS
+from common.limits import ALERTS, LIMITS
 
 
 @transaction.atomic
@@ -25,7 +25,7 @@ def create_cohort(
     name: str,
     ends_at: datetime,
     most_joins: int,
-    limits: Mapping[str, int | None],
+    limits: Mapping[str, Any],
     by: User,
 ) -> Cohort:
     """A closed project with a join link, whose participants may use as much as `limits` says, until `ends_at`."""
@@ -54,7 +54,7 @@ def create_cohort(
 
 @transaction.atomic
 def change_cohort(
-    *, cohort: Cohort, name: str, ends_at: datetime, most_joins: int, limits: Mapping[str, int | None], by: User
+    *, cohort: Cohort, name: str, ends_at: datetime, most_joins: int, limits: Mapping[str, Any], by: User
 ) -> None:
     """Save the settings of a cohort. A later end brings its keys back; the allowance holds for everybody in it.
 
@@ -73,9 +73,10 @@ def change_cohort(
     link.save(update_fields=["name", "most_joins"])
     for limit in LIMITS:
         setattr(held, limit, limits.get(limit))
+    held.alert_percents = limits.get(ALERTS, held.alert_percents)
     after = {"most_joins": most_joins, **_allowance(held)}
     if before != after:
-        held.save(update_fields=LIMITS)
+        held.save(update_fields=[*LIMITS, ALERTS])
         record(
             "cohort.changed",
             by=by,
@@ -98,4 +99,4 @@ def close_cohort(*, cohort: Cohort, by: User) -> None:
 
 
 def _allowance(cohort: Cohort) -> dict[str, Any]:
-    return {limit: getattr(cohort, limit) for limit in LIMITS}
+    return {limit: getattr(cohort, limit) for limit in (*LIMITS, ALERTS)}

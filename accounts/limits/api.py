@@ -17,6 +17,7 @@ from accounts.limits import services
 from accounts.models import Organization
 from accounts.roles import Right
 from common.api import REFUSALS
+from common.forms import MOST_PERCENTS
 from common.limits import LARGEST_COUNT, LARGEST_MONEY, LARGEST_TOKENS, Limited
 from common.zones import zone_named
 
@@ -44,6 +45,15 @@ class LimitsSerializer(serializers.Serializer[Any]):
     daily_budget_nano = _money()
     weekly_budget_nano = _money()
     monthly_budget_nano = _money()
+    alert_percents = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=100),
+        max_length=MOST_PERCENTS,
+        required=False,
+        help_text="Percentages of a budget at which people are told, 80 and 100 at first; empty for none.",
+    )
+
+    def validate_alert_percents(self, percents: list[int]) -> list[int]:
+        return sorted(set(percents))
 
 
 class OrganizationLimitsSerializer(LimitsSerializer):

@@ -5,19 +5,19 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from common.forms import EditForm
-from common.limits import LIMITS, Limited, limit_field, limit_in_words
+from common.limits import ALERTS, LIMITS, Limited, limit_field, limit_in_words
 from common.zones import zone_names
 
 
 class LimitsForm(EditForm):
-    """The limits of whatever has some; empty is no limit."""
+    """The limits of whatever has some, and when people are told of its budgets; empty is no limit."""
 
     others: tuple[str, ...] = ()
 
     def __init__(self, data: QueryDict | None = None, *, limited: Limited) -> None:
-        names = (*LIMITS, *self.others)
+        names = (*LIMITS, ALERTS, *self.others)
         super().__init__(data, initial={name: getattr(limited, name) for name in names})
-        for name in LIMITS:
+        for name in (*LIMITS, ALERTS):
             self.fields[name] = limit_field(name)
         self.order_fields(names)
         of = f"{limited._meta.label}.{limited.pk}"
@@ -30,7 +30,7 @@ class LimitsForm(EditForm):
     def in_words(self, name: str, value: Any) -> str:
         if value is None:
             return ""
-        return limit_in_words(name, value) if name in LIMITS else str(value)
+        return str(value) if name in self.others else limit_in_words(name, value)
 
 
 class OrganizationLimitsForm(LimitsForm):

@@ -9,7 +9,7 @@ from accounts.audit import record
 from accounts.models import Membership, Organization, Project, User
 from accounts.signals import limits_changed
 from common.edits import check_unchanged
-from common.limits import Limited
+from common.limits import ALERTS, Limited
 
 Changes = Mapping[str, Any]
 
@@ -92,4 +92,5 @@ def change_limits(
     locked.save(update_fields=list(after))
     before = {name: now[name] for name in after}
     record(action, by=by, target=target, organization=organization, label=label, before=before, after=after)
-    limits_changed.send(sender=type(limited), limited=locked)
+    if after.keys() - {ALERTS}:
+        limits_changed.send(sender=type(limited), limited=locked)

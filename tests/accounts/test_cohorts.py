@@ -42,11 +42,11 @@ FORM = {"name": "Compilers 101", "ends_at": "2050-01-01", "most_joins": "30"}
 def test_it_works(ada_client: Client, ada: User, cyd: User, cyd_client: Client, organization: Organization) -> None:
     made = ada_client.post(
         f"/organizations/{organization.public_id}/cohorts/new/",
-        {**FORM, "monthly_budget_nano": "2.50", "requests_per_minute": "20"},
+        {**FORM, "monthly_budget_nano": "2.50", "requests_per_minute": "20", "alert_percents": "50"},
     )
     cohort = Cohort.objects.get()
     assert made.headers["Location"] == f"/cohorts/{cohort.public_id}/"
-    assert (cohort.monthly_budget_nano, cohort.requests_per_minute) == (2_500_000_000, 20)
+    assert (cohort.monthly_budget_nano, cohort.requests_per_minute, cohort.alert_percents) == (2_500_000_000, 20, [50])
     assert not cohort.project.is_open
     address = f"/join/{cohort.join_link.token}/"
     assert address in ada_client.get(f"/cohorts/{cohort.public_id}/").content.decode()
@@ -77,6 +77,7 @@ def test_it_works(ada_client: Client, ada: User, cyd: User, cyd_client: Client, 
         {"monthly_budget_nano": "-1"},
         {"monthly_budget_nano": "1e30"},
         {"requests_per_minute": "0"},
+        {"alert_percents": "0"},
     ],
 )
 def test_one_that_cannot_be(ada_client: Client, organization: Organization, wrong: dict[str, str]) -> None:
@@ -121,8 +122,10 @@ def test_it_is_changed(ada: User, ada_client: Client, cyd: User, cohort: Cohort)
     project_changed.connect(hear)
     address = f"/cohorts/{cohort.public_id}/settings/"
     assert 'value="20"' in ada_client.get(address).content.decode()
-    ada_client.post(address, {**FORM, "name": "Compilers", "tokens_per_minute": "9000"})
+    answers = {**FORM, "name": "Compilers", "tokens_per_minute": "9000", "alert_percents": "90"}
+    ada_client.post(address, answers)
     cohort = Cohort.objects.get()
+    assert cohort.alert_percents == [90]
     assert (cohort.project.name, cohort.join_link.most_joins) == ("Compilers", 30)
     assert (cohort.requests_per_minute, cohort.tokens_per_minute) == (None, 9000)
     assert set(heard) == {cohort.project}

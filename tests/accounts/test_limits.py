@@ -7,7 +7,7 @@ from accounts.limits.services import change_project_limits
 from accounts.models import AuditEvent, Membership, Project, User
 from accounts.projects.services import set_place
 from accounts.roles import ProjectRole
-from common.limits import LIMITS
+from common.limits import LIMITS, Limited
 from tests.conftest import client_of
 
 pytestmark = pytest.mark.django_db
@@ -24,13 +24,18 @@ def places(project: Project, ada: User, ben: User) -> dict[str, str]:
     }
 
 
-def limited(kind: str, project: Project, ben: User) -> dict[str, int | None]:
-    row = {
+def row_of(kind: str, project: Project, ben: User) -> Limited:
+    rows: dict[str, Limited] = {
         "organization": project.organization,
         "project": project,
         "member": Membership.objects.get(organization=project.organization, user=ben),
-    }[kind]
-    row.refresh_from_db()
+    }
+    rows[kind].refresh_from_db()
+    return rows[kind]
+
+
+def limited(kind: str, project: Project, ben: User) -> dict[str, int | None]:
+    row = row_of(kind, project, ben)
     return {name: value for name in LIMITS if (value := getattr(row, name)) is not None}
 
 
@@ -117,3 +122,63 @@ def test_programs_set_the_same(kind: str, project: Project, ben: User, ada_clien
     wrong = {"requests_per_day": -1, "time_zone": "Mars"} if kind == "organization" else {"requests_per_day": -1}
     refused = ada_client.patch(address, wrong, content_type="application/json")
     assert refused.status_code == 400
+
+
+@pytest.mark.parametrize("kind", ["organization", "project", "member"])
+def test_who_sets_budgets_says_when_people_are_told(
+    kind: str, places: dict[str, str], project: Project, ben: User, ada_client: Client
+) -> None:
+    assert 'value="80, 100"' in ada_client.get(places[kind]).content.decode()
+    answers = {"daily_budget_nano": "2.50", "alert_percents": "90%, 50，90", "time_zone": "UTC"}
+    assert ada_client.post(places[kind], answers).status_code == 302
+    assert row_of(kind, project, ben).alert_percents == [50, 90]
+    assert AuditEvent.objects.get(action=f"{kind}.limits_changed").after["alert_percents"] == [50, 90]
+    assert ada_client.post(places[kind], {**answers, "alert_percents": ""}).status_code == 302
+    assert row_of(kind, project, ben).alert_percents == []
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        ("0", "“0” is no whole number from 1 to 100. Write percentages such as 50, 80, 100."),
+        ("80, 101", "“101” is no whole number"),
+        ("33.3", "“33.3” is no whole number"),
+        ("-5", "“-5” is no whole number"),
+        ("often", "“often” is no whole number"),
+        ("1 2 3 4 5 6", "At most 5 percentages."),
+    ],
+)
+def test_what_is_no_percentage_is_refused(
+    value: str, fault: str, places: dict[str, str], project: Project, ada_client: Client
+) -> None:
+    response = ada_client.post(places["project"], {"daily_budget_nano": "1", "alert_percents": value})
+    assert response.status_code == 400
+    assert fault in response.content.decode()
+    project.refresh_from_db()
+    assert (project.daily_budget_nano, project.alert_percents) == (None, [80, 100])
+
+
+def test_programs_say_when_people_are_told(project: Project, ada_client: Client) -> None:
+    address = f"/api/projects/{project.public_id}/limits/"
+    assert ada_client.get(address).json()["alert_percents"] == [80, 100]
+    for percents in ([0], [101], [1, 2, 3, 4, 5, 6], ["x"], None):
+        answer = ada_client.patch(address, {"alert_percents": percents}, content_type="application/json")
+        assert answer.status_code == 400
+    answer = ada_client.patch(address, {"alert_percents": [90, 50, 90]}, content_type="application/json")
+    assert answer.json()["alert_percents"] == [50, 90]
+    ada_client.patch(address, {"requests_per_day": 5}, content_type="application/json")
+    project.refresh_from_db()
+    assert (project.requests_per_day, project.alert_percents) == (5, [50, 90])
+
+
+def test_staff_may_set_them_in_the_admin(project: Project, sam_client: Client) -> None:
+    organization = project.organization
+    address = f"/admin/accounts/organization/{organization.pk}/change/"
+    assert 'value="80, 100"' in sam_client.get(address).content.decode()
+    places = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
+    fields = {"name": "Acme", "time_zone": "UTC", "initial-alert_percents": "80, 100", **places}
+    answer = sam_client.post(address, {**fields, "alert_percents": "x"})
+    assert "is no whole number from 1 to 100" in answer.content.decode()
+    assert sam_client.post(address, {**fields, "alert_percents": "100 50"}).status_code == 302
+    organization.refresh_from_db()
+    assert organization.alert_percents == [50, 100]

@@ -71,14 +71,23 @@ def test_nobody_else_sees_a_management_key(ada: User, ben_client: Client, ada_cl
 
 
 def test_it_is_edited(key: ApiKey, url: str, ada_client: Client) -> None:
-    fields = {"name": "desktop", "requests_per_minute": "7", "allowed_networks": "10.0.0.0/8"}
+    fields = {
+        "name": "desktop",
+        "requests_per_minute": "7",
+        "allowed_networks": "10.0.0.0/8",
+        "alert_percents": "50 100",
+    }
     assert ada_client.post(f"{url}edit/", fields).status_code == 302
     key.refresh_from_db()
     assert (key.name, key.requests_per_minute, key.allowed_networks) == ("desktop", 7, ["10.0.0.0/8"])
     event = AuditEvent.objects.get(action="key.changed")
-    assert event.before == {"name": "…", "requests_per_minute": None, "allowed_networks": []}
-    assert event.after == {"name": "…", "requests_per_minute": 7, "allowed_networks": ["10.0.0.0/8"]}
-    assert "10.0.0.0/8" in ada_client.get(url).content.decode()
+    none: dict[str, object] = {"requests_per_minute": None, "allowed_networks": [], "alert_percents": [80, 100]}
+    assert event.before == {"name": "…", **none}
+    terms = {"requests_per_minute": 7, "allowed_networks": ["10.0.0.0/8"], "alert_percents": [50, 100]}
+    assert event.after == {"name": "…", **terms}
+    shown = ada_client.get(url).content.decode()
+    assert "10.0.0.0/8" in shown
+    assert "80%, 100% → 50%, 100%" in shown
 
 
 def test_the_log_which_cannot_forget_holds_no_words_about_a_persons_key(
@@ -97,7 +106,7 @@ def test_the_log_which_cannot_forget_holds_no_words_about_a_persons_key(
 def test_a_service_key_is_the_projects_and_so_is_its_name(ada: User, ada_client: Client, project: Project) -> None:
     account = open_service_account(project=project, name="nightly", by=ada)
     key, _secret = mint_key(project=project, name="crawler", by=ada, service_account=account)
-    ada_client.post(f"/keys/{key.public_id}/edit/", {"name": "spider"})
+    ada_client.post(f"/keys/{key.public_id}/edit/", {"name": "spider", "alert_percents": "80, 100"})
     event = AuditEvent.objects.get(action="key.changed")
     assert (event.target_label, event.before, event.after) == ("spider", {"name": "crawler"}, {"name": "spider"})
     assert "crawler → spider" in ada_client.get(f"/keys/{key.public_id}/").content.decode()
@@ -107,7 +116,7 @@ def test_saving_what_is_there_changes_nothing(key: ApiKey, url: str, ada_client:
     ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() + timedelta(days=3, seconds=7))
     form = ada_client.get(f"{url}edit/").context["form"]
     expires = f"{form['expires_at'].value():%Y-%m-%dT%H:%M}"
-    ada_client.post(f"{url}edit/", {"name": "laptop", "expires_at": expires})
+    ada_client.post(f"{url}edit/", {"name": "laptop", "expires_at": expires, "alert_percents": "80, 100"})
     assert acts(key) == ["key.created"]
 
 

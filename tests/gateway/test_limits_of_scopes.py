@@ -20,10 +20,12 @@ from apikeys.services import change_key, mint_key
 from catalog.models import Backend, Deployment, HostedModel
 from catalog.services import change_model_limits
 from common.ids import new_id
+from notifications.models import Notification
 from tests.conftest import client_of
 from tests.gateway.conftest import MILLION, Reply, Stage, ask, begun, chat, wait_for, wait_until_known
 from tests.gateway.test_limits import GO_DURATION
 from usage.ingest import drain
+from usage.nearing import look_at_budgets
 from usage.periods import periods_at
 
 SCOPES = ["key", "member", "project", "organization", "model"]
@@ -208,6 +210,34 @@ def test_the_page_that_a_refusal_names_shows_the_time_of_the_budget(team: Team, 
     address = urlsplit(team.complete().error["limit"]["url"])
     page = client_of(team.owner).get(f"{address.path}?{address.query}")
     assert page.context["asked"].window == window
+
+
+@pytest.fixture
+def operator(team: Team) -> Iterator[User]:
+    staff = User.objects.create_user(f"{new_id('user').lower()}@gateway.example", is_staff=True)
+    yield staff
+    staff.delete()
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_people_are_told_when_a_budget_nears_its_end_and_when_calls_are_refused(
+    team: Team, operator: User, scope: str
+) -> None:
+    person = operator if scope == "model" else team.owner
+    told = Notification.objects.filter(recipient=person).order_by("pk")
+    team.limit(scope, monthly_budget_nano=10_200)
+
+    def has_heard(*percents: str) -> bool:
+        drain()
+        look_at_budgets()
+        return [row.events[0]["facts"]["percent"] for row in told.all()] == list(percents)
+
+    assert team.complete(max_tokens=1000, fake={"tokens": 1000}).status == 200
+    wait_for(lambda: has_heard("80"))
+    # Of what is left, the most that another could cost is too much.
+    assert team.complete().status == 429
+    wait_for(lambda: has_heard("80", "100"))
+    assert client_of(person).get(told[0].url).status_code == 200
 
 
 def test_what_was_used_before_a_limit_was_set_counts(team: Team) -> None:

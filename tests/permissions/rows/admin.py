@@ -48,6 +48,7 @@ MODELS = {
     "socialaccount.socialaccount": "add change delete",
     "socialaccount.socialapp": "add change delete",
     "socialaccount.socialtoken": "add change delete",
+    "usage.budgetalert": EVIDENCE,
     "usage.usageevent": EVIDENCE,
     "usage.usagerollup15min": EVIDENCE,
     "usage.usageinstallationhour": EVIDENCE,
