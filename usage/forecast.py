@@ -1,14 +1,16 @@
-"""What this month will have cost when it is over, and when a key's budget will be used up."""
+"""What this month will have cost when it is over, and when the budget for it will be used up."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q, Sum
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from apikeys.models import ApiKey
 from usage.models import UsageRollup15Min
 from usage.periods import periods_at
-from usage.reports import DAY, Narrowing
+from usage.reports import DAY, EVERYTHING, Narrowing
 from usage.sight import Sights, seen_of
 
 DAYS_BEFORE = 7
@@ -18,7 +20,7 @@ DAYS_BEFORE = 7
 class Forecast:
     """The cost of a month of the organization's clock: what was spent, and the daily mean for each day left.
 
-    `limit_nano` is the budget of the key that is looked at, if it is one and has one.
+    `limit_nano` is the budget that counts what is looked at and nothing else, where there is one; `whose` says whose.
     """
 
     now: datetime
@@ -26,6 +28,7 @@ class Forecast:
     spent_nano: int
     daily_nano: int
     limit_nano: int | None
+    whose: str | Promise
 
     @property
     def total_nano(self) -> int:
@@ -44,13 +47,14 @@ class Forecast:
         return self.now + (self.limit_nano - self.spent_nano) / self.daily_nano * DAY
 
 
-def forecast(*, sights: Sights, narrowing: Narrowing, now: datetime) -> Forecast | None:
-    """None where nothing was charged this month and in the days before. One query, and one for the key's budget."""
+def forecast(*, sights: Sights, narrowing: Narrowing, is_organization_wide: bool, now: datetime) -> Forecast | None:
+    """None where nothing was charged this month and in the days before. One query, and one at most for the budget."""
     periods = periods_at(now, sights[0].project.organization.time_zone)
     month, today = periods.month, periods.day.starts_at
     week = today - DAY * DAYS_BEFORE
+    whose, limit_nano, counted = _budget(sights, narrowing, is_organization_wide)
     sums = UsageRollup15Min.objects.filter(
-        narrowing.applied(), seen_of(sights), bucket_at__gte=min(month.starts_at, week), bucket_at__lte=now
+        narrowing.applied(), counted, bucket_at__gte=min(month.starts_at, week), bucket_at__lte=now
     )
     costs = sums.aggregate(
         spent=Sum("cost_nano", filter=Q(bucket_at__gte=month.starts_at)),
@@ -58,11 +62,32 @@ def forecast(*, sights: Sights, narrowing: Narrowing, now: datetime) -> Forecast
     )
     if not any(costs.values()):
         return None
-    keys = ApiKey.objects.filter(public_id=narrowing.key or "", project__in=[sight.project for sight in sights])
     return Forecast(
         now=now,
         ends_at=month.ends_at,
         spent_nano=int(costs["spent"] or 0),
         daily_nano=int(costs["before"] or 0) // DAYS_BEFORE,
-        limit_nano=keys.values_list("monthly_budget_nano", flat=True).first() if narrowing.key else None,
+        limit_nano=limit_nano,
+        whose=whose,
     )
+
+
+def _budget(sights: Sights, narrowing: Narrowing, is_organization_wide: bool) -> tuple[str | Promise, int | None, Q]:
+    """What the budget is called that counts what is looked at, its amount, and which sums it counts."""
+    seen, project = seen_of(sights), sights[0].project
+    if narrowing.key is not None and narrowing == Narrowing(key=narrowing.key):
+        keys = ApiKey.objects.filter(public_id=narrowing.key, project__in=[sight.project for sight in sights])
+        return _("Budget of the key"), keys.values_list("monthly_budget_nano", flat=True).first(), seen
+    if narrowing != EVERYTHING or any(sight.own is not None for sight in sights):
+        return "", None, seen
+    if not is_organization_wide:
+        return _("Budget of the project"), project.monthly_budget_nano, seen
+    limit_nano = project.organization.monthly_budget_nano
+    if limit_nano is None:
+        return "", None, seen
+    # Those that were archived this month have used of it as well; what some use that are not seen is not told.
+    projects = dict(project.organization.projects.values_list("public_id", "archived_at"))
+    hidden = projects.keys() - {sight.project.public_id for sight in sights}
+    if any(projects[public_id] is None for public_id in hidden):
+        return "", None, seen
+    return _("Budget of the organization"), limit_nano, Q(project_id__in=list(projects))

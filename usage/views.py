@@ -299,7 +299,12 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
         "failures_url": reverse("usage:failures_file") + asked.query(),
         "week": week and heat_map(week),
         "busiest": week and busiest_hour(week),
-        "forecast": forecast(sights=seen, narrowing=asked.narrowing, now=report.period.end),
+        "forecast": forecast(
+            sights=seen,
+            narrowing=asked.narrowing,
+            is_organization_wide=asked.is_organization_wide,
+            now=report.period.end,
+        ),
         "calls": log.recent_calls(seen=seen, asked=asked.calls(since=report.period.start)),
         "log_url": reverse("usage:calls") + asked.log_query(),
         "failed_url": reverse("usage:calls") + asked.log_query(outcome=log.Outcome.FAILED),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from accounts.models import Project
+from accounts.models import Project, User
 from apikeys.models import ApiKey
 from common.ids import uuid7
 from common.money import display_dollars
@@ -44,7 +44,13 @@ def spend(project: Project, at: datetime, dollars: int, key: ApiKey | None = Non
 
 
 def told(project: Project, narrowing: Narrowing = EVERYTHING) -> Forecast | None:
-    return forecast(sights=[Sight(project)], narrowing=narrowing, now=NOON)
+    return forecast(sights=[Sight(project)], narrowing=narrowing, is_organization_wide=False, now=NOON)
+
+
+def told_of_all(*sights: Sight) -> Forecast:
+    found = forecast(sights=sights, narrowing=EVERYTHING, is_organization_wide=True, now=NOON)
+    assert found is not None
+    return found
 
 
 def test_it_works(project: Project, key: ApiKey) -> None:
@@ -81,3 +87,37 @@ def test_of_nothing_there_is_no_forecast(project: Project) -> None:
     assert told(project) is None
     spend(project, NOON, 0)
     assert told(project) is None
+
+
+def test_a_project_has_its_own_budget(project: Project, key: ApiKey) -> None:
+    project.monthly_budget_nano = 17 * DOLLAR
+    found = told(project)
+    assert found is not None
+    assert (found.whose, found.used_up_at) == ("Budget of the project", NOON + timedelta(days=6))
+
+
+def test_an_organization_has_its_own_which_counts_archived_projects_too(project: Project, key: ApiKey) -> None:
+    organization = project.organization
+    old = Project.objects.create(organization=organization, name="Old", archived_at=NOON)
+    spend(old, NOON - timedelta(days=20), 4)
+    organization.monthly_budget_nano = 17 * DOLLAR
+    found = told_of_all(Sight(project))
+    assert (found.whose, found.spent_nano) == ("Budget of the organization", 15 * DOLLAR)
+    assert found.used_up_at == NOON + timedelta(days=2)
+
+
+def test_a_budget_of_more_than_is_seen_is_not_told_of(project: Project, key: ApiKey, ada: User) -> None:
+    organization = project.organization
+    project.monthly_budget_nano = organization.monthly_budget_nano = 17 * DOLLAR
+    own = Sight(project, own=(ada.public_id, (key.public_id,)))
+    for narrowing, sight in (
+        (EVERYTHING, own),
+        (Narrowing(model="m"), Sight(project)),
+        (Narrowing(key=key.public_id, model="m"), Sight(project)),
+    ):
+        found = forecast(sights=[sight], narrowing=narrowing, is_organization_wide=False, now=NOON)
+        assert found is not None
+        assert found.limit_nano is None
+    assert told_of_all(own).limit_nano is None
+    Project.objects.create(organization=organization, name="Not theirs to see")
+    assert told_of_all(Sight(project)).limit_nano is None
