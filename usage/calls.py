@@ -452,19 +452,14 @@ class MeteredCalls:
         return len(self._running), self.routes.places()
 
     async def _say_what_runs(self) -> None:
-        """Tell who drains a backend how far that is."""
-        me, counts = new_id("process"), dict[str, int]()
+        """Tell who runs the portal, and who drains a backend, what is under way; also that nothing is."""
+        me = new_id("process")
         try:
             while True:
                 await asyncio.sleep(running.SAID_EVERY_SECONDS)
-                before, counts = counts, self.routes.in_flight()
-                if counts:
-                    self.link.execute("HSET", running.KEY, me, running.said(counts))
-                elif before:
-                    self.link.execute("HDEL", running.KEY, me)
+                self.link.execute("HSET", running.KEY, me, running.said(self.routes.busy()))
         finally:
-            if counts:
-                self.link.execute("HDEL", running.KEY, me)
+            self.link.execute("HDEL", running.KEY, me)
 
     async def _empty_spool(self) -> None:
         """Settle what waited on the disk: now, each time Redis comes back, and while it is there every so often, for a

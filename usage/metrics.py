@@ -117,6 +117,7 @@ class Place:
     model: str
     backend: str
     in_flight: int
+    waiting: int
     is_passed_over: bool
 
 
@@ -138,16 +139,18 @@ class _Watched:
 
     def collect(self) -> Iterable[Metric]:
         calls = 0
-        in_flight, passed_over = Counts[tuple[str, str]](), Counts[tuple[str, str]]()
+        in_flight, waiting, passed_over = (Counts[tuple[str, str]]() for _gauge in range(3))
         for under_way in list(self._loops):
             number, places = under_way()
             calls += number
             for place in places:
                 in_flight[place.model, place.backend] += place.in_flight
+                waiting[place.model, place.backend] += place.waiting
                 passed_over[place.model, place.backend] += place.is_passed_over
         yield GaugeMetricFamily("lyceum_calls_in_flight", "Calls under way.", value=calls)
         for name, words, counts in (
             ("lyceum_deployment_calls_in_flight", "Calls under way at a deployment of a model.", in_flight),
+            ("lyceum_deployment_calls_waiting", "Calls that wait for a slot at a deployment.", waiting),
             ("lyceum_deployment_circuits_open", "Processes that pass a deployment over, for it fails.", passed_over),
         ):
             family = GaugeMetricFamily(name, words, labels=["model", "backend"])

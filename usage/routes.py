@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from random import expovariate
 
@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from catalog import routing
 from catalog.routing import Route, RoutedModel, RoutingTable
+from catalog.running import Busy
 from catalog.signals import CHANNEL
 from common import redis as servers
 from common.errors import ModelNotFoundError, OverloadedError, SlotsTakenError
@@ -174,20 +175,20 @@ class Routes:
         if place.waiting:
             place.hand_on()
 
-    def in_flight(self) -> dict[str, int]:
-        """The number of calls that are under way, by the name of the backend; those with none are left out."""
-        counts: Counter[str] = Counter()
-        for place in self._places.values():
-            if place.in_flight:
-                counts[place.backend] += place.in_flight
-        return counts
+    def busy(self) -> list[Busy]:
+        """What is to tell of deployments, those among them that have left the table; of most it is nothing."""
+        return [
+            Busy(deployment, place.backend, place.in_flight, len(place.waiting), int(place.breaker.is_open))
+            for deployment, place in self._places.items()
+            if place.in_flight or place.waiting or place.breaker.is_open
+        ]
 
     def places(self) -> list[Place]:
         """Each deployment of the table with what is known of it here."""
         if self._table is None:
             return []
         return [
-            Place(model.name, route.backend, place.in_flight, place.breaker.is_open)
+            Place(model.name, route.backend, place.in_flight, len(place.waiting), place.breaker.is_open)
             for model in self._table.models.values()
             for route in model.routes
             if (place := self._places.get(route.id)) is not None

@@ -213,7 +213,7 @@ def test_turning_off_and_on(sam_client: Client, hosted_model: HostedModel) -> No
 
 
 def test_a_backend_that_drains_says_how_many_calls_still_run(sam_client: Client, hosted_model: HostedModel) -> None:
-    redis.durable().hset(running.KEY, "process_1", running.said({"gpu-1": 2}))
+    redis.durable().hset(running.KEY, "process_1", running.said([running.Busy(1, "gpu-1", 2, 0, 0)]))
     try:
         assert "2 calls run there now." in sam_client.get("/backends/gpu-1/").content.decode()
         sam_client.post("/backends/gpu-1/enabled/", {"enabled": "no"})

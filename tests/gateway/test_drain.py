@@ -45,9 +45,9 @@ def test_it_works(client: openai.OpenAI, url: str, secret: str, host: Host, aske
 
 def test_what_a_dead_process_said_is_forgotten(host: Host) -> None:
     backend = Backend.objects.get(name=f"{host({})}-0")
-    long_ago = orjson.dumps([0, {backend.name: 3}]).decode()
+    long_ago = orjson.dumps([0, [running.Busy(1, backend.name, 3, 0, 0)]]).decode()
     redis.durable().hset(running.KEY, "process_dead", long_ago)
-    redis.durable().hset(running.KEY, "process_alive", running.said({backend.name: 2}))
+    redis.durable().hset(running.KEY, "process_alive", running.said([running.Busy(1, backend.name, 2, 0, 0)]))
     assert runs_at(backend) == 2
     assert not redis.durable().hexists(running.KEY, "process_dead")
     redis.durable().hdel(running.KEY, "process_alive")

@@ -14,10 +14,12 @@ import openai
 import pytest
 from django.conf import LazySettings
 
+import catalog.running
 from apikeys.models import ApiKey
 from apikeys.services import revoke_key
 from apikeys.verification import digests_of
 from catalog import routing
+from catalog.models import Deployment
 from common import redis
 from common.ids import new_id
 from tests.fakes.inference_server import FakeInferenceServer
@@ -102,6 +104,26 @@ def test_a_call_that_failed_gives_its_slot_back(
         reply = ask(url, "/chat/completions", secret=secret, body=body)
         assert b"server_is_overloaded" not in reply.body, told
     assert ask(url, "/chat/completions", secret=secret, body=body_of(model)).status == 200
+
+
+def told_of(deployment: Deployment) -> list[tuple[int, int]]:
+    """The calls that are under way at a deployment and those that wait, as each process says that has any."""
+    running = catalog.running.heard(cast("dict[str, str]", redis.durable().hgetall(catalog.running.KEY)))
+    return [(place.in_flight, place.waiting) for place in running.busy if place.deployment == deployment.pk]
+
+
+def test_it_is_told_who_waits_where(
+    client: openai.OpenAI, url: str, secret: str, host: Host, settings: LazySettings
+) -> None:
+    settings.GATEWAY_SLOT_WAIT_SECONDS = 10
+    model = host({"most_in_flight": 1})
+    deployment = Deployment.objects.get(hosted_model__public_name=model)
+    with ThreadPoolExecutor(1) as pool:
+        with running(client, model):
+            waiting = pool.submit(ask, url, "/chat/completions", secret=secret, body=body_of(model))
+            wait_for(lambda: told_of(deployment) == [(1, 1)])
+        assert waiting.result(timeout=5).status == 200
+    wait_for(lambda: told_of(deployment) == [])
 
 
 def admitted(stage: Stage) -> int:

@@ -21,7 +21,7 @@ CHAT = "chat/completions"
 OTHER_PROCESS = """
 import django; django.setup()
 from usage import metrics
-metrics.watched.add(lambda: (4, [metrics.Place("m", "gpu-1", 3, True)]))
+metrics.watched.add(lambda: (4, [metrics.Place("m", "gpu-1", 3, 2, True)]))
 metrics.CALLS.labels("m", "chat/completions", "2xx").inc(5)
 metrics.write_page()
 print("written", flush=True)
