@@ -11,8 +11,11 @@ from django.db.models import Q, QuerySet, Sum
 from django.db.models.functions import ExtractHour, ExtractIsoWeekDay, TruncDay, TruncMonth
 from django.utils import timezone
 
+from accounts.models import Organization, Project
 from common.zones import zone_named
+from portal.operations import disk
 from usage.ingest import CELLS, roll_up
+from usage.installation import Span, of_organization, organizations, overview, time_of
 from usage.models import (
     ROLLUPS,
     UsageInstallationHour,
@@ -93,6 +96,10 @@ def _questions(organization: int, now: datetime) -> dict[str, Question]:
         sums = [Sum(name) for name in ("requests", "errors", "prompt_tokens", "completion_tokens", "cost_nano")]
         return lambda: list(rows.values(*by).annotate(*sums))
 
+    last_day, last_month = (time_of(span, now=now) for span in (Span.DAY, Span.MONTH))
+    theirs = Organization.objects.get_or_create(public_id=f"org_02Q6VZ0000000000000{organization}")[0]
+    for project in projects:
+        Project.objects.get_or_create(public_id=project, name=project, organization=theirs)
     day = TruncDay("bucket_at", tzinfo=zone)
     weekday = {"weekday": ExtractIsoWeekDay("bucket_at", tzinfo=zone), "hour": ExtractHour("bucket_at", tzinfo=zone)}
     return {
@@ -113,6 +120,10 @@ def _questions(organization: int, now: datetime) -> dict[str, Question]:
         "the portal: 30 days of percentiles by backend": lambda: of(UsageInstallationHour, 30).percentiles("backend"),
         "the portal: 30 days of errors": summed(of(UsageInstallationHour, 30).filter(status__gte=400), "error_code"),
         "the portal: 30 days by organization": summed(of(UsageOrganizationDay, 30), "organization_id"),
+        "the portal: 24 hours of the operators' page": lambda: (overview(last_day), organizations(last_day)),
+        "the portal: 30 days of the operators' page": lambda: (overview(last_month), organizations(last_month)),
+        "30 days of an organization, for operators": lambda: of_organization(theirs, last_month),
+        "sizes of all that is kept": disk.measure,
         "the portal: a year by organization": summed(of(UsageOrganizationDay, 365), "organization_id"),
     }
 

@@ -52,6 +52,8 @@ app.conf.beat_schedule = {
     "batches-remove-expired-files": every(3600, "batches.tasks.remove_expired_files"),
     "webhooks-deliver": every(10, "webhooks.tasks.deliver"),
     "webhooks-forget": every(24 * 3600, "webhooks.tasks.forget_old"),
+    # Hourly, since the first of a schedule comes when one is over: a row is of its day, and the last one stays.
+    "portal-note-sizes": every(3600, "portal.tasks.note_sizes"),
     "notifications-send-waiting": every(30, "notifications.tasks.send_waiting"),
     **{f"heartbeat-{queue}": every(2, "portal.tasks.heartbeat", queue=queue) for queue in QUEUES},
 }

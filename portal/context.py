@@ -84,6 +84,7 @@ SECTIONS: tuple[Section, ...] = (
 STAFF_SECTION: Section = (
     _("Operate"),
     (
+        Place(_("Overview"), "operations:overview", "presentation-chart-line"),
         Place(_("Backends"), "catalog:backends", "server-stack"),
         Place(_("Moderation"), "community:moderation", "shield-check"),
         Place(_("Audit"), "audit:everything", "clipboard-document-list"),

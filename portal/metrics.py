@@ -6,8 +6,8 @@ could be anybody's, so it needs the token.
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Iterable
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import redis
 from django.conf import settings
@@ -19,8 +19,8 @@ from starlette.responses import PlainTextResponse, Response
 from catalog.models import Deployment
 from common.networks import address_in, contains
 from usage import metrics, spool
-from usage.events import DEAD_LETTERS, STREAM
 from usage.threads import DatabaseAwayError, in_thread
+from usage.waiting import waiting
 
 if TYPE_CHECKING:
     from portal.health import Looks
@@ -39,13 +39,13 @@ async def page(request: Request) -> Response:
             return PlainTextResponse("This needs the token.\n", 401, {"www-authenticate": "Bearer"})
         return PlainTextResponse("Not for this address: METRICS_NETWORKS says for which.\n", 403)
     looks: Looks = request.app.state.looks
-    found, waiting, places, counted = await asyncio.gather(
+    found, waits, places, counted = await asyncio.gather(
         looks.found(), _waiting(looks.durable), _deployments(), asyncio.to_thread(_counted)
     )
     parts = GaugeMetricFamily("lyceum_part_up", "Whether a part answers, as /readyz says.", labels=["part"])
     for name, wrong in found.items():
         parts.add_metric([name], not wrong)
-    content = generate_latest(metrics.Metrics([parts, *waiting, *places, *counted]))
+    content = generate_latest(metrics.Metrics([parts, *waits, *places, *counted]))
     return Response(content, headers={"content-type": CONTENT_TYPE_LATEST, "cache-control": "no-store"})
 
 
@@ -77,19 +77,19 @@ async def _waiting(durable: "redis.asyncio.Redis") -> list[Metric]:
     """What waits in Redis; nothing while it does not answer, which is not the same as zero."""
     try:
         async with asyncio.timeout(LOOK_SECONDS):
-            events = await durable.xlen(STREAM)
-            oldest = cast("list[tuple[str, object]]", await durable.xrange(STREAM, count=1))
-            seconds, _microseconds = await durable.time()
-            dead = await cast("Awaitable[int]", durable.llen(DEAD_LETTERS))
+            found = await waiting(durable)
     except (redis.RedisError, OSError, TimeoutError):
         return []
-    age = seconds - int(oldest[0][0].partition("-")[0]) / 1000 if oldest else 0.0
     return [
-        GaugeMetricFamily("lyceum_usage_stream_events", "Usage events in the stream to PostgreSQL.", value=events),
         GaugeMetricFamily(
-            "lyceum_usage_stream_age_seconds", "How long the oldest of them has waited.", value=max(0.0, age)
+            "lyceum_usage_stream_events", "Usage events in the stream to PostgreSQL.", value=found.events
         ),
-        GaugeMetricFamily("lyceum_usage_dead_letters", "Events put aside, which can never be written.", value=dead),
+        GaugeMetricFamily(
+            "lyceum_usage_stream_age_seconds", "How long the oldest of them has waited.", value=found.age_seconds
+        ),
+        GaugeMetricFamily(
+            "lyceum_usage_dead_letters", "Events put aside, which can never be written.", value=found.dead_letters
+        ),
     ]
 
 

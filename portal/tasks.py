@@ -7,6 +7,7 @@ from celery import Task, shared_task
 from celery.signals import task_postrun
 
 from portal.health import note_consumed
+from portal.operations import disk
 
 _NOTE_SECONDS = 1.0
 _noted_at: dict[str, float] = {}
@@ -31,3 +32,9 @@ def load_sample_data() -> None:
     from portal.sample import loading
 
     loading.load_sample_data()
+
+
+@shared_task
+def note_sizes() -> None:
+    """Write down how large everything is today, for the operators' page."""
+    disk.note()

@@ -32,6 +32,7 @@ urlpatterns = [
     path("keys/", include("apikeys.urls")),
     path("", include("catalog.urls")),
     path("usage/", include("usage.urls")),
+    path("operations/", include("portal.operations.urls")),
     path("playground/", include("playground.urls")),
     path("docs/", include("docs_site.urls")),
     path("llms.txt", llms, name="llms"),

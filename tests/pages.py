@@ -119,6 +119,8 @@ PAGES = [
     Page("usage:overview", "/usage/", Who.MEMBER),
     Page("usage:calls", "/usage/calls/?code=rate_limit_exceeded", Who.MEMBER),
     Page("usage:call", "/usage/calls/{call}/", Who.MEMBER),
+    Page("operations:overview", "/operations/?span=30d", Who.STAFF),
+    Page("operations:organization", "/operations/organizations/{organization}/", Who.STAFF),
     Page("statements:list", "/organizations/{organization}/statements/", Who.MEMBER),
     Page("statements:month", "/organizations/{organization}/statements/{month}/", Who.MEMBER),
     Page("playground:index", "/playground/", Who.MEMBER),
@@ -176,8 +178,8 @@ PARTS = {
     "api-usage-calls", "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled",
     "api-webhook-resend", "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file",
     "audit:organization_file", "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:github",
-    "leaks:rules", "llms", "playground:code", "playground:result", "playground:ticket", "statements:file",
-    "usage:calls_file", "usage:export", "usage:failures_file", "usage:live",
+    "leaks:rules", "llms", "operations:file", "operations:now", "playground:code", "playground:result",
+    "playground:ticket", "statements:file", "usage:calls_file", "usage:export", "usage:failures_file", "usage:live",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 

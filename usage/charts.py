@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Protocol
 
 from django.utils import formats
 from django.utils.dates import WEEKDAYS, WEEKDAYS_ABBR
@@ -13,7 +13,7 @@ from django.utils.translation import pgettext
 
 from common.money import dollars
 from usage.histograms import Percentiles
-from usage.reports import NOTHING, Failure, Report, Row, Sums, Week
+from usage.reports import NOTHING, Failure, Row, Slice, Sums, Week
 
 COLORS = 8
 LEVELS = 5
@@ -39,6 +39,28 @@ class Chart:
     titles: Sequence[str]
     series: Sequence[Series]
     kind: str = "bars"
+
+
+class Steps(Protocol):
+    """How a time is cut into slices: in steps of one length, else in months or in days."""
+
+    @property
+    def step(self) -> timedelta | None: ...
+    @property
+    def is_by_month(self) -> bool: ...
+
+
+class Report(Protocol):
+    """What can be drawn: slices of time, and the rows whose sums they hold."""
+
+    @property
+    def zone(self) -> tzinfo: ...
+    @property
+    def period(self) -> Steps: ...
+    @property
+    def slices(self) -> Sequence[Slice]: ...
+    @property
+    def rows(self) -> Sequence[Row]: ...
 
 
 def colors_of(rows: Sequence[Row]) -> dict[str, int]:

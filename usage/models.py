@@ -42,6 +42,10 @@ def first_id(moment: datetime, *, later: int = 0) -> UUID:
     return UUID(int=max(0, int(moment.timestamp() * 1000) + later) << 80)
 
 
+MADE_AGAIN = models.Q(failovers__gt=0) | models.Q(retries__gt=0)
+"""The condition that keeps calls that other servers were asked for before, or that their clients had made before."""
+
+
 class UsageEventQuerySet(models.QuerySet["UsageEvent"]):
     def between(self, since: datetime | None, until: datetime | None) -> Self:
         """Those that `began` in this time."""
@@ -124,6 +128,13 @@ class UsageEvent(models.Model):
             models.Index(fields=["project_id", "-at"], name="event_by_project"),
             # Failures are few and looked for most: without it the walk to them goes through all that was answered.
             models.Index(fields=["project_id", "-at"], condition=models.Q(status__gte=400), name="failure_by_project"),
+            # Few as well, and whoever runs the portal counts them.
+            models.Index(
+                fields=["at"],
+                include=["backend", "model", "failovers", "retries"],
+                condition=MADE_AGAIN,
+                name="event_made_again",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -272,6 +283,8 @@ class UsageProjectHour(UsageSums):
         verbose_name = _("hourly sum of a project")
         verbose_name_plural = _("hourly sums of projects")
         constraints = [models.UniqueConstraint(fields=_OF_A_PROJECT, name="one_row_per_project_hour_cell")]
+        # The constraint finds a project's; this one what all of them used in the last hours.
+        indexes = [models.Index(fields=["bucket_at"], name="project_hours_by_time")]
 
 
 class UsageKeyDay(UsageRollup):
@@ -352,3 +365,18 @@ ROLLUPS: tuple[type[UsageSums], ...] = (
     UsageRollup5Min, UsageRollup15Min, UsageProjectHour, UsageKeyDay, UsageInstallationHour, UsageOrganizationDay,
 )  # fmt: skip
 """Every table of sums."""
+
+
+class SizeOnDay(models.Model):
+    """How large the database and the files of projects were on a day of UTC, so that their pace can be told; kept."""
+
+    day = models.DateField(unique=True)
+    database_bytes = models.BigIntegerField()
+    files_bytes = models.BigIntegerField()
+
+    class Meta:
+        verbose_name = _("size on a day")
+        verbose_name_plural = _("sizes by day")
+
+    def __str__(self) -> str:
+        return str(self.day)

@@ -45,6 +45,11 @@ ROWS = [
     Address("usage:call", "/usage/calls/{call}/", {"GET": those_who_see_usage()}),
     Address("usage:export", "/usage/export.csv?group=key", {"GET": signed_in()}),
     Address("usage:failures_file", "/usage/failures.csv?scope=organization", {"GET": signed_in()}),
+    Address("operations:overview", "/operations/?span=7d", {"GET": staff()}),
+    Address("operations:now", "/operations/now/", {"GET": staff()}),
+    Address("operations:organization", "/operations/organizations/{organization}/", {"GET": staff()}),
+    Address("operations:file", "/operations/organizations.csv", {"GET": staff()}),
+    Address("operations:file", "/operations/servers.csv?span=30d", {"GET": staff()}),
     # In the project that is chosen; who only reads there is told so on the page.
     Address("playground:index", "/playground/",
             {"GET": signed_in(), "POST": "302 302 302 200= 200= 302 302 in 302"}, PROMPT),
