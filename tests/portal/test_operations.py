@@ -84,6 +84,14 @@ def test_an_error_leads_to_its_calls(sam_client: Client, used: None) -> None:
     assert found.context["cl"].result_count == 1
 
 
+def test_a_client_that_hung_up_is_no_error(sam_client: Client, project: Project) -> None:
+    calls(project, status=499, error_code="client_closed")
+    page = sam_client.get(OVERVIEW)
+    assert page.context["overview"].totals.requests == 1
+    assert page.context["failures"] == []
+    assert "No call failed in this period" in page.content.decode()
+
+
 def test_an_organization_is_told_by_project_and_model(sam_client: Client, used: None, project: Project) -> None:
     second = Project.objects.create(organization=project.organization, name="Second")
     calls(second, 9, model="large")
