@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0011_made_again")]
+    dependencies = [("usage", "0009_made_again")]
 
     operations = [
         migrations.CreateModel(

@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0007_sums_by_outcome")]
+    dependencies = [("usage", "0008_budget_alerts")]
 
     operations = [
         # Millions of calls take longer than a page may.
