@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import requires_csrf_token
 from django.views.decorators.http import require_POST, require_safe
-from psycopg_pool import PoolTimeout
+from psycopg import OperationalError
 
 from accounts.access import AuthedRequest, current_project
 from apikeys.models import ApiKey
@@ -20,6 +20,8 @@ from portal.context import THEMES
 from usage.models import Source, UsageEvent
 
 BUSY_SECONDS = 5
+RESTARTING = frozenset({"57P01", "57P02", "57P03"})
+"""What PostgreSQL says to its clients when it stops, has crashed, and is not ready yet."""
 YEAR_SECONDS = 365 * 24 * 3600
 
 
@@ -58,11 +60,17 @@ def set_theme(request: HttpRequest) -> HttpResponse:
 
 @requires_csrf_token
 def failed(request: HttpRequest) -> HttpResponse:
-    """The page of a request that failed: our fault, or only more requests than there are database connections."""
+    """The page of a request that failed: our fault, or there was no database connection to be had, or none any more."""
     error = sys.exc_info()[1]
-    while error is not None and not isinstance(error, PoolTimeout):
+    while error is not None and not _is_for_want_of_a_database(error):
         error = error.__cause__ or error.__context__
     # Without the request: what the frame of a page shows comes from the database.
     if error is None:
         return HttpResponse(render_to_string("500.html"), status=500)
     return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": str(BUSY_SECONDS)})
+
+
+def _is_for_want_of_a_database(error: BaseException) -> bool:
+    """Whether all connections were taken, or the one in use was lost, which a restart of PostgreSQL does."""
+    # A statement that PostgreSQL ended for another reason, taking too long say, has a code of another kind.
+    return isinstance(error, OperationalError) and (error.sqlstate is None or error.sqlstate in RESTARTING)

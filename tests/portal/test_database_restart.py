@@ -1,6 +1,6 @@
 """PostgreSQL restarts while people read: who asks for a page then waits a moment longer for it.
 
-A page that is asking PostgreSQL at the very moment fails.
+One that is asking PostgreSQL at the very moment is told to try again (`test_failures.py`).
 """
 
 import threading

@@ -1,21 +1,41 @@
 """The page of a request that failed."""
 
+import threading
+from collections.abc import Iterator
+
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from django.http import HttpRequest, HttpResponse
+from django.test import Client
 from psycopg_pool import ConnectionPool
 
+from catalog.models import HostedModel
 from portal.views import failed
+from tests.gateway.conftest import wait_for
+
+TABLE = HostedModel._meta.db_table
+# Those that wait for the table which `operator` holds.
+WAITING = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+
+
+def address() -> dict[str, object]:
+    settings: dict[str, object] = {**connection.get_connection_params()}
+    return {str(name): settings[name] for name in ("host", "port", "user", "password", "dbname") if name in settings}
+
+
+@pytest.fixture
+def operator(transactional_db: None) -> Iterator[psycopg.Connection]:
+    """Another connection, which holds up whoever asks for models."""
+    with psycopg.connect(**address()) as other:  # type: ignore[arg-type]  # a dict of what psycopg takes
+        other.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")
+        yield other
 
 
 @pytest.mark.django_db
 def test_it_works_while_no_database_connection_is_free() -> None:
     """The error as Django has it when its pool has none left."""
-    settings: dict[str, object] = {**connection.get_connection_params()}
-    given: dict[str, object] = {
-        str(name): settings[name] for name in ("host", "port", "user", "password", "dbname") if name in settings
-    }
-    with ConnectionPool(kwargs=given, min_size=1, max_size=1, timeout=0.05) as pool, pool.connection(timeout=5):
+    with ConnectionPool(kwargs=address(), min_size=1, max_size=1, timeout=0.05) as pool, pool.connection(timeout=5):
         response = _answer_to(pool)
     assert (response.status_code, response["retry-after"]) == (503, "5")
     assert "Too busy at the moment" in response.content.decode()
@@ -37,3 +57,34 @@ def test_any_other_failure_is_ours() -> None:
         response = failed(HttpRequest())
     assert response.status_code == 500
     assert "retry-after" not in response
+
+
+@pytest.mark.parametrize(
+    ("act", "status"),
+    [
+        # As a restart ends it.
+        ("pg_terminate_backend", 503),
+        # As a statement ends that takes too long: to try again would not help.
+        ("pg_cancel_backend", 500),
+    ],
+)
+def test_a_page_whose_connection_is_lost_while_it_asks_can_be_asked_for_again(
+    operator: psycopg.Connection, act: str, status: int
+) -> None:
+    answers: list[HttpResponse] = []
+
+    def read() -> None:
+        try:
+            answers.append(Client(raise_request_exception=False).get("/models/"))  # type: ignore[arg-type]
+        finally:
+            connection.close()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    wait_for(lambda: operator.execute(WAITING, [TABLE]).fetchone() is not None, seconds=10)
+    operator.execute(f"SELECT {act}(pid) FROM ({WAITING}) AS waiting", [TABLE])  # noqa: S608
+    reader.join(10)
+    operator.rollback()
+    (answer,) = answers
+    assert answer.status_code == status
+    assert answer.headers.get("retry-after") == ("5" if status == 503 else None)
