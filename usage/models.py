@@ -164,13 +164,12 @@ class Speed:
 
 
 # What a row of sums is of. Apart from their tables, for their indexes are made of them as well.
-_OF_A_KEY = ("project_id", "bucket_at", "key_id", "user_id", "model", "endpoint", "source", "organization_id")
-_OF_A_PROJECT = (
-    "project_id", "bucket_at", "model", "endpoint", "source", "status", "error_code", "organization_id",
-)  # fmt: skip
-_OF_A_KEYS_DAY = (
+_OF_A_KEY = (
     "project_id", "bucket_at", "key_id", "user_id", "model", "endpoint", "source", "status", "error_code",
     "organization_id",
+)  # fmt: skip
+_OF_A_PROJECT = (
+    "project_id", "bucket_at", "model", "endpoint", "source", "status", "error_code", "organization_id",
 )  # fmt: skip
 _OF_ALL = ("bucket_at", "model", "backend", "endpoint", "source", "status", "error_code")
 _OF_AN_ORGANIZATION = ("bucket_at", "organization_id")
@@ -192,9 +191,9 @@ class UsageSums(models.Model):
     - A cell of a key and five minutes, or a quarter of an hour, holds about one call, and saves little more than the
       look at the calls themselves. But it can be narrowed to anything, and cut where any time zone's days begin: pages
       of up to 35 days, the usage API and the months of budgets are made of these.
-    - Cells of a project and an hour stay few however many calls and keys there are, and tell how calls ended: for pages
-      of up to 35 days that need no key. They make the days of every zone but those few whose clocks are not whole hours
-      apart from UTC, for which there are the quarters.
+    - Cells of a project and an hour stay few however many calls and keys there are: for pages of up to 35 days that
+      need no key. They make the days of every zone but those few whose clocks are not whole hours apart from UTC, for
+      which there are the quarters.
     - A year is read from cells of a key and a day, which is UTC's: it has too many hours.
     - Whoever runs the portal asks about all organizations at once: hours without them, and days with nothing else.
     """
@@ -227,7 +226,7 @@ class UsageSums(models.Model):
 
 
 class UsageRollup(UsageSums):
-    """Sums for one combination of who, what and how."""
+    """Sums for one combination of who, what and how it ended."""
 
     source = models.CharField(max_length=12, choices=Source)
     organization_id = models.CharField(max_length=40)
@@ -236,6 +235,8 @@ class UsageRollup(UsageSums):
     user_id = models.CharField(max_length=40, blank=True)
     model = models.CharField(max_length=200)
     endpoint = models.CharField(max_length=40)
+    status = models.PositiveSmallIntegerField()
+    error_code = models.CharField(max_length=60, blank=True)
 
     class Meta:
         abstract = True
@@ -288,18 +289,15 @@ class UsageProjectHour(UsageSums):
 
 
 class UsageKeyDay(UsageRollup):
-    """Sums of a key and a day of UTC, by outcome; kept."""
+    """Sums of a key and a day of UTC, kept."""
 
     WIDTH = "1 day"
-    CELL = _OF_A_KEYS_DAY
-
-    status = models.PositiveSmallIntegerField()
-    error_code = models.CharField(max_length=60, blank=True)
+    CELL = _OF_A_KEY
 
     class Meta:
         verbose_name = _("daily sum of a key")
         verbose_name_plural = _("daily sums of keys")
-        constraints = [models.UniqueConstraint(fields=_OF_A_KEYS_DAY, name="one_row_per_key_day_cell")]
+        constraints = [models.UniqueConstraint(fields=_OF_A_KEY, name="one_row_per_key_day_cell")]
 
 
 class UsageInstallationHour(UsageSums):

@@ -4,11 +4,15 @@ import math
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import F
+from django.utils import timezone
+
 from accounts.models import Project
 from apikeys.models import ApiKey
 from common.ids import new_id, request_id, uuid7
+from usage.events import CLIENT_CLOSED
 from usage.histograms import BUCKETS, DIGITS, GROWTH
-from usage.models import Source, UsageEvent, UsageRollup5Min, UsageRollup15Min
+from usage.models import Source, UsageEvent, UsageProjectHour, UsageRollup5Min, UsageRollup15Min
 
 
 def a_key(project: Project, *, name: str = "Laptop", **fields: Any) -> ApiKey:
@@ -32,27 +36,37 @@ def add_usage(
     endpoint: str = "chat/completions",
     requests: int = 1,
     source: str = "",
+    status: int = 200,
+    error_code: str = "",
     **sums: int,
 ) -> None:
-    """Add one cell to both roll-ups; without a key it is the playground's, of `user_id` or somebody."""
+    """Add to the sums that pages of up to 35 days read; without a key it is the playground's, of `user_id` or
+    somebody."""
     if "latency_ms_sum" in sums:
         sums.setdefault("latency_count", requests)
     for name in ("latency", "first_token"):
         if count := sums.get(f"{name}_count"):
             sums[f"{name}_histogram"] = histogram(sums[f"{name}_ms_sum"] / count, count)
-    for rollup, minutes in ((UsageRollup5Min, 5), (UsageRollup15Min, 15)):
-        rollup.objects.create(
-            bucket_at=at - timedelta(minutes=at.minute % minutes, seconds=at.second, microseconds=at.microsecond),
-            source=source or (Source.KEY if key else Source.PLAYGROUND),
-            organization_id=project.organization.public_id,
-            project_id=project.public_id,
-            key_id=key.public_id if key else "",
-            user_id=user_id or new_id("user"),
-            model=model,
-            endpoint=endpoint,
-            requests=requests,
-            **sums,
-        )
+    of_a_project: dict[str, Any] = {
+        "source": source or (Source.KEY if key else Source.PLAYGROUND),
+        "organization_id": project.organization.public_id,
+        "project_id": project.public_id,
+        "model": model,
+        "endpoint": endpoint,
+        "status": status,
+        "error_code": error_code,
+    }
+    of_a_key = {**of_a_project, "key_id": key.public_id if key else "", "user_id": user_id or new_id("user")}
+    sums["requests"] = requests
+    if status >= 400 and status != CLIENT_CLOSED:
+        sums["errors"] = requests
+    for rollup, minutes, cell in (
+        (UsageRollup5Min, 5, of_a_key), (UsageRollup15Min, 15, of_a_key), (UsageProjectHour, 60, of_a_project)
+    ):  # fmt: skip
+        bucket = at - timedelta(minutes=at.minute % minutes, seconds=at.second, microseconds=at.microsecond)
+        found = rollup._default_manager.filter(bucket_at=bucket, **cell)
+        if not found.update(updated_at=timezone.now(), **{name: F(name) + value for name, value in sums.items()}):
+            found.create(bucket_at=bucket, **cell, **sums)
 
 
 def add_call(project: Project, at: datetime, *, key: ApiKey | None = None, **fields: Any) -> UsageEvent:

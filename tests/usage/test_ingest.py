@@ -106,15 +106,21 @@ def test_it_works() -> None:
     assert drain() == 3
     row = UsageEvent.objects.get(first_token_ms=9)
     assert (row.at, row.prompt_tokens, row.cost_nano) == (at, 3, 7)
-    cells = {cell.bucket_at.minute: cell for cell in UsageRollup5Min.objects.all()}
-    assert {minute: (cell.requests, cell.errors, cell.completion_tokens) for minute, cell in cells.items()} == {
-        5: (1, 0, 5),
-        10: (2, 1, 5),
+    cells = {(cell.bucket_at.minute, cell.status): cell for cell in UsageRollup5Min.objects.all()}
+    assert {at: (cell.requests, cell.errors, cell.completion_tokens) for at, cell in cells.items()} == {
+        (5, 200): (1, 0, 5),
+        (10, 502): (1, 1, 0),
+        (10, 499): (1, 0, 5),
     }
-    assert (cells[5].first_token_ms_sum, cells[5].first_token_count, cells[10].first_token_count) == (9, 1, 0)
-    quarters = UsageRollup15Min.objects.all()
-    assert [(cell.bucket_at.minute, cell.requests, cell.cost_nano) for cell in quarters] == [(0, 3, 21)]
-    assert timezone.now() - cells[5].updated_at < timedelta(seconds=30)
+    answered = cells[5, 200]
+    assert (answered.first_token_ms_sum, answered.first_token_count, cells[10, 499].first_token_count) == (9, 1, 0)
+    quarters = UsageRollup15Min.objects.order_by("status")
+    assert [(cell.bucket_at.minute, cell.status, cell.error_code, cell.cost_nano) for cell in quarters] == [
+        (0, 200, "", 7),
+        (0, 499, "", 7),
+        (0, 502, "server_error", 7),
+    ]
+    assert timezone.now() - answered.updated_at < timedelta(seconds=30)
     assert waiting() == 0
 
 
@@ -135,8 +141,13 @@ def test_what_the_portal_refuses_is_no_models_time() -> None:
         event(latency_ms=1, status=429, error_code="rate_limit_exceeded", backend=""),
     )
     drain()
-    for cell in (UsageRollup5Min.objects.get(), UsageRollup15Min.objects.get()):
-        assert (cell.requests, cell.errors, cell.latency_ms_sum, cell.latency_count) == (3, 2, 1200, 2)
+    for rollup in (UsageRollup5Min, UsageRollup15Min):
+        cells = rollup._default_manager.order_by("status")
+        assert list(cells.values_list("status", "requests", "errors", "latency_ms_sum", "latency_count")) == [
+            (200, 1, 0, 900, 1),
+            (429, 1, 1, 0, 0),
+            (502, 1, 1, 300, 1),
+        ]
     emit(event(latency_ms=1, status=404, error_code="model_not_found", backend=""), event(latency_ms=300))
     drain()
     total = UsageRollup15Min.objects.aggregate(time=Sum("latency_ms_sum"), count=Sum("latency_count"))

@@ -17,9 +17,18 @@ pytestmark = pytest.mark.django_db
 AT = datetime(2026, 3, 18, 12, 2, tzinfo=UTC)
 
 
+# The tables were as they are but for how calls ended.
+AS_IT_WAS = (
+    "ALTER TABLE usage_usagerollup5min ALTER status SET DEFAULT 200, ALTER error_code SET DEFAULT ''",
+    "ALTER TABLE usage_usagerollup15min ALTER status SET DEFAULT 200, ALTER error_code SET DEFAULT ''",
+)
+
+
 def fill() -> None:
     migration = import_module("usage.migrations.0002_sums_by_endpoint")
     with connection.schema_editor() as editor:
+        for statement in AS_IT_WAS:
+            editor.execute(statement)
         migration.fill(apps, editor)
 
 
