@@ -1,5 +1,6 @@
 """Usage over the REST API: the report of the usage page, and the ledger behind it."""
 
+from dataclasses import fields
 from typing import Any
 
 from django.db.models import QuerySet
@@ -23,6 +24,7 @@ from usage import log
 from usage.allowances import Allowance, allowance_of, allowances_of
 from usage.histograms import Percentiles
 from usage.models import Source, UsageEvent
+from usage.outcomes import Outcome, is_outcome
 from usage.problems import problem_in_words
 from usage.reports import Group, KeyState, Narrowing, Report, Sums, Window, usage_report
 from usage.sight import sights
@@ -41,9 +43,19 @@ class QuestionSerializer(serializers.Serializer[dict[str, Any]]):
         required=False, help_text=_("Only calls that the person of this id made without a key, or with keys they made.")
     )
     endpoint = serializers.CharField(required=False, help_text=_("Only calls of this one, such as chat/completions."))
+    status = serializers.CharField(
+        required=False,
+        help_text=_("Only calls that ended so: `answered`, `failed`, `4xx`, `5xx`, or an HTTP status such as `429`."),
+    )
+    code = serializers.CharField(required=False, help_text=_("Only calls that failed with this error code."))
     time_zone = serializers.CharField(
         required=False, help_text=_("Whose days and hours, as an IANA name; the browser's by default, or else UTC.")
     )
+
+    def validate_status(self, value: str) -> str:
+        if not is_outcome(value):
+            raise serializers.ValidationError(_("No call ends so. Name an HTTP status, or a kind of them."))
+        return value
 
     def validate_time_zone(self, value: str) -> Any:
         zone = zone_named(value)
@@ -75,7 +87,7 @@ class SumsSerializer(serializers.Serializer[Sums]):
 
 
 class GroupSerializer(serializers.Serializer[Any]):
-    """One model, key, member or endpoint, with its sums in the window and in the period before."""
+    """One model, key, member, endpoint or status, with its sums in the window and in the period before."""
 
     id = serializers.CharField()
     name = serializers.CharField(source="name.label")
@@ -124,7 +136,7 @@ class SummaryView(APIView):
             sights=sights(user_of(request), [project_of(request)]),
             window=Window(asked["window"]),
             group=Group(asked["group_by"]),
-            narrowing=Narrowing(**{name: asked.get(name) for name in ("model", "key", "member", "endpoint")}),
+            narrowing=Narrowing(**{field.name: asked.get(field.name) for field in fields(Narrowing)}),
             zone=asked.get("time_zone") or timezone.get_current_timezone(),
             now=timezone.now(),
         )
@@ -167,7 +179,7 @@ class CallFilterSerializer(serializers.Serializer[log.Asked]):
         help_text="An id or part of a name: calls with their keys and in their playground.",
     )
     outcome = serializers.ChoiceField(
-        log.Outcome.choices, required=False, help_text="`failed` is every error but that of a client which hung up."
+        Outcome.choices, required=False, help_text="`failed` is every error but that of a client which hung up."
     )
     code = serializers.CharField(required=False, max_length=60, help_text="Such as `rate_limit_exceeded`.")
     endpoint = serializers.ChoiceField(list(ENDPOINTS), required=False)

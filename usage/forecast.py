@@ -7,10 +7,11 @@ from django.db.models import Q, Sum
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import Project
 from apikeys.models import ApiKey
 from usage.models import UsageRollup15Min
 from usage.periods import periods_at
-from usage.reports import DAY, EVERYTHING, Narrowing
+from usage.reports import DAY, EVERYTHING, Narrowing, telling
 from usage.sight import Sights, seen_of
 
 DAYS_BEFORE = 7
@@ -49,10 +50,12 @@ class Forecast:
 
 def forecast(*, sights: Sights, narrowing: Narrowing, is_organization_wide: bool, now: datetime) -> Forecast | None:
     """None where nothing was charged this month and in the days before. One query, and one at most for the budget."""
-    periods = periods_at(now, sights[0].project.organization.time_zone)
+    project = sights[0].project
+    periods = periods_at(now, project.organization.time_zone)
     month, today = periods.month, periods.day.starts_at
     week = today - DAY * DAYS_BEFORE
-    whose, limit_nano, counted = _budget(sights, narrowing, is_organization_wide)
+    sights = telling(sights, by_member=narrowing.member is not None)
+    whose, limit_nano, counted = _budget(project, sights, narrowing, is_organization_wide)
     sums = UsageRollup15Min.objects.filter(
         narrowing.applied(), counted, bucket_at__gte=min(month.starts_at, week), bucket_at__lte=now
     )
@@ -72,9 +75,11 @@ def forecast(*, sights: Sights, narrowing: Narrowing, is_organization_wide: bool
     )
 
 
-def _budget(sights: Sights, narrowing: Narrowing, is_organization_wide: bool) -> tuple[str | Promise, int | None, Q]:
+def _budget(
+    project: Project, sights: Sights, narrowing: Narrowing, is_organization_wide: bool
+) -> tuple[str | Promise, int | None, Q]:
     """What the budget is called that counts what is looked at, its amount, and which sums it counts."""
-    seen, project = seen_of(sights), sights[0].project
+    seen = seen_of(sights)
     if narrowing.key is not None and narrowing == Narrowing(key=narrowing.key):
         keys = ApiKey.objects.filter(public_id=narrowing.key, project__in=[sight.project for sight in sights])
         return _("Budget of the key"), keys.values_list("monthly_budget_nano", flat=True).first(), seen

@@ -8,8 +8,9 @@ from django.utils.translation import gettext_lazy as _
 
 from catalog.models import HostedModel
 from inference.endpoints import ENDPOINTS
-from usage.log import Asked, Outcome
+from usage.log import Asked
 from usage.models import Source
+from usage.outcomes import Outcome, is_outcome, outcome_named
 from usage.reports import Window, period_of
 
 # Between these a time can be moved to any time zone; no call is from beyond.
@@ -29,7 +30,7 @@ class FilterForm(forms.Form):
     """
 
     model = forms.ChoiceField(label=_("Model"), required=False)
-    outcome = forms.ChoiceField(label=_("Status"), choices=[("", _("Any status")), *Outcome.choices], required=False)
+    outcome = forms.ChoiceField(label=_("Status"), required=False)
     window = forms.ChoiceField(label=_("Period"), choices=[*Window.choices, ("", _("Any time"))], required=False)
     since = _moment(_("From"))
     until = _moment(_("Until"))
@@ -63,6 +64,12 @@ class FilterForm(forms.Form):
         offered = sorted(name for name in names if name)
         self.fields["model"] = forms.ChoiceField(
             label=_("Model"), choices=[("", _("Any model")), *((name, name) for name in offered)], required=False
+        )
+        # A single status is one of many, and still to be chosen where the address names it.
+        status = data.get("outcome", "")
+        single = [(status, outcome_named(status))] if status not in Outcome.values and is_outcome(status) else []
+        self.fields["outcome"] = forms.ChoiceField(
+            label=_("Status"), choices=[("", _("Any status")), *Outcome.choices, *single], required=False
         )
 
     def asked(self) -> Asked:

@@ -1,12 +1,11 @@
 """The request log: which calls are asked for, and what their rows of the ledger say to people."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, QuerySet, TextChoices
-from django.utils.translation import gettext_lazy as _
+from django.db.models import Q, QuerySet
 
 from accounts.models import Project, User
 from apikeys.models import ApiKey
@@ -15,6 +14,7 @@ from common.paging import keyset_page
 from common.spreadsheets import csv_head, csv_lines, safe_cells
 from usage.events import CLIENT_CLOSED
 from usage.models import UsageEvent, began
+from usage.outcomes import ended_with, failed_with
 from usage.problems import Problem, problem_of
 from usage.reports import Name, key_names
 from usage.sight import Sight, Sights, seen_of, sights
@@ -28,30 +28,12 @@ COLUMNS = (
 )  # fmt: skip
 
 
-class Outcome(TextChoices):
-    """How calls ended."""
-
-    ANSWERED = "answered", _("Answered")
-    FAILED = "failed", _("Failed")
-    REFUSED = "4xx", _("4xx: the request or a limit")
-    BROKEN = "5xx", _("5xx: the portal or a server")
-    HUNG_UP = "499", _("499: the client hung up")
-
-
-OF_OUTCOME: Mapping[Outcome, Q] = {
-    Outcome.ANSWERED: Q(status__lt=400),
-    Outcome.FAILED: Q(status__gte=400) & ~Q(status=CLIENT_CLOSED),
-    Outcome.REFUSED: Q(status__gte=400, status__lt=500) & ~Q(status=CLIENT_CLOSED),
-    Outcome.BROKEN: Q(status__gte=500),
-    Outcome.HUNG_UP: Q(status=CLIENT_CLOSED),
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Which calls. An empty text and None ask for all, but that calls which named no model are of the model "".
 
-    `key` and `member` are what may stand for one: an id, or a part of a name, or what is shown of a key.
+    `key` and `member` are what may stand for one: an id, or a part of a name, or what is shown of a key. `outcome` is
+    one of `usage.outcomes`, or an HTTP status.
     """
 
     since: datetime | None = None
@@ -79,12 +61,11 @@ def calls(*, seen: Sights, asked: Asked) -> "list[QuerySet[UsageEvent]]":
 def _condition(asked: Asked, seen: Sights) -> Q:
     condition = began(asked.since, asked.until)
     if asked.outcome:
-        condition &= OF_OUTCOME[Outcome(asked.outcome)]
+        condition &= ended_with(asked.outcome)
     if asked.model is not None:
         condition &= Q(model=asked.model)
     if asked.code:
-        # An answer has none, and PostgreSQL is to know: it keeps the failures by themselves.
-        condition &= Q(error_code=asked.code, status__gte=400)
+        condition &= failed_with(asked.code)
     if asked.endpoint:
         condition &= Q(endpoint=asked.endpoint)
     if asked.source:

@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Count, DateField, DateTimeField, F, Func, Max, Q, QuerySet, Sum, TextChoices, Value
+from django.db.models import DateField, DateTimeField, F, Func, Max, Q, QuerySet, Sum, TextChoices, Value
 from django.db.models.functions import ExtractHour, ExtractIsoWeekDay, TruncDate, TruncMonth
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -16,10 +16,18 @@ from accounts.models import User
 from apikeys.models import ApiKey
 from common.zones import UTC
 from usage import histograms
-from usage.events import CLIENT_CLOSED
 from usage.histograms import Percentiles
 from usage.measures import Measures
-from usage.models import Source, UsageEvent, UsageKeyDay, UsageRollup, UsageRollup5Min, UsageRollup15Min, began
+from usage.models import (
+    Source,
+    UsageEvent,
+    UsageKeyDay,
+    UsageProjectHour,
+    UsageRollup,
+    UsageRollup5Min,
+    UsageRollup15Min,
+)
+from usage.outcomes import OF_OUTCOME, Outcome, ended_with, failed_with, outcome_named
 from usage.problems import Problem, problem_of
 from usage.sight import Sights, seen_of
 
@@ -46,6 +54,7 @@ class Group(TextChoices):
     KEY = "key", gettext_lazy("API key")
     MEMBER = "member", gettext_lazy("Member")
     ENDPOINT = "endpoint", gettext_lazy("Endpoint")
+    STATUS = "status", gettext_lazy("Status")
 
 
 NOBODY = ""
@@ -121,13 +130,21 @@ NOTHING = Sums()
 class Narrowing:
     """What a report is narrowed to. `key` is a key's public id, or the source of calls made without one.
 
-    A `member` made the call without a key, or made its key.
+    A `member` made the call without a key, or made its key. `status` is how it ended: one of `usage.outcomes`, or an
+    HTTP status; `code` is the error's.
     """
 
     model: str | None = None
     key: str | None = None
     member: str | None = None
     endpoint: str | None = None
+    status: str | None = None
+    code: str | None = None
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether only sums that tell keys apart can be narrowed so."""
+        return self.key is not None or self.member is not None
 
     def applied(self) -> Q:
         """The condition that keeps these sums."""
@@ -144,6 +161,10 @@ class Narrowing:
             condition &= Q(user_id=self.member) | Q(key_id__in=list(keys))
         if self.endpoint is not None:
             condition &= Q(endpoint=self.endpoint)
+        if self.status is not None:
+            condition &= ended_with(self.status)
+        if self.code is not None:
+            condition &= failed_with(self.code)
         return condition
 
 
@@ -157,7 +178,10 @@ class Period:
     Without a `step` slices are days of `zone`, or months. It is UTC for what looks back further than 35 days, which is
     made of sums of days.
 
-    `before_end` stands as far into its period as now stands in this one, so that a morning is compared with a morning.
+    `before_end` stands as far into its period as now stands in this one, so that a morning is compared with a morning;
+    the sum that it lies in is counted whole.
+
+    `rollup` can be narrowed to anything.
     """
 
     start: datetime
@@ -169,6 +193,15 @@ class Period:
     rollup: type[UsageRollup]
     zone: tzinfo
     is_by_month: bool = False
+
+    @property
+    def is_of_hours(self) -> bool:
+        """Whether its days can be made of whole hours of UTC, though `rollup` has shorter ones."""
+        return (
+            self.rollup is UsageRollup15Min
+            and self.step is None
+            and not any(start.minute for start in (self.before_start, *self.starts))
+        )
 
 
 @dataclass(frozen=True)
@@ -191,7 +224,8 @@ class Name:
 
 @dataclass(frozen=True)
 class Row:
-    """One model or key. `id` is the model's name, the key's public id, or the source of calls made without a key."""
+    """One of what a report is broken down by. `id` is a model's name, a key's public id or the source of calls made
+    without a key, a person's id, an endpoint, an HTTP status."""
 
     id: str
     name: Name
@@ -247,8 +281,8 @@ def usage_report(
     Three queries at most: this period, the one before, and the names of the keys that occur; of members two more.
     """
     period = period_of(window, zone=zone, now=now)
-    sights = _telling(sights, by_member=group is Group.MEMBER or narrowing.member is not None)
-    scope = period.rollup._default_manager.filter(narrowing.applied(), seen_of(sights))
+    sights = telling(sights, by_member=group is Group.MEMBER or narrowing.member is not None)
+    scope = _scope(sights, period=period, group=group, narrowing=narrowing)
     makers = _makers(sights) if group is Group.MEMBER else {}
     slices = _slices(scope, period=period, group=group, makers=makers)
     before = _sums_by_group(scope.filter(_between(period.before_start, period.before_end)), group, makers)
@@ -272,23 +306,13 @@ def usage_report(
 def failures(report: Report, *, sights: Sights) -> list[Failure]:
     """What the errors of a report were, the most frequent first: exactly the calls that the request log has of them.
 
-    One query. Of the calls themselves, since PostgreSQL keeps those that failed apart, and they are few; where that is
-    long ago, of the sums of days.
+    One query.
     """
     if not report.totals.errors:
         return []
     period = report.period
-    sights = _telling(sights, by_member=report.narrowing.member is not None)
-    seen = Q(report.narrowing.applied(), seen_of(sights), status__gte=400) & ~Q(status=CLIENT_CLOSED)
-    rows: QuerySet[Any, Any]
-    if period.rollup is UsageKeyDay:
-        summed = UsageKeyDay.objects.filter(_between(period.start, period.end), seen)
-        rows = summed.annotate(slice=_slice_of("bucket_at", period)).values("slice", "status", "error_code")
-        rows = rows.annotate(calls=Sum("requests"))
-    else:
-        called = UsageEvent.objects.filter(began(period.start, period.end), seen)
-        rows = called.annotate(slice=_slice_of("at", period)).values("slice", "status", "error_code")
-        rows = rows.annotate(calls=Count("pk"))
+    rows = _scope_of(report, sights).filter(OF_OUTCOME[Outcome.FAILED]).annotate(slice=_slice_of("bucket_at", period))
+    rows = rows.values("slice", "status", "error_code").annotate(calls=Sum("requests"))
     found: dict[tuple[int, str], dict[datetime, int]] = defaultdict(dict)
     for row in rows:
         found[row["status"], row["error_code"]][_start_of(row["slice"], period)] = int(row["calls"])
@@ -320,10 +344,7 @@ def week_of(report: Report, *, sights: Sights) -> Week | None:
     if report.window not in {Window.WEEK, Window.MONTH} or not report.totals.requests:
         return None
     period = report.period
-    sights = _telling(sights, by_member=report.group is Group.MEMBER or report.narrowing.member is not None)
-    counted = period.rollup._default_manager.filter(
-        _between(period.start, period.end), report.narrowing.applied(), seen_of(sights)
-    ).annotate(
+    counted = _scope_of(report, sights).annotate(
         weekday=ExtractIsoWeekDay("bucket_at", tzinfo=period.zone), hour=ExtractHour("bucket_at", tzinfo=period.zone)
     )
     days = [[0] * 24 for _day in range(7)]
@@ -421,9 +442,24 @@ def _between(start: datetime, end: datetime) -> Q:
     return Q(bucket_at__gte=start, bucket_at__lt=end)
 
 
-def _telling(sights: Sights, *, by_member: bool) -> Sights:
+def telling(sights: Sights, *, by_member: bool) -> Sights:
     """Those of which it may be told whose calls they are, if that is asked."""
     return [sight for sight in sights if sight.sees_people or sight.own is not None] if by_member else sights
+
+
+def _scope(sights: Sights, *, period: Period, group: Group, narrowing: Narrowing) -> QuerySet[Any]:
+    """The sums that are seen and asked for, in the table that has the fewest of them."""
+    needs_keys = group in {Group.KEY, Group.MEMBER} or narrowing.needs_keys or any(sight.own for sight in sights)
+    table = UsageProjectHour if period.is_of_hours and not needs_keys else period.rollup
+    return table._default_manager.filter(narrowing.applied(), seen_of(sights))
+
+
+def _scope_of(report: Report, sights: Sights) -> QuerySet[Any]:
+    """Those that a report is made of, without those of the period before."""
+    period, group, narrowing = report.period, report.group, report.narrowing
+    sights = telling(sights, by_member=group is Group.MEMBER or narrowing.member is not None)
+    scope = _scope(sights, period=period, group=group, narrowing=narrowing)
+    return scope.filter(_between(period.start, period.end))
 
 
 def _makers(sights: Sights) -> dict[str, str]:
@@ -445,9 +481,7 @@ def _start_of(value: Any, period: Period) -> datetime:
     return start
 
 
-def _slices(
-    scope: "QuerySet[UsageRollup]", *, period: Period, group: Group, makers: Mapping[str, str]
-) -> tuple[Slice, ...]:
+def _slices(scope: QuerySet[Any], *, period: Period, group: Group, makers: Mapping[str, str]) -> tuple[Slice, ...]:
     cells: dict[datetime, dict[str, Sums]] = defaultdict(lambda: defaultdict(Sums))
     rows = scope.filter(_between(period.start, period.end)).annotate(slice=_slice_of("bucket_at", period))
     for row in rows.values("slice", *COLUMNS[group]).annotate(**Sums.sums()):
@@ -457,7 +491,7 @@ def _slices(
     )
 
 
-def _sums_by_group(scope: "QuerySet[UsageRollup]", group: Group, makers: Mapping[str, str]) -> dict[str, Sums]:
+def _sums_by_group(scope: QuerySet[Any], group: Group, makers: Mapping[str, str]) -> dict[str, Sums]:
     found: dict[str, Sums] = defaultdict(Sums)
     for row in scope.values(*COLUMNS[group]).annotate(**Sums.sums()):
         found[_group_id(row, group, makers)] += Sums.read(row)
@@ -469,15 +503,16 @@ COLUMNS: Mapping[Group, Sequence[str]] = {
     Group.KEY: ("source", "key_id"),
     Group.MEMBER: ("user_id", "key_id"),
     Group.ENDPOINT: ("endpoint",),
+    Group.STATUS: ("status",),
 }
 
 
-def _group_id(row: Mapping[str, str], group: Group, makers: Mapping[str, str]) -> str:
+def _group_id(row: Mapping[str, Any], group: Group, makers: Mapping[str, str]) -> str:
     if group is Group.KEY:
-        return row["key_id"] or row["source"]
+        return str(row["key_id"] or row["source"])
     if group is Group.MEMBER:
         return row["user_id"] or makers.get(row["key_id"], NOBODY)
-    return row[group.value]
+    return str(row[group.value])
 
 
 def _rows(by_group: Mapping[str, Sums], *, before: Mapping[str, Sums], group: Group, sights: Sights) -> tuple[Row, ...]:
@@ -487,6 +522,8 @@ def _rows(by_group: Mapping[str, Sums], *, before: Mapping[str, Sums], group: Gr
         names = member_names(by_group)
     elif group is Group.ENDPOINT:
         names = {path: Name(f"/v1/{path}") for path in by_group}
+    elif group is Group.STATUS:
+        names = {status: Name(outcome_named(status)) for status in by_group}
     else:
         names = {model: Name(model or _("No model named")) for model in by_group}
     rows = [Row(name, names[name], sums=sums, before=before.get(name, NOTHING)) for name, sums in by_group.items()]

@@ -1,7 +1,7 @@
 """The usage page: the frame of it, the part that renews itself, and its table as a file."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -26,6 +26,7 @@ from usage import log
 from usage.charts import PERCENTILES, busiest_hour, charts_of, colors_of, failure_colors, heat_map, legend_of
 from usage.forecast import forecast
 from usage.models import Source
+from usage.outcomes import Outcome, is_outcome, outcome_named
 from usage.reports import (
     NOBODY,
     Failure,
@@ -75,7 +76,7 @@ class Asked:
 
     @classmethod
     def read(cls, query: QueryDict) -> "Asked":
-        window, group = query.get("window"), query.get("group")
+        window, group, status = query.get("window"), query.get("group"), query.get("status")
         return cls(
             window=Window(window) if window in Window.values else Window.MONTH,
             group=Group(group) if group in Group.values else Group.MODEL,
@@ -84,6 +85,8 @@ class Asked:
                 key=_text(query, "key"),
                 member=_text(query, "member"),
                 endpoint=_text(query, "endpoint"),
+                status=status if status is not None and is_outcome(status) else None,
+                code=_text(query, "code"),
             ),
             is_organization_wide=query.get("scope") == "organization",
             project=_text(query, "project"),
@@ -94,10 +97,7 @@ class Asked:
         parts = {
             "window": self.window.value,
             "group": self.group.value,
-            "model": self.narrowing.model,
-            "key": self.narrowing.key,
-            "member": self.narrowing.member,
-            "endpoint": self.narrowing.endpoint,
+            **asdict(self.narrowing),
             "scope": "organization" if self.is_organization_wide else None,
             "project": self.project,
             **changes,
@@ -115,6 +115,8 @@ class Asked:
             source=key if is_source else "",
             member=self.narrowing.member or "",
             endpoint=self.narrowing.endpoint or "",
+            outcome=self.narrowing.status or "",
+            code=self.narrowing.code or "",
         )
 
     def log_query(self, **changes: str) -> str:
@@ -128,6 +130,8 @@ class Asked:
             "project": self.project,
             "member": asked.member,
             "endpoint": asked.endpoint,
+            "outcome": asked.outcome,
+            "code": asked.code,
             **changes,
         }
         if self.is_organization_wide:
@@ -293,7 +297,14 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
         "rows": [(row, colors[row.id], _behind(row.id, asked, inner)) for row in report.rows],
         "filters": _filters(asked, seen),
         "failures": [
-            (failure, color, failure.calls / report.totals.requests, failure.problem, _log_of(failure, asked))
+            (
+                failure,
+                color,
+                failure.calls / report.totals.requests,
+                failure.problem,
+                page + asked.query(**_alike(failure, "status")),
+                reverse("usage:calls") + asked.log_query(**_alike(failure, "outcome")),
+            )
             for failure, color in zip(failed, failure_colors(failed), strict=True)
         ],
         "failures_url": reverse("usage:failures_file") + asked.query(),
@@ -307,7 +318,8 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
         ),
         "calls": log.recent_calls(seen=seen, asked=asked.calls(since=report.period.start)),
         "log_url": reverse("usage:calls") + asked.log_query(),
-        "failed_url": reverse("usage:calls") + asked.log_query(outcome=log.Outcome.FAILED),
+        "only_failed_url": page + asked.query(status=Outcome.FAILED),
+        "failed_url": reverse("usage:calls") + asked.log_query(outcome=asked.narrowing.status or Outcome.FAILED),
     }
 
 
@@ -317,11 +329,9 @@ def _behind(id_: str, asked: Asked, inner: Group) -> str:
     return "" if is_nobody else asked.query(group=inner, **{asked.group.value: id_})
 
 
-def _log_of(failure: Failure, asked: Asked) -> str:
-    """The address of the log of these calls; where they have no code, of all that failed in that way."""
-    outcome = log.Outcome.BROKEN if failure.status >= 500 else log.Outcome.REFUSED
-    narrowed = {"code": failure.code} if failure.code else {"outcome": outcome.value}
-    return reverse("usage:calls") + asked.log_query(**narrowed)
+def _alike(failure: Failure, status: str) -> dict[str, str]:
+    """What an address names for failures like this: their code, or where they have none their `status`."""
+    return {"code": failure.code} if failure.code else {status: str(failure.status)}
 
 
 def _filters(asked: Asked, seen: Sights) -> list[tuple[str | Promise, Name, str]]:
@@ -340,6 +350,11 @@ def _filters(asked: Asked, seen: Sights) -> list[tuple[str | Promise, Name, str]
     if asked.narrowing.endpoint is not None:
         name = Name(f"/v1/{asked.narrowing.endpoint}")
         filters.append((Group.ENDPOINT.label, name, page + asked.query(endpoint=None)))
+    if asked.narrowing.status is not None:
+        name = Name(outcome_named(asked.narrowing.status))
+        filters.append((Group.STATUS.label, name, page + asked.query(status=None)))
+    if asked.narrowing.code is not None:
+        filters.append((_("Error code"), Name(asked.narrowing.code), page + asked.query(code=None)))
     return filters
 
 

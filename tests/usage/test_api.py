@@ -66,6 +66,20 @@ def test_a_project_may_be_named(ada_client: Client, project: Project, cyd_client
         assert cyd_client.get(address, {"project": "proj_unknown"}).status_code == 404
 
 
+def test_how_calls_ended_can_be_asked(ada_client: Client, project: Project) -> None:
+    add_usage(project, timezone.now(), requests=3)
+    for code in ("rate_limit_exceeded", "insufficient_quota"):
+        add_usage(project, timezone.now(), status=429, error_code=code)
+    by_status = ada_client.get(SUMMARY, {"group_by": "status"}).json()["groups"]
+    assert [(group["id"], group["name"], group["sums"]["requests"]) for group in by_status] == [
+        ("200", "200 OK", 3),
+        ("429", "429 Too Many Requests", 2),
+    ]
+    for asked, count in (({"status": "4xx"}, 2), ({"status": "429", "code": "insufficient_quota"}, 1)):
+        assert ada_client.get(SUMMARY, asked).json()["totals"]["requests"] == count
+    assert ada_client.get(SUMMARY, {"status": "mood"}).status_code == 400
+
+
 def test_what_cannot_be_asked_is_named(ada_client: Client) -> None:
     refusal = ada_client.get(SUMMARY, {"window": "century", "time_zone": "Mars/Phobos"})
     assert refusal.status_code == 400

@@ -1,12 +1,12 @@
 """What the charts are told to draw."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from accounts.models import Project
-from tests.usage.ledger import add_call, add_usage
+from tests.usage.ledger import add_usage
 from usage.charts import charts_of, colors_of, legend_of
 from usage.reports import Group, Report, Window, failures, usage_report
 from usage.sight import Sight
@@ -53,10 +53,8 @@ def test_times_are_lines_with_gaps(project: Project) -> None:
 
 
 def test_failures_are_bars_by_code(project: Project) -> None:
-    add_usage(project, NOON, requests=20, errors=11)
     for number in range(10):
-        for _call in range(2 if number == 0 else 1):
-            add_call(project, NOON - timedelta(minutes=1), status=400, error_code=f"code_{number}")
+        add_usage(project, NOON, status=400, error_code=f"code_{number}", requests=2 if number == 0 else 1)
     asked = report(project)
     series = charts_of(asked, failures(asked, sights=[Sight(project)]))["failures"]["series"]
     assert [(one["name"], one["color"], one["values"][17]) for one in (series[0], series[-1])] == [

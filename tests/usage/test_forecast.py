@@ -121,3 +121,15 @@ def test_a_budget_of_more_than_is_seen_is_not_told_of(project: Project, key: Api
     assert told_of_all(own).limit_nano is None
     Project.objects.create(organization=organization, name="Not theirs to see")
     assert told_of_all(Sight(project)).limit_nano is None
+
+
+def test_what_a_member_costs_is_told_to_those_who_may_know(project: Project, key: ApiKey) -> None:
+    reader = project.organization.memberships.get().user
+    key.created_by = reader
+    key.save()
+    by_member = Narrowing(member=reader.public_id)
+    assert told(project, by_member) is None
+    sights = [Sight(project, sees_people=True)]
+    found = forecast(sights=sights, narrowing=by_member, is_organization_wide=False, now=NOON)
+    assert found is not None
+    assert found.spent_nano == 11 * DOLLAR

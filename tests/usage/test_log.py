@@ -24,8 +24,9 @@ from tests.conftest import client_of, person
 from tests.docs_site.test_content import headings
 from tests.usage.ledger import a_key, add_call, add_usage
 from usage import log
-from usage.log import Asked, Outcome, calls, described
+from usage.log import Asked, calls, described
 from usage.models import Source, UsageEvent
+from usage.outcomes import Outcome
 from usage.problems import PROBLEMS, problem_in_words, problem_of
 from usage.sight import Sight
 
@@ -125,6 +126,7 @@ def test_all_projects_are_one_list(ada_client: Client, project: Project, now: da
         ({"outcome": "4xx"}, {"refused"}),
         ({"outcome": "5xx"}, {"broken"}),
         ({"outcome": "499"}, {"left"}),
+        ({"outcome": "502"}, {"broken"}),
         ({"code": "rate_limit_exceeded"}, {"refused"}),
         ({"model": "large"}, {"broken"}),
         ({"endpoint": "embeddings"}, {"embedded"}),

@@ -74,7 +74,12 @@ def test_an_empty_period_is_not_taken_for_a_new_project(ada_client: Client, proj
 
 
 def test_what_is_not_understood_is_as_if_not_there(ada_client: Client, key: Any) -> None:
-    assert ada_client.get(OVERVIEW, {"window": "century", "group": "mood", "model": "no such"}).status_code == 200
+    assert (
+        ada_client.get(
+            OVERVIEW, {"window": "century", "group": "mood", "model": "no such", "status": "4294967296"}
+        ).status_code
+        == 200
+    )
 
 
 def test_the_page_renews_itself_only_when_something_changed(ada_client: Client, key: Any, now: datetime) -> None:
@@ -118,13 +123,37 @@ def test_a_row_leads_to_what_is_behind_it(ada_client: Client, key: Any, project:
 
 def test_everything_narrows_everything(ada: User, ada_client: Client, key: Any, now: datetime) -> None:
     asked = {"member": ada.public_id, "endpoint": "chat/completions", "model": "small", "window": "90d"}
+    asked |= {"status": "failed", "code": "server_error"}
     answer = ada_client.get(OVERVIEW, {**asked, "group": "member"})
     assert answer.status_code == 200
-    assert [str(kind) for kind, _name, _href in answer.context["filters"]] == ["Model", "Member", "Endpoint"]
-    for name in ("member", "endpoint"):
-        assert f"{name}=" in answer.context["log_url"]
+    filters = [(str(kind), name.label) for kind, name, _href in answer.context["filters"]]
+    assert [kind for kind, _label in filters] == ["Model", "Member", "Endpoint", "Status", "Error code"]
+    assert [label for _kind, label in filters[3:]] == ["Failed", "server_error"]
+    # Each undoes itself alone, and leaves the group.
+    assert {href.count("=") for _kind, _name, href in answer.context["filters"]} == {len(asked)}
+    for part in ("member=", "endpoint=", "outcome=failed", "code=server_error"):
+        assert part in answer.context["log_url"]
     by_endpoint = ada_client.get(OVERVIEW, {"group": "endpoint", "key": key.public_id})
     assert [row.name.label for row, _color, _href in by_endpoint.context["rows"]] == ["/v1/chat/completions"]
+
+
+def test_how_calls_ended_is_a_group_and_a_filter(ada_client: Client, key: Any, now: datetime) -> None:
+    add_usage(key.project, now, status=429, error_code="insufficient_quota")
+    add_call(key.project, now, status=429, error_code="insufficient_quota", request_id="req_refused")
+    by_status = ada_client.get(OVERVIEW, {"group": "status"})
+    assert {row.id: href for row, _color, href in by_status.context["rows"]} == {
+        "200": "?window=30d&group=model&status=200",
+        "429": "?window=30d&group=model&status=429",
+    }
+    for narrowed in ({"status": "429"}, {"status": "failed"}, {"code": "insufficient_quota"}):
+        body = page(ada_client, **narrowed)
+        assert "req_refused" in body
+        assert "req_first" not in body
+        assert "1,290" not in body  # the tokens of the other
+    # The page leads to what failed, and to what failed with one code.
+    body = page(ada_client, group="key")
+    assert "?window=30d&amp;group=key&amp;status=failed" in body
+    assert "?window=30d&amp;group=key&amp;code=insufficient_quota" in body
 
 
 def test_failures_are_told_in_words(ada_client: Client, project: Project, now: datetime) -> None:
@@ -187,13 +216,13 @@ def test_hostile_names_stay_text(ada_client: Client, project: Project, now: date
 
 
 def test_an_error_code_leads_to_its_docs_and_its_calls(ada_client: Client, project: Project, now: datetime) -> None:
-    add_usage(project, now, requests=4, errors=3)
+    add_usage(project, now)
     for code in ("rate_limit_exceeded", "rate_limit_exceeded", ""):
-        add_call(project, now, status=429, error_code=code, model="small")
+        add_usage(project, now, status=429, error_code=code, model="small")
     body = page(ada_client, model="small")
     assert "/docs/errors-and-retries/#rate_limit_exceeded" in body
     assert "/usage/calls/?window=30d&amp;model=small&amp;code=rate_limit_exceeded" in body
-    assert "/usage/calls/?window=30d&amp;model=small&amp;outcome=4xx" in body
+    assert "/usage/calls/?window=30d&amp;model=small&amp;outcome=429" in body
     lines = list(csv.DictReader(io.StringIO(page(ada_client, reverse("usage:failures_file"), window="7d"))))
     assert [(line["status"], line["error_code"], line["calls"]) for line in lines] == [
         ("429", "rate_limit_exceeded", "2"),

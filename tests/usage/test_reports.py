@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import Project, User
 from accounts.services import open_workspace
 from common.ids import uuid7
-from tests.usage.ledger import a_key, add_call, add_usage, histogram
+from tests.usage.ledger import a_key, add_usage, histogram
 from tests.usage.test_ingest import FEW, emit, event, uuid7_at
 from usage.ingest import drain, insert_all
 from usage.models import UsageRollup5Min, UsageRollup15Min
@@ -80,16 +80,15 @@ def test_it_works(project: Project, django_assert_num_queries: Any) -> None:
 
 def test_failures_are_told_by_code_and_time(project: Project) -> None:
     key = a_key(project)
-    add_usage(project, NOON, key=key, requests=9, errors=4)
-    for at, status, code, fields in (
-        (JUST_NOW, 429, "rate_limit_exceeded", {}),
-        (JUST_NOW - timedelta(hours=2), 429, "rate_limit_exceeded", {"key": key}),
-        (JUST_NOW, 502, "", {"key": key}),
-        (JUST_NOW, 499, "client_closed", {}),
-        (JUST_NOW - timedelta(days=1), 500, "old", {}),
-        (JUST_NOW, 200, "", {}),
+    for at, status, code, made_with in (
+        (JUST_NOW, 429, "rate_limit_exceeded", None),
+        (JUST_NOW - timedelta(hours=2), 429, "rate_limit_exceeded", key),
+        (JUST_NOW, 502, "", key),
+        (JUST_NOW, 499, "client_closed", None),
+        (JUST_NOW - timedelta(days=1), 500, "old", None),
+        (JUST_NOW, 200, "", None),
     ):
-        add_call(project, at, status=status, error_code=code, **fields)
+        add_usage(project, at, status=status, error_code=code, key=made_with)
     found = failures(report(project), sights=[Sight(project)])
     assert [(kind.label, kind.status, kind.calls) for kind in found] == [
         ("rate_limit_exceeded", 429, 2),
@@ -102,6 +101,44 @@ def test_failures_are_told_by_code_and_time(project: Project) -> None:
     narrowed = failures(report(project, narrowing=of_key), sights=[Sight(project)])
     assert [kind.calls for kind in narrowed] == [1, 1]
     assert failures(report(project), sights=[Sight(project, own=("nobody", ()))]) == []
+
+
+@pytest.mark.parametrize("window", [Window.HOUR, Window.TODAY, Window.MONTH, Window.YEAR])
+def test_how_calls_ended_is_told_of_any_time_and_of_anything(project: Project, window: Window) -> None:
+    """Of a key as well, for which there are other sums than for a project."""
+    ends = [(200, ""), (200, ""), (400, ""), (429, "rate_limit_exceeded"), (429, "insufficient_quota"), (499, "x")]
+    who = {"project_id": project.public_id, "organization_id": project.organization.public_id}
+    for key in ("key_a", "key_b"):
+        insert_all(
+            [
+                event(id=uuid7_at(JUST_NOW), status=status, error_code=code, key_id=key, **who)
+                for status, code in ends
+            ]
+        )  # fmt: skip
+
+    def found(**narrowing: str) -> dict[str, int]:
+        by_status = report(project, window=window, group=Group.STATUS, narrowing=Narrowing(**narrowing))
+        return {row.id: row.sums.requests for row in by_status.rows}
+
+    assert found() == {"200": 4, "429": 4, "400": 2, "499": 2}
+    assert found(key="key_a") == {"200": 2, "429": 2, "400": 1, "499": 1}
+    for status, kept in (
+        ("answered", {"200"}),
+        ("failed", {"400", "429"}),
+        ("4xx", {"400", "429"}),
+        ("5xx", set()),
+        ("499", {"499"}),
+        ("429", {"429"}),
+    ):
+        assert found(status=status).keys() == found(status=status, key="key_b").keys() == kept
+    assert found(code="insufficient_quota") == {"429": 2}
+    assert found(code="insufficient_quota", key="key_a") == {"429": 1}
+    assert found(code="insufficient_quota", status="400") == {}
+    asked = report(project, window=window, narrowing=Narrowing(status="429"))
+    assert [(kind.code, kind.calls) for kind in failures(asked, sights=[Sight(project)])] == [
+        ("insufficient_quota", 2),
+        ("rate_limit_exceeded", 2),
+    ]
 
 
 def test_members_are_told_apart_by_their_runs_and_keys(project: Project) -> None:
@@ -127,6 +164,25 @@ def test_whose_calls_they_are_is_not_told_to_everybody(project: Project) -> None
     assert report(project).totals.requests == 1
     assert report(project, group=Group.MEMBER).totals.requests == 0
     assert report(project, narrowing=Narrowing(member="user_x")).totals.requests == 0
+
+
+def test_nor_are_their_failures_and_hours(project: Project) -> None:
+    """Of two projects the reader knows in one whose calls they are."""
+    second = Project.objects.create(organization=project.organization, name="Second")
+    reader = project.organization.memberships.get().user
+    for called in (project, second):
+        add_usage(called, JUST_NOW, user_id=reader.public_id, status=429, error_code="rate_limit_exceeded")
+    seen = [Sight(project), Sight(second, sees_people=True)]
+    asked: dict[str, Any] = {"sights": seen, "window": Window.MONTH, "zone": UTC, "now": NOON}
+    for narrowed in (
+        usage_report(group=Group.MEMBER, **asked),
+        usage_report(group=Group.MODEL, narrowing=Narrowing(member=reader.public_id), **asked),
+    ):
+        assert narrowed.totals.errors == 1
+        assert [failure.calls for failure in failures(narrowed, sights=seen)] == [1]
+        week = week_of(narrowed, sights=seen)
+        assert week is not None
+        assert week.most == 1
 
 
 @pytest.mark.parametrize("window", [Window.QUARTER, Window.YEAR])
@@ -258,6 +314,18 @@ def test_the_last_hour_goes_by_five_minutes(project: Project) -> None:
     hour = report(project, window=Window.HOUR)
     assert [piece.sums.requests for piece in hour.slices] == [0] * 10 + [2, 4]
     assert hour.before.requests == 1
+
+
+def test_statuses_bear_their_names(project: Project) -> None:
+    for status in (200, 429, 499, 529):
+        add_usage(project, NOON, status=status)
+    named = {row.id: row.name.label for row in report(project, group=Group.STATUS).rows}
+    assert named == {
+        "200": "200 OK",
+        "429": "429 Too Many Requests",
+        "499": "499: the client hung up",
+        "529": "529",
+    }
 
 
 def test_keys_bear_their_names(project: Project, django_assert_num_queries: Any) -> None:
