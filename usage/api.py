@@ -149,15 +149,17 @@ class CallSerializer(serializers.ModelSerializer[UsageEvent]):
     input_tokens = serializers.IntegerField(source="prompt_tokens")
     cached_input_tokens = serializers.IntegerField(source="cached_tokens")
     output_tokens = serializers.IntegerField(source="completion_tokens")
+    reasoning_tokens = serializers.IntegerField(help_text=_("Of the output."))
     cost_nano_usd = serializers.IntegerField(source="cost_nano")
     problem = serializers.SerializerMethodField(help_text=_("Why it failed, in words; empty when it did not."))
 
     class Meta:
         model = UsageEvent
         fields = [
-            "request_id", "at", "source", "project_id", "key_id", "model", "endpoint", "status", "error_code",
-            "problem", "is_streamed", "is_estimated", "input_tokens", "cached_input_tokens", "output_tokens",
-            "cost_nano_usd", "latency_ms", "first_token_ms",
+            "request_id", "at", "source", "project_id", "key_id", "model", "asked_model", "endpoint", "status",
+            "error_code", "problem", "is_streamed", "is_estimated", "input_tokens", "cached_input_tokens",
+            "output_tokens", "reasoning_tokens", "cost_nano_usd", "latency_ms", "first_token_ms", "client", "retries",
+            "failovers",
         ]  # fmt: skip
 
     def get_problem(self, event: UsageEvent) -> str:

@@ -24,7 +24,7 @@ CHUNK = 1000
 COLUMNS = (
     "at", "request_id", "source", "project_id", "key_id", "key", "user_id", "model", "endpoint", "status",
     "error_code", "is_streamed", "is_estimated", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd",
-    "latency_ms", "first_token_ms",
+    "latency_ms", "first_token_ms", "reasoning_tokens", "asked_model", "client", "retries", "failovers",
 )  # fmt: skip
 
 
@@ -186,6 +186,7 @@ def _cells(event: UsageEvent, key: Name, sight: Sight) -> list[str]:
         key.label if event.key_id else "", user_id, event.model, event.endpoint, event.status, event.error_code,
         event.is_streamed, event.is_estimated, event.prompt_tokens, event.cached_tokens, event.completion_tokens,
         f"{dollars(event.cost_nano):f}", event.latency_ms,
-        "" if event.first_token_ms is None else event.first_token_ms,
+        "" if event.first_token_ms is None else event.first_token_ms, event.reasoning_tokens, event.asked_model,
+        event.client, event.retries, event.failovers,
     ]  # fmt: skip
     return safe_cells(str(cell) for cell in cells)

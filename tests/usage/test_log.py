@@ -292,6 +292,24 @@ def test_the_log_can_be_taken_along(
     assert (broken["model"], broken["cost_usd"], broken["first_token_ms"]) == ("'=HYPERLINK(1)", "0.0000015", "7")
 
 
+def test_what_a_call_went_through_is_told(ada_client: Client, project: Project, now: datetime) -> None:
+    told: dict[str, Any] = {"asked_model": "fast", "client": "openai-python 2.1.0", "retries": 1, "failovers": 2}
+    found = add_call(
+        project, now, backend="gpu-1", deployment="Qwen/Qwen3-8B", completion_tokens=90, reasoning_tokens=80, **told
+    )  # fmt: skip
+    shown = ada_client.get(page_of(found.request_id)).content.decode()
+    for words in ("fast", "openai-python 2.1.0", "2 servers were asked in vain", "had made this call 1 time before",
+                  "80 of them reasoning"):  # fmt: skip
+        assert words in shown
+    # Where the portal has its models from is for its staff.
+    assert "Qwen/Qwen3-8B" not in shown
+    asked = told | {"reasoning_tokens": 80}
+    one = ada_client.get(f"/api/usage/calls/{found.request_id}/").json()
+    (row,) = csv.DictReader(io.StringIO(read(ada_client)))
+    assert {name: one[name] for name in asked} == asked
+    assert {name: row[name] for name in asked} == {name: str(value) for name, value in asked.items()}
+
+
 @pytest.fixture
 def served() -> str:
     """A model that chats."""
@@ -325,8 +343,10 @@ def test_a_call_says_all_that_is_known_of_it(
 
 def test_staff_see_the_backend_of_what_they_see(sam: User, project: Project, now: datetime) -> None:
     Membership.objects.create(organization=project.organization, user=sam, role=Role.ADMIN)
-    call = add_call(project, now, backend="gpu-1")
-    assert "/backends/gpu-1/" in client_of(sam).get(page_of(call.request_id)).content.decode()
+    call = add_call(project, now, backend="gpu-1", deployment="Qwen/Qwen3-8B")
+    shown = client_of(sam).get(page_of(call.request_id)).content.decode()
+    assert "/backends/gpu-1/" in shown
+    assert "Qwen/Qwen3-8B" in shown
 
 
 def test_a_failure_is_explained_and_leads_on(ada_client: Client, project: Project, key: Any, now: datetime) -> None:
