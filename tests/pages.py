@@ -116,7 +116,7 @@ PAGES = [
     Page("catalog:edit_model", "/backends/models/{model}/", Who.STAFF),
     Page("catalog:backend", "/backends/{backend}/", Who.STAFF),
     Page("catalog:deployment", "/backends/{backend}/deployments/{model}/", Who.STAFF),
-    Page("usage:overview", "/usage/", Who.MEMBER),
+    Page("usage:overview", "/usage/?group=status", Who.MEMBER),
     Page("usage:calls", "/usage/calls/?code=rate_limit_exceeded", Who.MEMBER),
     Page("usage:call", "/usage/calls/{call}/", Who.MEMBER),
     Page("operations:overview", "/operations/?span=30d", Who.STAFF),
@@ -180,6 +180,7 @@ PARTS = {
     "audit:organization_file", "docs_site:twin", "forum:feed", "forum:question_by_id", "leaks:github",
     "leaks:rules", "llms", "operations:file", "operations:now", "playground:code", "playground:result",
     "playground:ticket", "statements:file", "usage:calls_file", "usage:export", "usage:failures_file", "usage:live",
+    "usage:times_file", "usage:totals_file", "usage:week_file",
 }  # fmt: skip
 """Addresses that answer with data, with a fragment of a page, or with a redirection."""
 

@@ -1,6 +1,7 @@
-"""The usage page: the frame of it, the part that renews itself, and its table as a file."""
+"""The usage page: the frame of it, the part that renews itself, and its tables and charts as files."""
 
 import csv
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -183,20 +184,62 @@ def live(request: AuthedRequest) -> HttpResponse:
 @login_required
 @require_safe
 def export(request: AuthedRequest) -> HttpResponse:
-    """The report as CSV: a line per slice of time and model or key, in the reader's time zone."""
-    asked = Asked.read(request.GET)
-    report = _report(asked, seen_by(request, is_organization_wide=asked.is_organization_wide))
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    name = f"usage-{asked.window}-by-{asked.group}-{timezone.localdate()}.csv"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    writer = csv.writer(response)
-    writer.writerow(["from", asked.group.value, f"{asked.group.value}_id", *FIGURES])
+    """The charts as CSV: a line per slice of time and model or key, in the reader's time zone."""
+    asked, report, _seen = _asked_report(request)
     names = {row.id: row.name for row in report.rows}
-    for piece in report.slices:
-        for id_, sums in sorted(piece.groups.items()):
-            start = piece.start.astimezone(report.zone).isoformat()
-            writer.writerow([start, *safe_cells([names[id_].label, id_]), *figures(sums)])
-    return response
+    return _file(
+        f"usage-{asked.window}-by-{asked.group}",
+        ["from", asked.group.value, f"{asked.group.value}_id", *FIGURES],
+        (
+            [_local(piece.start, report), *safe_cells([names[id_].label, id_]), *figures(sums)]
+            for piece in report.slices
+            for id_, sums in sorted(piece.groups.items())
+        ),
+    )
+
+
+@never_cache
+@login_required
+@require_safe
+def totals_file(request: AuthedRequest) -> HttpResponse:
+    """The table of models or keys as CSV, a line for each."""
+    asked, report, _seen = _asked_report(request)
+    return _file(
+        f"usage-{asked.window}-by-{asked.group}-in-all",
+        [asked.group.value, f"{asked.group.value}_id", *FIGURES],
+        ([*safe_cells([row.name.label, row.id]), *figures(row.sums)] for row in report.rows),
+    )
+
+
+@never_cache
+@login_required
+@require_safe
+def times_file(request: AuthedRequest) -> HttpResponse:
+    """The report over time as CSV: a line per slice, which alone tells the percentiles of all together."""
+    asked, report, _seen = _asked_report(request)
+    return _file(
+        f"usage-{asked.window}",
+        ["from", *FIGURES],
+        ([_local(piece.start, report), *figures(piece.sums)] for piece in report.slices),
+    )
+
+
+@never_cache
+@login_required
+@require_safe
+def week_file(request: AuthedRequest) -> HttpResponse:
+    """The hours of the week as CSV, weekdays being numbers from 1 for Monday; none where the page shows none."""
+    asked, report, seen = _asked_report(request)
+    week = week_of(report, sights=seen)
+    return _file(
+        f"week-{asked.window}",
+        ["weekday", "hour", "requests"],
+        (
+            [weekday, hour, requests]
+            for weekday, hours in enumerate(week.days if week else (), start=1)
+            for hour, requests in enumerate(hours)
+        ),
+    )
 
 
 @never_cache
@@ -204,18 +247,35 @@ def export(request: AuthedRequest) -> HttpResponse:
 @require_safe
 def failures_file(request: AuthedRequest) -> HttpResponse:
     """The failures of the report as CSV: a line per slice of time and code, in the reader's time zone."""
+    asked, report, seen = _asked_report(request)
+    return _file(
+        f"failures-{asked.window}",
+        ["from", "status", "error_code", "calls"],
+        (
+            [_local(start, report), failure.status, *safe_cells([failure.code]), count]
+            for failure in failures(report, sights=seen)
+            for start, count in sorted(failure.slices.items())
+        ),
+    )
+
+
+def _asked_report(request: AuthedRequest) -> tuple[Asked, Report, Sights]:
     asked = Asked.read(request.GET)
     seen = seen_by(request, is_organization_wide=asked.is_organization_wide)
-    report = _report(asked, seen)
+    return asked, _report(asked, seen), seen
+
+
+def _file(name: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> HttpResponse:
     response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="failures-{asked.window}-{timezone.localdate()}.csv"'
+    response["Content-Disposition"] = f'attachment; filename="{name}-{timezone.localdate()}.csv"'
     writer = csv.writer(response)
-    writer.writerow(["from", "status", "error_code", "calls"])
-    for failure in failures(report, sights=seen):
-        for start, count in sorted(failure.slices.items()):
-            time = start.astimezone(report.zone).isoformat()
-            writer.writerow([time, failure.status, *safe_cells([failure.code]), count])
+    writer.writerow(columns)
+    writer.writerows(lines)
     return response
+
+
+def _local(start: datetime, report: Report) -> str:
+    return start.astimezone(report.zone).isoformat()
 
 
 def _text(query: QueryDict, name: str) -> str | None:
@@ -294,6 +354,9 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
             if group is not Group.MEMBER or tells_people
         ],
         "export_url": reverse("usage:export") + asked.query(),
+        "totals_url": reverse("usage:totals_file") + asked.query(),
+        "times_url": reverse("usage:times_file") + asked.query(),
+        "week_url": reverse("usage:week_file") + asked.query(),
         "rows": [(row, colors[row.id], _behind(row.id, asked, inner)) for row in report.rows],
         "filters": _filters(asked, seen),
         "failures": [

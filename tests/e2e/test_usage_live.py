@@ -44,9 +44,19 @@ def test_it_works(page_of_ada: Page, project: Project) -> None:
     kept = page_of_ada.locator("#usage-requests canvas").element_handle()
     page_of_ada.wait_for_timeout(500)  # the first bar grows
     picture = kept.evaluate("canvas => canvas.toDataURL()")
+    for shown in ("#usage-requests-table", "#usage-by-time"):
+        page_of_ada.locator(f"{shown} > summary").click()
+    figures = page_of_ada.locator("#usage-requests-table table")
+    expect(figures.locator("thead th")).to_have_text(["From", "small"])
+    page_of_ada.evaluate("document.activeElement.blur()")
     add_usage(project, timezone.now(), model="large")
     expect(page_of_ada.get_by_role("link", name="large")).to_be_visible(timeout=FRESH_MS)
     assert drawn(page_of_ada) == ["small", "large"]
+    # What was opened stays open, and tells the same as the chart.
+    expect(page_of_ada.locator("#usage-by-time > .table-wrap")).to_be_visible()
+    expect(figures.locator("thead th")).to_have_text(["From", "small", "large", "All"])
+    rows = [row.locator("td").all_text_contents() for row in figures.locator("tbody tr").all()]
+    assert ["1", "1", "2"] in rows
     assert kept.evaluate("canvas => canvas.isConnected")
     assert kept.evaluate("canvas => canvas.toDataURL()") != picture
 

@@ -230,6 +230,33 @@ def test_an_error_code_leads_to_its_docs_and_its_calls(ada_client: Client, proje
     ]
 
 
+def rows_of(client: Client, name: str, **query: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(page(client, reverse(f"usage:{name}"), **query))))
+
+
+def test_every_chart_and_table_can_be_taken_along(ada_client: Client, key: Any, project: Project) -> None:
+    body = page(ada_client, window="7d")
+    for name in ("export", "totals_file", "times_file", "week_file"):
+        assert reverse(f"usage:{name}") + "?window=7d&amp;group=model" in body
+    today = timezone.now()
+    add_usage(project, today, model="=large", requests=2, status=429)
+
+    totals = {row["model_id"]: row for row in rows_of(ada_client, "totals_file", window="7d")}
+    assert {name: (row["requests"], row["errors"]) for name, row in totals.items()} == {
+        "small": ("1", "0"),
+        "'=large": ("2", "2"),
+    }
+    times = rows_of(ada_client, "times_file", window="7d", status="answered")
+    assert [row["requests"] for row in times] == ["0"] * 6 + ["1"]
+    assert int(times[-1]["p50_latency_ms"]) == pytest.approx(810, rel=0.1)
+    week = rows_of(ada_client, "week_file", window="7d", status="429")
+    assert len(week) == 7 * 24
+    assert [row for row in week if row["requests"] != "0"] == [
+        {"weekday": f"{today.isoweekday()}", "hour": f"{today.hour}", "requests": "2"}
+    ]
+    assert rows_of(ada_client, "week_file", window="today") == []
+
+
 @pytest.fixture
 def lines(ada_client: Client, key: Any, project: Project, now: datetime) -> Iterator[list[dict[str, str]]]:
     add_usage(project, now, model='=HYPERLINK("http://evil.example")', errors=1)

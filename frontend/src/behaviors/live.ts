@@ -4,7 +4,7 @@ import type { Behavior } from "../attach";
 /**
  * Asks for news every `data-every` seconds while the page is looked at, and says when it last heard: the element itself
  * carries the hx-get with `hx-trigger="live"`, its `[data-part="updated"]` holds the time. Nobody is interrupted: while
- * something in it has the focus of a keyboard or is selected, the swap waits.
+ * something in it has the focus of a keyboard or is selected, the swap waits; what they opened stays open.
  */
 const live: Behavior = (root) => {
   const every = Number(root.dataset.every) * 1000;
@@ -36,7 +36,17 @@ const live: Behavior = (root) => {
     say(!successful);
   };
 
+  let opened: string[] = [];
+  const remember = () => {
+    opened = Array.from(root.querySelectorAll("details[id][open]"), (details) => details.id);
+  };
+  const reopen = () => {
+    for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+  };
+
   root.addEventListener("htmx:afterRequest", heard);
+  root.addEventListener("htmx:beforeSwap", remember);
+  root.addEventListener("htmx:afterSwap", reopen);
   document.addEventListener("visibilitychange", ask);
   const timer = window.setInterval(ask, every);
   say(false);

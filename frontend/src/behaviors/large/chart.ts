@@ -28,10 +28,14 @@ type Drawing = {
   series: { name: string; color: number; values: (number | null)[] }[];
 };
 
-/** Draws bars that stack, or lines, as the JSON script named by `data-source` says; again when that script, the theme or the window changes. */
+/**
+ * Draws bars that stack, or lines, as the JSON script named by `data-source` says; again when that script, the theme or
+ * the window changes. The details called like the frame with `-table` hold the same figures as a table, once opened.
+ */
 const chart: Behavior = (frame) => {
   const canvas = frame.querySelector("canvas");
   if (!canvas) return;
+  const details = document.getElementById(`${frame.id}-table`);
   let seen = "";
   let drawing: Drawing | undefined;
   let drawn: Chart<Kind, (number | null)[], string> | undefined;
@@ -54,25 +58,58 @@ const chart: Behavior = (frame) => {
       drawn = new Chart<Kind, (number | null)[], string>(canvas, { type: drawing.kind === "lines" ? "line" : "bar", data: { labels: drawing.labels, datasets }, options });
     }
   };
+  const list = () => {
+    if (drawing && details instanceof HTMLDetailsElement && details.open) tabulate(drawing, details);
+  };
   const refresh = () => {
     const next = read();
     if (!next) return;
     drawing = next;
     draw();
+    list();
   };
 
   refresh();
+  details?.addEventListener("toggle", list);
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   document.addEventListener("lyceum:theme", draw);
   document.addEventListener("htmx:afterSettle", refresh);
   system.addEventListener("change", draw);
   return () => {
+    details?.removeEventListener("toggle", list);
     document.removeEventListener("lyceum:theme", draw);
     document.removeEventListener("htmx:afterSettle", refresh);
     system.removeEventListener("change", draw);
     drawn?.destroy();
   };
 };
+
+/** A row for each slice of time, a column for each series, and one for all where they add up. */
+function tabulate(drawing: Drawing, details: HTMLDetailsElement): void {
+  const exact = formatter(drawing.unit, false);
+  const adds = drawing.kind === "bars" && drawing.series.length > 1;
+  const table = document.createElement("table");
+  table.className = "data-table keep-columns";
+  const cell = (row: HTMLTableRowElement, text: string, scope?: "col" | "row") => {
+    const made = document.createElement(scope ? "th" : "td");
+    if (scope) made.setAttribute("scope", scope);
+    if (scope !== "row" && row.childElementCount) made.className = "num";
+    made.textContent = text;
+    row.append(made);
+  };
+  const head = table.createTHead().insertRow();
+  for (const name of [details.dataset.from ?? "", ...drawing.series.map((series) => series.name)]) cell(head, name, "col");
+  if (adds) cell(head, details.dataset.all ?? "", "col");
+  const body = table.createTBody();
+  drawing.titles.forEach((title, place) => {
+    const row = body.insertRow();
+    const values = drawing.series.map((series) => series.values[place] ?? null);
+    cell(row, title, "row");
+    for (const value of values) cell(row, value === null ? "–" : exact(value));
+    if (adds) cell(row, exact(values.reduce<number>((sum, value) => sum + (value ?? 0), 0)));
+  });
+  details.querySelector('[data-part="table"]')?.replaceChildren(table);
+}
 
 const DASHES = [[], [6, 3], [2, 2]];
 
