@@ -190,7 +190,7 @@ def _write(client: Redis, entries: Sequence[Entry]) -> int:
     events: list[tuple[Entry, Event]] = []
     for entry in entries:
         # An entry that was deleted while it waited comes without fields.
-        if entry[1] is None:
+        if not entry[1]:
             continue
         try:
             events.append((entry, Event.decode(entry[1].get("e", ""))))
@@ -426,12 +426,13 @@ def _open_group(client: Redis) -> None:
 
 def _trim(client: Redis) -> None:
     """Drop what is in the ledger from the stream: everything before the oldest entry not yet acknowledged."""
+    groups = cast("list[dict[str, Any]]", client.xinfo_groups(STREAM))
+    group = next(group for group in groups if group["name"] == GROUP)
+    # After that: what another drain is given in between is not before `oldest`, and what it was given earlier waits.
     pending = cast("dict[str, Any]", client.xpending(STREAM, GROUP))
     if pending["pending"]:
         oldest = pending["min"]
     else:
-        groups = cast("list[dict[str, Any]]", client.xinfo_groups(STREAM))
-        group = next(group for group in groups if group["name"] == GROUP)
         milliseconds, _dash, number = group["last-delivered-id"].partition("-")
         oldest = f"{milliseconds}-{int(number) + 1}"
     client.xtrim(STREAM, minid=oldest, approximate=False)

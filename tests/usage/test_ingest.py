@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
+from redis import Redis
 from structlog.testing import capture_logs
 
 from accounts.models import Project, User
@@ -29,7 +30,7 @@ from common.ids import new_id, uuid7
 from notifications.models import Notification
 from portal.celery import app
 from usage.events import DEAD_LETTERS, GROUP, STREAM, VERSION, Event, PoisonError
-from usage.ingest import DEAD_LETTERS_KEPT, LATE_SECONDS, drain, paused
+from usage.ingest import CONSUMER, DEAD_LETTERS_KEPT, LATE_SECONDS, _trim, drain, paused
 from usage.models import (
     ROLLUPS,
     UsageEvent,
@@ -283,6 +284,51 @@ def test_a_killed_drains_batch_is_given_to_the_next() -> None:
     client.xreadgroup(GROUP, "drain", {STREAM: ">"}, count=1)
     assert drain() == 2
     assert waiting() == 0
+
+
+class Interrupted(Redis):
+    """Before its second command another drain is given an entry, which it has not written yet."""
+
+    commands = 0
+
+    def _go_on(self) -> None:
+        self.commands += 1
+        if self.commands == 2:
+            given_to_another()
+
+    def xinfo_groups(self, name: Any) -> Any:
+        self._go_on()
+        return super().xinfo_groups(name)
+
+    def xpending(self, name: Any, groupname: Any) -> Any:
+        self._go_on()
+        return super().xpending(name, groupname)
+
+
+def given_to_another() -> None:
+    servers.durable().xreadgroup(GROUP, CONSUMER, {STREAM: ">"}, count=1)
+
+
+@pytest.mark.django_db
+def test_what_another_drain_was_given_meanwhile_stays_in_the_stream() -> None:
+    """Two workers: one writes, the other has just acknowledged. Killed, the first would have lost what is dropped."""
+    emit(event())
+    drain()
+    emit(event(), event())
+    _trim(Interrupted(connection_pool=servers.durable().connection_pool))
+    assert waiting() == 2
+    assert drain() == 2
+
+
+@pytest.mark.django_db
+def test_what_was_dropped_meanwhile_is_not_taken_for_unreadable() -> None:
+    emit(event())
+    drain()
+    emit(event())
+    given_to_another()
+    servers.durable().xtrim(STREAM, maxlen=0, approximate=False)
+    assert drain() == 0
+    assert not servers.durable().exists(DEAD_LETTERS)
 
 
 @pytest.mark.django_db
