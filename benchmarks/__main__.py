@@ -4,6 +4,7 @@ import argparse
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,23 +35,28 @@ class Section:
     has_faults: bool = False
 
 
-def _in_django(module: str) -> Measure:
-    """A section that is measured with Django set up: its module prints it."""
+def _in_django(module: str, *, given: Sequence[object] = (), quick: Sequence[object] = ()) -> Measure:
+    """A section that is measured with Django set up: its module prints it, of what is `given`."""
 
     def measure(stack: Stack, *, is_quick: bool) -> str:
-        return stack.shell(f"benchmarks.{module}")
+        return stack.shell(f"benchmarks.{module}", *(quick if is_quick else given))
 
     return measure
 
 
-def _playground(stack: Stack, *, is_quick: bool) -> str:
-    command = [sys.executable, "-m", "celery", "-A", "portal", "--quiet", "worker", "-Q", "inference", "-P", "threads"]
-    worker = subprocess.Popen([*command, "-c", "16", "-l", "warning"], cwd=ROOT, env=stack.environment)
-    try:
-        return stack.shell("benchmarks.playground")
-    finally:
-        worker.terminate()
-        worker.wait(30)
+def _beside(measure: Measure, *worker: str) -> Measure:
+    """A section that is measured beside a worker."""
+
+    def measure_beside(stack: Stack, *, is_quick: bool) -> str:
+        command = [sys.executable, "-m", "celery", "-A", "portal", "--quiet", "worker", "-P", "threads", *worker]
+        process = subprocess.Popen([*command, "-l", "warning"], cwd=ROOT, env=stack.environment)
+        try:
+            return measure(stack, is_quick=is_quick)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    return measure_beside
 
 
 # In the order of the page.
@@ -61,8 +67,28 @@ SECTIONS = {
     "keys": Section("Keys", _in_django("keys")),
     "people": Section("People", _in_django("people")),
     "timing": Section("What a clock tells", _in_django("timing")),
-    "playground": Section("Playground", _playground),
+    "playground": Section("Playground", _beside(_in_django("playground"), "-Q", "inference", "-c", "16")),
     "ingest": Section("Usage events", _in_django("ingest")),
+    # As many seconds; the worker that writes usage down, and the beat that wakes it, as the portal runs them.
+    "fresh": Section(
+        "From a call to the pages",
+        _beside(
+            _in_django("fresh", given=[60], quick=[5]),
+            "-Q",
+            "usage",
+            "-c",
+            "3",
+            "-B",
+            "--scheduler",
+            "celery.beat:Scheduler",
+        ),
+    ),
+    # So many calls are in the ledger, and so many are added.
+    "growth": Section(
+        "A ledger that grows",
+        _in_django("growth", given=[(1_000_000, 10_000_000), 60_000], quick=[(20_000, 200_000), 5_000]),
+        is_long=True,
+    ),
     "year": Section("A year of usage", _in_django("year")),
     "faults": Section("Served and recorded", faults.measure, is_long=True, has_faults=True),
 }
@@ -73,7 +99,7 @@ def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument(
-        "sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(SECTIONS)}; else all but memory and faults"
+        "sections", nargs="*", metavar="SECTION", help=f"one of {', '.join(SECTIONS)}; else all but the long ones"
     )
     parser.add_argument("--quick", action="store_true", help="a short try that says nothing: print, and leave the page")
     asked = parser.parse_args()

@@ -49,9 +49,11 @@ class Stack:
     def portal_pid(self) -> int:
         return self.portal.process.pid
 
-    def shell(self, module: str) -> str:
+    def shell(self, module: str, *given: object) -> str:
         """What the `main` of a module prints, with Django set up."""
-        return manage(self.environment, "shell", "-v", "0", "-c", f"from {module} import main; main()").strip()
+        return manage(
+            self.environment, "shell", "-v", "0", "-c", f"from {module} import main; main(*{given!r})"
+        ).strip()
 
 
 @contextmanager
