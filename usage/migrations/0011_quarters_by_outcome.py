@@ -59,7 +59,7 @@ def split(table: str, width: str) -> str:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("usage", "0007_sums_by_outcome")]
+    dependencies = [("usage", "0010_size_on_day")]
 
     operations = [
         # Millions of calls take longer than a page may.
