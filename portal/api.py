@@ -23,6 +23,7 @@ from catalog.api import ModelsView
 from common.api import problem_response
 from playground.api import RunStopView, RunsView, RunView
 from usage.api import AllowancesView, AllowanceView, CallsView, CallView, SummaryView
+from usage.credits.api import CreditsView
 from webhooks import api as webhooks
 
 
@@ -83,6 +84,7 @@ urlpatterns = [
     *inner_places_of_keys,
     path("audit/events.<str:kind>", EventsFileView.as_view(), name="api-audit-events-file"),
     path("", include("accounts.api_urls")),
+    path("organizations/<str:organization_id>/credits/", CreditsView.as_view(), name="api-organization-credits"),
     path("cohorts/<str:cohort_id>/allowances/", AllowancesView.as_view(), name="api-cohort-allowances"),
     path("runs/<str:run_id>/", RunView.as_view(), name="api-run"),
     path("runs/<str:run_id>/stop/", RunStopView.as_view(), name="api-run-stop"),

@@ -28,6 +28,7 @@ urlpatterns = [
     path("api/", include("portal.api")),
     path("organizations/<str:organization_id>/webhooks/", include("webhooks.urls")),
     path("organizations/<str:organization_id>/statements/", include("usage.statements.urls")),
+    path("organizations/<str:organization_id>/credits/", include("usage.credits.urls")),
     path("keys/", include("apikeys.leak_urls")),
     path("keys/", include("apikeys.urls")),
     path("", include("catalog.urls")),

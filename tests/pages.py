@@ -6,6 +6,7 @@ Screenshots, accessibility, translations and permissions are all taken over this
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
+from typing import Any
 
 from django.utils import timezone
 
@@ -19,6 +20,7 @@ from accounts.roles import ProjectRole, Role
 from accounts.services import invite_operator, publish_terms
 from apikeys.services import mint_key, mint_management_key, rotate_key
 from catalog.models import Backend, Deployment, HostedModel
+from common.money import NANO
 from common.tokens import new_token, token_hash
 from community import moderation
 from community.models import FlagReason
@@ -26,6 +28,8 @@ from community.services import raise_flag
 from forum import services as forum
 from playground.models import Run, RunStatus
 from tests.usage.ledger import add_call, add_usage
+from usage.credits.services import grant_credits, revoke_grant
+from usage.models import CreditDraw
 from webhooks import services as webhooks
 
 
@@ -123,6 +127,7 @@ PAGES = [
     Page("operations:organization", "/operations/organizations/{organization}/", Who.STAFF),
     Page("statements:list", "/organizations/{organization}/statements/", Who.MEMBER),
     Page("statements:month", "/organizations/{organization}/statements/{month}/", Who.MEMBER),
+    Page("credits:overview", "/organizations/{organization}/credits/", Who.MEMBER),
     Page("playground:index", "/playground/", Who.MEMBER),
     Page("playground:history", "/playground/runs/", Who.MEMBER),
     Page("playground:run", "/playground/runs/{run}/", Who.MEMBER),
@@ -171,8 +176,8 @@ PARTS = {
     "api-invitation-resend", "api-invitations", "api-join-link", "api-join-links", "api-key", "api-key-disable",
     "api-key-enable", "api-key-revoke", "api-key-rotate", "api-key-secret-retire", "api-keys", "api-keys-health",
     "api-keys-policy", "api-keys-policy-shorten", "api-leaks", "api-member", "api-member-limits", "api-members",
-    "api-models", "api-organization", "api-organization-limits", "api-organizations", "api-project",
-    "api-project-limits", "api-project-member", "api-project-members",
+    "api-models", "api-organization", "api-organization-credits", "api-organization-limits", "api-organizations",
+    "api-project", "api-project-limits", "api-project-member", "api-project-members",
     "api-projects", "api-root", "api-roster", "api-run", "api-run-stop", "api-runs", "api-schema",
     "api-service-account", "api-service-accounts", "api-transfer", "api-usage-allowance", "api-usage-call",
     "api-usage-calls", "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled",
@@ -210,7 +215,8 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
     key, _secret = mint_key(project=project, name="laptop", by=ada)
     rotate_key(key=key, overlap=timedelta(days=1), by=ada)
     mint_management_key(owner=ada, name="terraform")
-    add_usage(project, timezone.now(), model=model.public_name, prompt_tokens=1200, completion_tokens=80, cost_nano=900)
+    used: Any = {"prompt_tokens": 1200, "completion_tokens": 80, "cost_nano": 900, "credit_nano": 400}
+    add_usage(project, timezone.now(), model=model.public_name, **used)
     call = add_call(project, timezone.now(), model=model.public_name, status=429, error_code="rate_limit_exceeded")
     record("project.renamed", by=ada, target=project, organization=project.organization, label=project.name)
     run = Run.objects.create(
@@ -223,6 +229,20 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
         output="Hello.",
     )
     organization = project.organization
+    welcome = grant_credits(
+        organization=organization,
+        amount_nano=100 * NANO,
+        reason="Welcome",
+        expires_at=timezone.now() + timedelta(days=30),
+        by=sam,
+    )
+    CreditDraw.objects.create(
+        grant_id=welcome.public_id, organization_id=organization.public_id, day=timezone.now().date(), nano=400
+    )
+    mistaken = grant_credits(
+        organization=organization, amount_nano=NANO, reason="For the course", expires_at=None, by=sam
+    )
+    revoke_grant(grant=mistaken, reason="Meant for another organization.", by=sam)
     endpoint, _secret = webhooks.create_endpoint(
         organization=organization, url="https://example.com/hook", description="", event_types=[], by=ada
     )

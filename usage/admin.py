@@ -1,10 +1,17 @@
+from datetime import datetime
+from typing import cast
+
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from accounts.access import AuthedRequest
 from common.admin import ReadOnlyAdmin
 from common.money import display_dollars
-from usage.models import ROLLUPS, BudgetAlert, UsageEvent, UsageSums
+from usage.credits.forms import GrantForm, RevocationForm
+from usage.credits.services import grant_credits, revoke_grant
+from usage.models import ROLLUPS, BudgetAlert, CreditDraw, CreditGrant, CreditRevocation, UsageEvent, UsageSums
 
 
 class LedgerAdmin(ReadOnlyAdmin):
@@ -65,3 +72,81 @@ class BudgetAlertAdmin(ReadOnlyAdmin):
     @admin.display(description=_("budget"), ordering="limit_nano")
     def budget(self, alert: BudgetAlert) -> str:
         return display_dollars(alert.limit_nano)
+
+
+@admin.register(CreditGrant)
+class CreditGrantAdmin(ReadOnlyAdmin):
+    """Grants of credits: staff add them and look at them."""
+
+    form = GrantForm
+    list_display = [
+        "at",
+        "public_id",
+        "organization_id",
+        "amount",
+        "used",
+        "left",
+        "reason",
+        "expires_at",
+        "revoked_at",
+    ]
+    search_fields = ["public_id__exact", "organization_id__exact", "reason"]
+    ordering = ["-pk"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CreditGrant]:
+        return CreditGrant.objects.with_used()
+
+    @admin.display(description=_("amount"), ordering="amount_nano")
+    def amount(self, grant: CreditGrant) -> str:
+        return display_dollars(grant.amount_nano)
+
+    @admin.display(description=_("used"), ordering="used_nano")
+    def used(self, grant: CreditGrant) -> str:
+        return display_dollars(grant.used_nano)
+
+    @admin.display(description=_("left"))
+    def left(self, grant: CreditGrant) -> str:
+        return display_dollars(grant.left_nano)
+
+    @admin.display(description=_("revoked"))
+    def revoked_at(self, grant: CreditGrant) -> datetime | None:
+        return grant.revoked_at
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return admin.ModelAdmin.has_add_permission(self, request)
+
+    def save_model(self, request: HttpRequest, obj: CreditGrant, form: GrantForm, change: bool) -> None:
+        by = cast(AuthedRequest, request).user
+        granted = grant_credits(
+            organization=form.organization,
+            amount_nano=obj.amount_nano,
+            reason=obj.reason,
+            expires_at=obj.expires_at,
+            by=by,
+        )
+        obj.pk, obj.public_id = granted.pk, granted.public_id
+
+
+@admin.register(CreditRevocation)
+class CreditRevocationAdmin(ReadOnlyAdmin):
+    """What was taken back of grants: adding one takes back what is left of it."""
+
+    form = RevocationForm
+    list_display = ["at", "grant", "reason"]
+    list_select_related = ["grant"]
+    search_fields = ["grant__public_id", "grant__organization_id"]
+    ordering = ["-pk"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return admin.ModelAdmin.has_add_permission(self, request)
+
+    def save_model(self, request: HttpRequest, obj: CreditRevocation, form: RevocationForm, change: bool) -> None:
+        by = cast(AuthedRequest, request).user
+        obj.pk = revoke_grant(grant=obj.grant, reason=obj.reason, by=by).pk
+
+
+@admin.register(CreditDraw)
+class CreditDrawAdmin(ReadOnlyAdmin):
+    list_display = ["day", "grant_id", "organization_id", "nano"]
+    search_fields = ["grant_id__exact", "organization_id__exact"]
+    ordering = ["-pk"]

@@ -27,7 +27,7 @@ from usage.explaining import BudgetUnknownError, Refused, headers_for, refusal
 from usage.ingest import paused
 from usage.link import LinkDownError, RedisLink
 from usage.models import UsageEvent
-from usage.policies import MODEL, Caller, Scope
+from usage.policies import MODEL, ORGANIZATION, Caller, Scope
 from usage.scripts import ADMIT, HEARTBEAT, SEED_BEGIN, SEED_END, SETTLE
 from usage.spool import Settlement, Spool
 from usage.threads import DatabaseAwayError, in_thread
@@ -111,7 +111,7 @@ class Admissions:
         if demand.limits is not None:
             scopes = (*scopes, Scope(MODEL, demand.model, demand.limits))
         # By the id, as the ledger does: in a month that just began, or by a clock that jumped, now is another month.
-        reach = Reach.of(scopes, lost.at, caller.zone)
+        reach = Reach.of(scopes, lost.at, caller.zone, caller.grants)
         counted = reach.counted
         keys, args = _admit_arguments(caller.organization_id, reach, counted, demand, id, lost)
         may_be_held = self._link.is_up
@@ -136,11 +136,11 @@ class Admissions:
                     # The script may have run before its answer was lost: the reaper would bill the call refused here.
                     self._do(self._append(_nothing_used(caller.organization_id, counted, id)))
                 raise
-        left = [int(number) for number in reply[3 if reply[0] == "ok" else 6 :]]
+        left = [int(number) for number in reply[3 if reply[0] == "ok" else 7 :]]
         headers = headers_for(reach, left, reset_ms=int(reply[1]))
         if reply[0] == "ok":
             return Admission(id, caller.organization_id, counted, headers, hold=reply[2], is_local=False)
-        raise refusal(caller, reach, demand.model, _refused(reply, demand), headers)
+        raise refusal(caller, reach, demand.model, _refused(reply, reach, demand), headers)
 
     def settle(self, admission: Admission, event: Event) -> "asyncio.Future[Any]":
         """Settle a call. It is done, on disk at worst, whether or not the future is awaited."""
@@ -219,7 +219,7 @@ class Admissions:
     def _admit_locally(
         self, caller: Caller, reach: Reach, counted: Counted, demand: Demand, identifier: str
     ) -> Admission:
-        if demand.most_nano and any(counter.money is not None for counter in reach.counters):
+        if demand.most_nano and any(counter.money is not None for counter in reach.limits):
             raise BudgetUnknownError("Your budget cannot be checked at the moment.", wait_seconds=2)
         now = time.monotonic()
         left: list[int] = []
@@ -284,7 +284,7 @@ def settlement(admission: Admission, event: Event) -> Settlement:
         id=admission.id,
         used=Used.by(event),
         event=event.encode().decode(),
-        second=admission.hold.partition("|")[0] or "0",
+        head=admission.hold,
     )
 
 
@@ -324,7 +324,7 @@ def reap() -> int:
 
 
 def _settlement_of_hold(organization_id: str, identifier: str, hold: str) -> Settlement:
-    tail = orjson.loads(hold.split("|", 4)[4])
+    tail = tail_of(hold)
     event = Event.decode(tail["event"])
     # Of a process of the version before, which named other keys: its event is what counts.
     names = (tuple(tail.get(kind, ())) for kind in ("windows", "running", "counters"))
@@ -336,6 +336,18 @@ def _settlement_of_hold(organization_id: str, identifier: str, hold: str) -> Set
         event=tail["event"],
         only_if_ended=True,
     )
+
+
+def draws_of(hold: str) -> list[int]:
+    """What a hold, or its head, has reserved of each grant of credits."""
+    draws = hold.split("|", 5)[4:5]
+    return [int(draw) for draw in draws[0].split(",")] if draws and draws[0] and draws[0][0] != "{" else []
+
+
+def tail_of(hold: str) -> dict[str, Any]:
+    """What the process that has the call put into its hold."""
+    tail: dict[str, Any] = orjson.loads(hold[hold.index("{") :])
+    return tail
 
 
 def seed(caller: Caller, counter: Counter) -> bool:
@@ -353,7 +365,8 @@ def _seed(caller: Caller, counter: Counter) -> bool:
     key, scope, period = base + counter.name, counter.scope, counter.period
     # A clock that is wrong may ask for a period that is long over.
     forgotten_at = max(period.end, int(time.time())) + int(COUNTER_KEPT.total_seconds())
-    arguments = [str(SEED_MS), str(CLOSED_MS), str(forgotten_at), counter.name]
+    amount = _text(counter.money if counter.is_grant else None)
+    arguments = [str(SEED_MS), str(CLOSED_MS), str(forgotten_at), counter.name, amount]
     answer = SEED_BEGIN.run(client, keys=[SINCE, key, STREAM, f"{base}holds"], args=arguments)
     if answer[0] == "closed":
         raise BudgetUnknownError("What you have used is being counted. Try again.", wait_seconds=int(answer[1]) / 1000)
@@ -362,7 +375,7 @@ def _seed(caller: Caller, counter: Counter) -> bool:
     token, last = answer[1], answer[2]
     used = used_of(caller, scope, period)
     for event in waiting_events(last, belongs_to(caller, scope, period)):
-        used = used.plus(Used.by(event))
+        used = used.plus(Used.by(event).counted_in(scope.kind, event.draws, scope.id))
     return bool(SEED_END.run(client, keys=[key], args=[token, *map(str, used)]))
 
 
@@ -391,8 +404,8 @@ def _events_up_to(last: str) -> Iterator[Event]:
         )
         for _entry, fields in entries:
             try:
-                yield Event.decode(fields["e"])
-            except (PoisonError, KeyError):
+                yield Event.of_entry(fields)
+            except PoisonError:
                 continue
         if len(entries) < READ_AT_ONCE:
             return
@@ -412,11 +425,12 @@ def _admit_arguments(
         _hold_tail(counted, lost),
         organization_id,
         *counted.sizes,
+        str(len(reach.counters) - len(reach.limits)),
     ]
     for scope in reach.windows:
         args += [_text(scope.limits.requests_per_minute), _text(scope.limits.tokens_per_minute)]
     args += [_text(scope.limits.concurrent_requests) for scope in reach.running]
-    for counter in reach.counters:
+    for counter in reach.limits:
         gpu_ms = None if counter.gpu_seconds is None else counter.gpu_seconds * 1000
         args += [_text(counter.money), _text(counter.requests), _text(counter.tokens), _text(gpu_ms)]
     return [f"{base}leases", f"{base}holds", ORGANIZATIONS, *counted.keys(base)], args
@@ -429,7 +443,7 @@ def _settlement(
     id: str,  # noqa: A002
     used: Used,
     event: str,
-    second: str = "",
+    head: str = "",
     only_if_ended: bool = False,
 ) -> Settlement:
     base = base_of(organization_id)
@@ -441,10 +455,11 @@ def _settlement(
             str(used.tokens),
             event,
             "1" if only_if_ended else "",
-            second,
+            head.partition("|")[0] or "0",
             *counted.sizes,
             str(used.requests),
             str(used.gpu_ms),
+            ",".join(map(str, draws_of(head))),
         ),
     )
 
@@ -469,12 +484,13 @@ def _text(limit: int | None) -> str:
     return "" if limit is None else str(limit)
 
 
-def _refused(reply: list[str], demand: Demand) -> Refused:
+def _refused(reply: list[str], reach: Reach, demand: Demand) -> Refused:
     """What the script says, and what was asked of that limit."""
     kind, number, limit, used, wait_ms = reply[0], *map(int, reply[2:6])
-    requested = 1
+    requested, credit = 1, 0
     if kind in {"tokens", "period_tokens"}:
         requested = demand.needed_tokens
     elif kind == "budget":
-        requested = demand.most_nano
-    return Refused(kind, number, limit, used, requested, wait_ms / 1000 if wait_ms >= 0 else None)
+        credit = int(reply[6]) if reach.counters[number - 1].scope.kind == ORGANIZATION else 0
+        requested = demand.most_nano - credit
+    return Refused(kind, number, limit, used, requested, wait_ms / 1000 if wait_ms >= 0 else None, credit)

@@ -18,14 +18,16 @@ class UsageConfig(AppConfig):
         from django.db.models.signals import pre_delete
 
         from accounts import holdings
+        from accounts.auditing import actions
         from accounts.signals import limits_changed, project_changed, rights_changed, terms_changed
         from apikeys.signals import key_changed
         from notifications import registry as notices
         from usage.holding import HOLDING
-        from usage.kinds import BUDGET_ALERT, BUDGET_REACHED, KINDS
+        from usage.kinds import ACTIONS, BUDGET_ALERT, BUDGET_REACHED, KINDS
         from webhooks import registry
 
         holdings.register(HOLDING)
+        actions.register(ACTIONS)
         registry.register(BUDGET_REACHED)
         registry.register(BUDGET_ALERT)
         for kind in KINDS:

@@ -1,9 +1,9 @@
 """Whose counters count what: the keys in Redis below an organization's, and which of the ledger belongs to each."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import NamedTuple, Self, cast
 
 from django.db.models import Q, Sum
 from django.utils import timezone
@@ -15,9 +15,9 @@ from catalog.models import HostedModel
 from common import redis as servers
 from common.limits import NO_LIMITS, Limited
 from usage.events import Event
-from usage.models import UsageRollup15Min
+from usage.models import CreditDraw, UsageRollup15Min
 from usage.periods import Period, periods_at
-from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT, Caller, Scope
+from usage.policies import CREDIT, KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT, Caller, Grant, Scope
 
 # Organizations with leases, for the reaper. A plain set: an entry too many costs one empty look.
 ORGANIZATIONS = "ly:leases"
@@ -37,6 +37,15 @@ class Counter(NamedTuple):
     requests: int | None = None
     tokens: int | None = None
     gpu_seconds: int | None = None
+
+    @classmethod
+    def of_grant(cls, grant: Grant) -> Self:
+        """What calls drew on a grant of credits: of all limits it has only the money."""
+        return cls(Scope(CREDIT, grant.id, NO_LIMITS), Period(grant.start, grant.end), grant.amount_nano)
+
+    @property
+    def is_grant(self) -> bool:
+        return self.scope.kind == CREDIT
 
     @property
     def name(self) -> str:
@@ -62,14 +71,17 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The limits that hold for one call, of which each scope has only those that it sets."""
+    """The limits that hold for one call, of which each scope has only those that it sets.
+
+    The last of the counters are the grants of credits that it draws on.
+    """
 
     windows: tuple[Scope, ...]
     running: tuple[Scope, ...]
     counters: tuple[Counter, ...]
 
     @classmethod
-    def of(cls, scopes: Iterable[Scope], at: datetime, zone: str) -> "Reach":
+    def of(cls, scopes: Iterable[Scope], at: datetime, zone: str, grants: Iterable[Grant] = ()) -> "Reach":
         windows, running, counters = [], [], []
         for scope in scopes:
             limits = scope.limits
@@ -79,7 +91,15 @@ class Reach:
                 running.append(scope)
             if limits.has_periods:
                 counters += _counters_of(scope, at, zone)
+        for grant in grants:
+            if at.timestamp() < grant.end:
+                counters.append(Counter.of_grant(grant))
         return cls(tuple(windows), tuple(running), tuple(counters))
+
+    @property
+    def limits(self) -> tuple[Counter, ...]:
+        """The counters that can refuse a call."""
+        return tuple(counter for counter in self.counters if not counter.is_grant)
 
     @property
     def counted(self) -> Counted:
@@ -122,9 +142,20 @@ class Used(NamedTuple):
     def plus(self, other: "Used") -> "Used":
         return Used(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
+    def counted_in(self, kind: str, draws: Mapping[str, int] | None, id: str = "") -> "Used":  # noqa: A002
+        """What of it counts against a scope of that kind, and id: a grant has its draw, an organization the rest."""
+        if kind == CREDIT:
+            return Used((draws or {}).get(id, 0))
+        if kind == ORGANIZATION and draws:
+            return self._replace(cost_nano=self.cost_nano - sum(draws.values()))
+        return self
+
 
 def used_of(caller: Caller, scope: Scope, period: Period) -> Used:
     """What the sums in PostgreSQL have for a scope in a period."""
+    if scope.kind == CREDIT:
+        drawn = CreditDraw.objects.filter(grant_id=scope.id).aggregate(sum=Sum("nano"))["sum"]
+        return Used(int(drawn or 0))
     rows = UsageRollup15Min.objects.filter(
         of_scope(caller.organization_id, caller.project_id, scope),
         bucket_at__gte=period.starts_at,
@@ -136,14 +167,19 @@ def used_of(caller: Caller, scope: Scope, period: Period) -> Used:
         prompt=Sum("prompt_tokens"),
         completion=Sum("completion_tokens"),
         gpu=Sum("latency_ms_sum"),
+        credit=Sum("credit_nano"),
     )
-    cost, requests, prompt, completion, gpu = (int(value or 0) for value in sums.values())
+    cost, requests, prompt, completion, gpu, credit = (int(value or 0) for value in sums.values())
+    if scope.kind == ORGANIZATION:
+        cost -= credit
     return Used(cost, requests, prompt + completion, gpu)
 
 
 def belongs_to(caller: Caller, scope: Scope, period: Period) -> Callable[[Event], bool]:
     """Whether an event counts against a scope in a period."""
     kind, id_ = scope.kind, scope.id
+    if kind == CREDIT:
+        return lambda event: event.draws is not None and id_ in event.draws
     if kind in {PARTICIPANT, MEMBER}:
         place, user_id, key_ids = _person(scope)
         field = "project_id" if kind == PARTICIPANT else "organization_id"

@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Self, cast
@@ -43,8 +44,8 @@ class PoisonError(Exception):
 class Event:
     """One finished call. `id` is a version 7 UUID in hex, fixed at admission; the time of the call is the one in it.
 
-    The last three say where a key was last used; they are no part of the ledger, which knows no addresses and takes
-    `client` from what the program says of itself.
+    `secret_id`, `address` and `user_agent` say where a key was last used; they are no part of the ledger, which knows
+    no addresses and takes `client` from what the program says of itself.
     """
 
     id: str
@@ -75,6 +76,18 @@ class Event:
     secret_id: str = ""
     address: str = ""
     user_agent: str = ""
+    # No part of the array: who settles a call in Redis finds out, and puts it beside.
+    draws_text: str | None = None
+
+    @property
+    def draws(self) -> Mapping[str, int] | None:
+        """What the call drew on each grant of credits, by its id; None for one that drew on none."""
+        return orjson.loads(self.draws_text) if self.draws_text else None
+
+    @property
+    def credit_nano(self) -> int | None:
+        """Of the cost, what credits paid; None where they paid nothing."""
+        return sum(self.draws.values()) if self.draws else None
 
     @property
     def at(self) -> datetime:
@@ -90,8 +103,8 @@ class Event:
         return orjson.dumps((VERSION, *_VALUES(self)))
 
     @classmethod
-    def decode(cls, text: str | bytes) -> Self:
-        """The event in an entry of the stream.
+    def decode(cls, text: str | bytes, draws: str | None = None) -> Self:
+        """The event in an entry of the stream, with the draws that stand beside it.
 
         Raises PoisonError for anything that the ledger's table would refuse.
         """
@@ -108,7 +121,15 @@ class Event:
         for (name, check), value in zip(_CHECKS, values, strict=True):
             if not check(value):
                 raise PoisonError(f"{name} is wrong" if name in ORIGIN else f"{name} is {str(value)[:80]!r}")
-        return cls(*values)
+        if draws is not None and not _are_draws(draws):
+            raise PoisonError(f"draws are {draws[:80]!r}")
+        event = cls(*values)
+        return replace(event, draws_text=draws) if draws else event
+
+    @classmethod
+    def of_entry(cls, fields: Mapping[str, str]) -> Self:
+        """The event that an entry of the stream has in its fields. Raises PoisonError like `decode`."""
+        return cls.decode(fields.get("e", ""), fields.get("d"))
 
 
 def without_origin(text: str) -> str:
@@ -122,8 +143,9 @@ def without_origin(text: str) -> str:
     return orjson.dumps([*values[: -len(ORIGIN)], *[""] * len(ORIGIN)]).decode()
 
 
+IN_ARRAY = tuple(field for field in fields(Event) if field.name != "draws_text")
 # `dataclasses.astuple` copies deeply, at a tenth of the price of the whole call.
-_VALUES = attrgetter(*(field.name for field in fields(Event)))
+_VALUES = attrgetter(*(field.name for field in IN_ARRAY))
 
 
 def _is_text(longest: int) -> Any:
@@ -148,6 +170,14 @@ def _is_address(value: Any) -> bool:
         return False
 
 
+def _are_draws(text: str) -> bool:
+    try:
+        draws = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(draws, dict) and all(map(_is_whole(LARGEST_MONEY), draws.values()))
+
+
 def _checks() -> list[tuple[str, Any]]:
     special: dict[str, Any] = {
         "id": _is_uuid7,
@@ -162,7 +192,7 @@ def _checks() -> list[tuple[str, Any]]:
         "first_token_ms": lambda value: value is None or _is_whole(LARGEST_COUNT)(value),
     }
     checks = []
-    for field in fields(Event):
+    for field in IN_ARRAY:
         if field.name in special:
             check = special[field.name]
         elif field.type is bool:

@@ -56,7 +56,8 @@ class BudgetUnknownError(OverloadedError):
 class Refused:
     """What the script refused: which of the limits it was given, `number` counting from 1 among those of its kind.
 
-    `wait_seconds` is None where waiting is no use, or until the period ends.
+    `wait_seconds` is None where waiting is no use, or until the period ends. `credit_nano` is what the organization's
+    credits would have paid of the call: all that is left of them, where a budget of the organization refused the rest.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Refused:
     used: int
     requested: int
     wait_seconds: float | None
+    credit_nano: int = 0
 
 
 def refusal(caller: Caller, reach: Reach, model: str, refused: Refused, headers: Mapping[str, str]) -> ApiError:
@@ -167,11 +169,21 @@ def _budget_error(caller: Caller, counter: Counter, refused: Refused) -> BudgetE
             f"Your {span} allowance in the cohort “{scope.name}”, for all your keys and playground runs there together,"
             f" {fault} It {when} Its organizers can raise it."
         )
+    elif scope.kind == ORGANIZATION and caller.knows_credits:
+        left = f"{display_dollars(refused.credit_nano)} of credits" if refused.credit_nano else "no credits"
+        # A budget of nothing starts anew with nothing.
+        then = f"The budget {when}" if refused.limit else "An owner or an admin can raise the budget."
+        text = (
+            f"The organization “{scope.name}” has {left} left, and its {span} budget for what they do not cover "
+            f"{fault} {then} The operator of this portal can grant more credits."
+        )
     else:
         owner = OWNERS[scope.kind].format(name=scope.name)
         text = f"The {span} budget of {owner} {fault} The budget {when}"
     error = BudgetError(text, of=scope.kind, span=span)
     error.details = _details(caller, scope, f"{span}_budget_nano", refused, ends_at, WINDOWS[span])
+    if scope.kind == ORGANIZATION and caller.knows_credits:
+        error.details["limit"]["credits"] = refused.credit_nano
     return error
 
 

@@ -7,7 +7,7 @@ The batch is acknowledged after the commit: killed before, it is delivered again
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from operator import attrgetter
@@ -30,9 +30,19 @@ from common.errors import budget_of
 from common.limits import Limited
 from usage import histograms
 from usage.alarms import alarm
-from usage.events import CLIENT_CLOSED, DEAD_LETTERS, GROUP, ORIGIN, STREAM, Event, PoisonError, without_origin
+from usage.events import (
+    CLIENT_CLOSED,
+    DEAD_LETTERS,
+    GROUP,
+    IN_ARRAY,
+    ORIGIN,
+    STREAM,
+    Event,
+    PoisonError,
+    without_origin,
+)
 from usage.kinds import BUDGET_REACHED, UNREADABLE, WAITS
-from usage.models import MEASURES, ROLLUPS, UsageEvent, UsageRollup5Min, UsageSums
+from usage.models import MEASURES, ROLLUPS, CreditDraw, UsageEvent, UsageRollup5Min, UsageSums
 from usage.periods import Period, periods_at
 from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT
 from webhooks.models import Endpoint, Message
@@ -52,9 +62,9 @@ LATE_SECONDS = 120
 Entry = tuple[str, dict[str, str] | None]
 
 # The ledger has no column for where a call came from, but one for what made it.
-NAMES = ("id", "at", "client", *(field.name for field in fields(Event) if field.name not in {"id", *ORIGIN}))
-COLUMNS = ", ".join(NAMES)
-_values = attrgetter(*NAMES)
+NAMES = ("id", "at", "client", *(field.name for field in IN_ARRAY if field.name not in {"id", *ORIGIN}))
+COLUMNS = ", ".join((*NAMES, "credit_nano", "draws"))
+_values = attrgetter(*NAMES, "credit_nano", "draws_text")
 # Kept by the session and emptied by each commit: a table made for every batch would litter the system's catalog.
 INCOMING = (
     f"CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE {UsageEvent._meta.db_table}) ON COMMIT DELETE ROWS",
@@ -72,7 +82,8 @@ cells AS (
         count(*) FILTER (WHERE status >= 400 AND status <> {CLIENT_CLOSED}) AS errors,
         sum(prompt_tokens) AS prompt_tokens, sum(cached_tokens) AS cached_tokens,
         sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
-        sum(cost_nano) AS cost_nano, coalesce(sum(latency_ms) FILTER (WHERE backend <> ''), 0) AS latency_ms_sum,
+        sum(cost_nano) AS cost_nano, coalesce(sum(credit_nano), 0) AS credit_nano,
+        coalesce(sum(latency_ms) FILTER (WHERE backend <> ''), 0) AS latency_ms_sum,
         count(*) FILTER (WHERE backend <> '') AS latency_count,
         coalesce(sum({histograms.of_one("latency_ms")}) FILTER (WHERE backend <> ''), 0) AS latency_histogram,
         coalesce(sum(first_token_ms), 0) AS first_token_ms_sum, count(first_token_ms) AS first_token_count,
@@ -117,6 +128,22 @@ def roll_up(table: type[UsageSums]) -> str:
     )
 
 
+DRAWN = "grant_id, day, organization_id, nano"
+# Of the events in `inserted`, what each grant of credits paid.
+DRAWS = """
+    SELECT draw.key AS grant_id, (at AT TIME ZONE 'UTC')::date AS day, organization_id, sum(draw.value::bigint) AS nano
+    FROM inserted, jsonb_each_text(draws) AS draw
+    WHERE draws IS NOT NULL
+    GROUP BY 1, 2, 3
+"""
+ADD_DRAWS = f"""
+    INSERT INTO {CreditDraw._meta.db_table} AS kept ({DRAWN})
+    SELECT {DRAWN} FROM ({DRAWS}) AS summed
+    ORDER BY grant_id, day
+    ON CONFLICT (grant_id, day) DO UPDATE SET nano = kept.nano + excluded.nano
+"""  # noqa: S608 - names only
+
+
 def _cell(table: type[UsageSums]) -> Sequence[str]:
     return ("bucket_at", *(column for column in table.CELL if column != "bucket_at"))
 
@@ -127,7 +154,8 @@ WITH inserted AS (
     SELECT {COLUMNS} FROM incoming
     ON CONFLICT DO NOTHING
     RETURNING *
-), {CELLS}, {", ".join(f"into_{table._meta.db_table} AS ({roll_up(table)})" for table in ROLLUPS)}
+), {CELLS}, {", ".join(f"into_{table._meta.db_table} AS ({roll_up(table)})" for table in ROLLUPS)},
+into_draws AS ({ADD_DRAWS})
 SELECT count(*) FROM inserted
 """  # noqa: S608 - names only
 
@@ -193,7 +221,7 @@ def _write(client: Redis, entries: Sequence[Entry]) -> int:
         if not entry[1]:
             continue
         try:
-            events.append((entry, Event.decode(entry[1].get("e", ""))))
+            events.append((entry, Event.of_entry(entry[1])))
         except PoisonError as error:
             _bury(client, entry, str(error))
     inserted = _insert(client, events)

@@ -5,6 +5,7 @@ from enum import StrEnum
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
+from accounts.auditing.actions import Words
 from notifications.registry import Kind
 from webhooks.registry import EventType
 
@@ -114,13 +115,30 @@ _ALERTS = tuple(
     for span, sentence in sentences.items()
 )
 
+CREDITS_GRANTED = "usage.credits_granted"
+CREDITS_REVOKED = "usage.credits_revoked"
 DRIFT = "usage_drift"
 UNREADABLE = "usage_event_unreadable"
 WAITS = "usage_waits"
 
+ACTIONS: dict[str, Words] = {
+    "credits.granted": _("granted the organization credits of %(target)s"),
+    "credits.revoked": _("took back what was left of credits of %(target)s"),
+}
+
 # Each says how things stand, so none counts how often.
 KINDS = (
     *_ALERTS,
+    Kind(
+        name=CREDITS_GRANTED,
+        group=CREDITS_GRANTED,
+        one=_("Your organization was granted credits of %(title)s, which pay for calls before its budgets do"),
+    ),
+    Kind(
+        name=CREDITS_REVOKED,
+        group=CREDITS_REVOKED,
+        one=_("What was left of your organization’s credits of %(title)s was taken back"),
+    ),
     Kind(
         name=DRIFT,
         group=DRIFT,

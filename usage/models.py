@@ -1,4 +1,4 @@
-"""The ledger: one event per call, and the sums that pages read."""
+"""The ledger: one event per call, the sums that pages read, and the credits that pay for calls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,11 +6,16 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from common.ids import uuid7
+from accounts.models import Organization
+from common.ids import new_id, uuid7
+from common.limits import LARGEST_MONEY
+from common.money import display_dollars
 from usage import histograms
 from usage.histograms import Percentiles
 
@@ -117,6 +122,9 @@ class UsageEvent(models.Model):
     failovers = models.PositiveSmallIntegerField(
         _("fail-overs"), default=0, db_default=0, help_text=_("How many servers were asked in vain before.")
     )
+    # Null takes no room in a row, and most calls draw on none.
+    credit_nano = models.BigIntegerField(_("of the cost paid by credits"), null=True)
+    draws = models.JSONField(_("paid by each grant"), null=True)
 
     objects = UsageEventQuerySet.as_manager()
 
@@ -176,7 +184,7 @@ _OF_AN_ORGANIZATION = ("bucket_at", "organization_id")
 
 MEASURES = (
     "requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_nano",
-    "latency_ms_sum", "latency_count", "first_token_ms_sum", "first_token_count", "latency_histogram",
+    "credit_nano", "latency_ms_sum", "latency_count", "first_token_ms_sum", "first_token_count", "latency_histogram",
     "first_token_histogram",
 )  # fmt: skip
 HISTOGRAMS = ("latency_histogram", "first_token_histogram")
@@ -210,6 +218,8 @@ class UsageSums(models.Model):
     # In the database too: a worker of the version before may go on for a while and knows no such columns.
     reasoning_tokens = models.BigIntegerField(default=0, db_default=0)
     cost_nano = models.BigIntegerField(default=0)
+    # Of the cost, what credits paid.
+    credit_nano = models.BigIntegerField(default=0, db_default=0)
     # Only of calls that reached a model's server: what the portal refuses is no model's time.
     latency_ms_sum = models.BigIntegerField(default=0)
     latency_count = models.BigIntegerField(default=0, db_default=0)
@@ -378,3 +388,110 @@ class SizeOnDay(models.Model):
 
     def __str__(self) -> str:
         return str(self.day)
+
+
+def grant_id() -> str:
+    return new_id("cred")
+
+
+class CreditGrantQuerySet(models.QuerySet["CreditGrant"]):
+    def with_used(self) -> Self:
+        """Each with `used_nano`, what calls in the ledger drew on it, and `revoked_at`."""
+        used = CreditDraw.objects.filter(grant_id=models.OuterRef("public_id")).values("grant_id")
+        summed = used.annotate(sum=models.Sum("nano")).values("sum")
+        zero = models.Value(0, output_field=models.BigIntegerField())
+        used_nano = Coalesce(models.Subquery(summed, output_field=models.BigIntegerField()), zero)
+        return self.annotate(used_nano=used_nano, revoked_at=models.F("revocation__at"))
+
+    def of(self, organization: Organization) -> Self:
+        """An organization's, in the order in which they are drawn on."""
+        theirs = self.filter(organization_id=organization.public_id).with_used()
+        return theirs.order_by(models.F("expires_at").asc(nulls_last=True), "pk")
+
+
+class CreditGrant(models.Model):
+    """Credits that staff granted an organization. Rows are only ever inserted: PostgreSQL refuses all else.
+
+    Public identifiers rather than foreign keys, as in the ledger: a grant stays when its organization or whoever
+    granted it is gone.
+    """
+
+    # What `with_used` adds.
+    used_nano: int
+    revoked_at: datetime | None
+
+    public_id = models.CharField(max_length=40, unique=True, editable=False, default=grant_id)
+    organization_id = models.CharField(_("organization"), max_length=40, db_index=True)
+    amount_nano = models.BigIntegerField(_("amount"), help_text=_("In nano-dollars."))
+    reason = models.CharField(_("reason"), max_length=200)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    granted_by = models.CharField(_("granted by"), max_length=40)
+    at = models.DateTimeField(_("granted"), default=timezone.now)
+
+    objects = CreditGrantQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("credit grant")
+        verbose_name_plural = _("credit grants")
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(amount_nano__gt=0, amount_nano__lte=LARGEST_MONEY),
+                name="credits_of_an_amount",
+                violation_error_message=_("Grant more than nothing, and at most 9 million dollars."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} ({display_dollars(self.amount_nano)})"
+
+    def clean(self) -> None:
+        """Raises ValidationError for a grant that is over before it begins."""
+        if self.expires_at is not None and self.expires_at <= timezone.now():
+            raise ValidationError({"expires_at": _("Choose a time that is yet to come.")})
+
+    @property
+    def unused_nano(self) -> int:
+        """What was not drawn, whether or not it still can be."""
+        return max(0, self.amount_nano - self.used_nano)
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def left_nano(self) -> int:
+        """What calls can still draw."""
+        return 0 if self.has_expired or self.revoked_at is not None else self.unused_nano
+
+
+class CreditRevocation(models.Model):
+    """Takes back what is left of a grant. Only ever inserted as well, and one for a grant: it cannot be undone."""
+
+    grant = models.OneToOneField(CreditGrant, models.PROTECT, related_name="revocation", verbose_name=_("grant"))
+    reason = models.CharField(_("reason"), max_length=200)
+    revoked_by = models.CharField(_("revoked by"), max_length=40)
+    at = models.DateTimeField(_("revoked"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("credit revocation")
+        verbose_name_plural = _("credit revocations")
+
+    def __str__(self) -> str:
+        return str(self.grant)
+
+
+class CreditDraw(models.Model):
+    """What the calls of a day (UTC) drew on a grant: a sum of the ledger like those above; kept."""
+
+    grant_id = models.CharField(_("grant"), max_length=40)
+    day = models.DateField(_("day"))
+    organization_id = models.CharField(_("organization"), max_length=40)
+    nano = models.BigIntegerField(_("drawn"))
+
+    class Meta:
+        verbose_name = _("draw on credits")
+        verbose_name_plural = _("draws on credits")
+        constraints = [models.UniqueConstraint(fields=["grant_id", "day"], name="one_row_per_grant_and_day")]
+
+    def __str__(self) -> str:
+        return f"{self.grant_id} {self.day}"

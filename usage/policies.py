@@ -33,7 +33,7 @@ from common.limits import NO_LIMITS, Limited, Limits
 from common.networks import contains
 from common.upkeep import keep_running, stop
 from usage.link import LinkDownError, RedisLink
-from usage.models import Source
+from usage.models import CreditGrant, Source
 from usage.scripts import REMEMBER_POLICY
 from usage.threads import DatabaseAwayError, in_thread
 
@@ -49,6 +49,8 @@ MEMBER = "member"
 PROJECT = "project"
 ORGANIZATION = "organization"
 MODEL = "model"
+# No limit, but what pays before an organization's budgets do. The scripts in `usage/lua/` know it by this name.
+CREDIT = "credit"
 # How long a policy is used without asking further: in a process that hears of changes, in one that does not, in Redis.
 HEARING_SECONDS = 10.0
 DEAF_SECONDS = 0.5
@@ -78,6 +80,20 @@ class Scope:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """Credits that calls can draw on, in whole seconds from `start` to `end`."""
+
+    id: str
+    amount_nano: int
+    start: int
+    end: int
+
+
+# The end of a grant that does not expire: when the calendar of Python ends.
+NEVER = 253_402_300_799
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who makes a call. All identifiers are public ones; `key_id` is empty for a person, `user_id` for a key."""
 
@@ -101,6 +117,10 @@ class Caller:
     key_networks: tuple[str, ...] = ()
     organization_networks: tuple[str, ...] = ()
     owes_terms: bool = False
+    # The one that ends first before the others.
+    grants: tuple[Grant, ...] = ()
+    # Whether the organization was ever granted credits, for who is told that its budget is used up.
+    knows_credits: bool = False
 
     @property
     def has_budget(self) -> bool:
@@ -143,6 +163,7 @@ def caller_for_run(user: User, project: Project) -> Caller:
             *_shared(project, user),
         ),
         zone=project.organization.time_zone,
+        **_credits_of(project.organization),
     )
 
 
@@ -227,7 +248,25 @@ def _caller_with(secret: KeySecret | None) -> Caller | None:
         key_networks=tuple(key.allowed_networks),
         organization_networks=tuple(_policy_networks(organization)),
         owes_terms=_owes_terms(key),
+        **_credits_of(organization),
     )
+
+
+def _credits_of(organization: Organization) -> dict[str, Any]:
+    grants = list(CreditGrant.objects.of(organization))
+    return {
+        "grants": tuple(
+            Grant(
+                grant.public_id,
+                grant.amount_nano,
+                int(grant.at.timestamp()),
+                NEVER if grant.expires_at is None else int(grant.expires_at.timestamp()),
+            )
+            for grant in grants
+            if grant.left_nano
+        ),
+        "knows_credits": bool(grants),
+    }
 
 
 def _policy_networks(organization: Organization) -> list[str]:
@@ -454,6 +493,7 @@ def _decode(text: str) -> tuple[Caller, float] | None:
             Scope(kind=scope["kind"], id=scope["id"], limits=Limits(**scope["limits"]), name=scope["name"])
             for scope in fields.pop("scopes")
         )
+        fields["grants"] = tuple(Grant(**grant) for grant in fields.get("grants", ()))
         for name in ("models", "endpoints", "key_networks", "organization_networks"):
             fields[name] = tuple(fields[name])
         return Caller(**fields, scopes=scopes), time.time() - stored["at"]

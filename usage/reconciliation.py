@@ -6,13 +6,12 @@ ledger or waits in the stream. What waits on a disk has reached neither.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
 
-import orjson
 from django.db import connection
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
@@ -20,15 +19,15 @@ from django.utils import timezone
 from apikeys.models import ApiKey
 from common import redis as servers
 from usage import spool
-from usage.admission import LEASE_MS, waiting_events
+from usage.admission import LEASE_MS, draws_of, tail_of, waiting_events
 from usage.alarms import alarm
 from usage.counters import ORGANIZATIONS, Used, base_of
 from usage.events import STREAM, Event
-from usage.ingest import CELLS, columns_of, paused, roll_up, sums
+from usage.ingest import CELLS, DRAWN, DRAWS, columns_of, paused, roll_up, sums
 from usage.kinds import DRIFT
-from usage.models import HISTOGRAMS, MEASURES, ROLLUPS, UsageEvent, UsageRollup5Min, UsageSums, first_id
+from usage.models import HISTOGRAMS, MEASURES, ROLLUPS, CreditDraw, UsageEvent, UsageRollup5Min, UsageSums, first_id
 from usage.periods import Period, periods_at
-from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT
+from usage.policies import CREDIT, KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT
 from usage.scripts import CORRECT
 from usage.services import KEPT
 
@@ -48,6 +47,18 @@ inserted AS (
     WHERE id >= %(first_id)s AND id < %(last_id)s AND at >= %(start)s AND at < %(end)s
         AND {{whose}}
 ), {CELLS}
+"""  # noqa: S608 - names only
+COMPARE_DRAWS = f"""
+WITH {INSERTED.format(whose="TRUE")},
+truth AS ({DRAWS}),
+kept AS (
+    SELECT {DRAWN} FROM {CreditDraw._meta.db_table}
+    WHERE day >= (%(start)s AT TIME ZONE 'UTC')::date AND day < (%(end)s AT TIME ZONE 'UTC')::date
+)
+SELECT organization_id, grant_id, day, coalesce(truth.nano, 0), coalesce(kept.nano, 0)
+FROM truth FULL JOIN kept USING (organization_id, grant_id, day)
+WHERE truth.nano IS DISTINCT FROM kept.nano
+ORDER BY organization_id, grant_id, day
 """  # noqa: S608 - names only
 COMPARE = """
 WITH {inserted},
@@ -103,6 +114,7 @@ def reconcile(months: Sequence[str], *, repair: bool = False) -> Reconciliation:
             result.events += UsageEvent.objects.between(*_bounds(month)).count()
             for table in ROLLUPS:
                 result.differences += _compare_sums(table, month, repair=repair)
+            result.differences += _compare_draws(month, repair=repair)
         _compare_counters(set(months), result, repair=repair)
     return result
 
@@ -172,6 +184,20 @@ def _compare_sums(table: type[UsageSums], month: str, *, repair: bool) -> Iterat
                 )
 
 
+def _compare_draws(month: str, *, repair: bool) -> Iterator[Difference]:
+    start, end = _bounds(month)
+    values: dict[str, Any] = {"start": start, "end": end, "first_id": first_id(start), "last_id": first_id(end)}
+    with connection.cursor() as cursor:
+        cursor.execute(COMPARE_DRAWS, values)
+        differing = cursor.fetchall()
+    for organization, grant, day, truth, found in differing:
+        yield Difference(month, organization, f"draws on {grant} of {day}", int(truth), found)
+        if repair and UsageEvent.objects.between(start, end).exists():
+            CreditDraw.objects.update_or_create(
+                {"organization_id": organization, "nano": int(truth)}, grant_id=grant, day=day
+            )
+
+
 # Counters ------------------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +237,12 @@ class _Counted:
 def _counted(months: set[str]) -> _Counted:
     client = servers.durable()
     keys = [found for key in client.scan_iter("ly:{*", count=1000) if (found := NAME.fullmatch(key))]
-    counters = [key for key in keys if key["period"] and months_of(Period.named(key["period"])) & months]
+    counters = [
+        key
+        for key in keys
+        # A grant of credits is one for all the months that it is drawn on.
+        if key["period"] and (key["kind"] == CREDIT or months_of(Period.named(key["period"])) & months)
+    ]
     running = [key for key in keys if key["running"]]
     organizations = sorted({key["organization"] for key in keys})
     pipeline = client.pipeline(transaction=True)
@@ -246,10 +277,12 @@ def _counted(months: set[str]) -> _Counted:
 
 def _compare_counters(months: set[str], result: Reconciliation, *, repair: bool) -> None:
     counted = _counted(months)
-    periods = {counter.period for counter in counted.counters}
+    periods = {counter.period for counter in counted.counters if counter.kind != CREDIT}
     waiting = waiting_events(
         counted.last,
-        lambda event: month_of(event.at) in months or any(period.holds(event.at) for period in periods),
+        lambda event: (
+            month_of(event.at) in months or event.draws is not None or any(period.holds(event.at) for period in periods)
+        ),
     )
     result.waiting = sum(month_of(event.at) in months for event in waiting)
     result.counters = len(counted.counters)
@@ -259,13 +292,28 @@ def _compare_counters(months: set[str], result: Reconciliation, *, repair: bool)
         for counter in counted.counters:
             if counter.period == period:
                 result.differences += _compare_counter(counter, truth.of(counter), held[counter.key], repair=repair)
+    grants = [counter for counter in counted.counters if counter.kind == CREDIT]
+    drawn = _drawn([counter.id for counter in grants], waiting)
+    for counter in grants:
+        result.differences += _compare_counter(counter, Used(drawn[counter.id]), held[counter.key], repair=repair)
     result.differences += _compare_leases(counted, repair=repair)
+
+
+def _drawn(grants: Sequence[str], waiting: list[Event]) -> "Counter[str]":
+    """What was drawn on grants of credits, by the id of each."""
+    drawn = Counter[str]()
+    sums = CreditDraw.objects.filter(grant_id__in=grants).values_list("grant_id").annotate(sum=Sum("nano"))
+    for grant, nano in sums:
+        drawn[grant] = int(nano)
+    for event in waiting:
+        drawn.update(event.draws or {})
+    return drawn
 
 
 def _compare_counter(counter: _Counter, used: Used, held: _Held, *, repair: bool) -> Iterator[Difference]:
     truths = (used.cost_nano, held.nano, used.requests + held.requests, used.tokens + held.tokens, used.gpu_ms)
     found = (counter.used.cost_nano, counter.held_nano, *counter.used[1:])
-    month = f"{counter.period.starts_at:%Y%m}"
+    month = "" if counter.kind == CREDIT else f"{counter.period.starts_at:%Y%m}"
     for what, truth, is_there in zip(COMPARED, truths, found, strict=True):
         if truth != is_there:
             name = f"{counter.kind} {counter.id}: {what}"
@@ -281,6 +329,8 @@ class _Truth:
 
     def __init__(self, period: Period, waiting: list[Event]) -> None:
         self._used: defaultdict[tuple[str, ...], Used] = defaultdict(Used)
+        # Of it, what credits paid: an organization's own counters take only the rest.
+        self._credit = Counter[str]()
         reached = ~Q(backend="")
         rows = UsageEvent.objects.between(period.starts_at, period.ends_at)
         sums = rows.values_list(*self.WHOSE).annotate(
@@ -288,12 +338,15 @@ class _Truth:
             requests=Count("pk", filter=reached),
             tokens=Sum("prompt_tokens") + Sum("completion_tokens"),
             gpu=Sum("latency_ms", filter=reached, default=0),
+            credit=Sum("credit_nano", default=0),
         )
-        for *who, cost, requests, tokens, gpu in sums:
+        for *who, cost, requests, tokens, gpu, credit in sums:
             self._used[tuple(who)] = Used(int(cost), requests, int(tokens), int(gpu))
+            self._credit[who[0]] += int(credit)
         for event in waiting:
             who_else = tuple(getattr(event, name) for name in self.WHOSE)
             self._used[who_else] = self._used[who_else].plus(Used.by(event))
+            self._credit[event.organization_id] += event.credit_nano or 0
         self._by: dict[str, defaultdict[tuple[str, str], Used]] = {}
         self._makers = ApiKey.objects.filter(public_id__in={who[2] for who in self._used}).makers()
 
@@ -318,6 +371,9 @@ class _Truth:
                 MODEL: model,
             }[kind]
             found[organization, scope] = found[organization, scope].plus(used)
+        if kind == ORGANIZATION:
+            for organization, credit in self._credit.items():
+                found[organization, organization] = found[organization, organization].plus(Used(-credit))
         return found
 
 
@@ -326,12 +382,18 @@ def _held(counted: _Counted) -> "defaultdict[str, _Held]":
     found: defaultdict[str, _Held] = defaultdict(_Held)
     for organization, holds in counted.holds.items():
         for hold in holds.values():
-            _second, reserved, worst, flags, text = hold.split("|", 4)
-            for name, flag in zip(orjson.loads(text).get("counters", ()), flags, strict=False):
+            _second, reserved, worst, flags, _rest = hold.split("|", 4)
+            draws, names = draws_of(hold), tail_of(hold).get("counters", ())
+            for number, (name, flag) in enumerate(zip(names, flags, strict=False)):
                 if flag == "1":
                     key = base_of(organization) + name
                     nano, requests, tokens = found[key]
-                    found[key] = _Held(nano + int(worst), requests + 1, tokens + int(reserved))
+                    grant = number - len(names) + len(draws)
+                    if grant >= 0:
+                        found[key] = _Held(nano + draws[grant])
+                        continue
+                    due = int(worst) - (sum(draws) if name.startswith(f"{ORGANIZATION}:") else 0)
+                    found[key] = _Held(nano + due, requests + 1, tokens + int(reserved))
     return found
 
 

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from usage.ingest import CELLS, sums
-from usage.models import MEASURES, ROLLUPS, UsageEvent, UsageInstallationHour, UsageRollup5Min
+from usage.models import MEASURES, ROLLUPS, CreditDraw, UsageEvent, UsageInstallationHour, UsageRollup5Min
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +83,7 @@ def remove_usage(organization_ids: Sequence[str]) -> None:
     for table in ROLLUPS:
         if table is not UsageInstallationHour:
             table.objects.filter(theirs).delete()
+    CreditDraw.objects.filter(theirs).delete()
     UsageEvent.objects.filter(theirs).delete()
 
 

@@ -32,7 +32,7 @@ from common.ids import new_id
 from inference.uses import Use
 from tests.fakes.inference_server import FakeInferenceServer
 from usage.ingest import drain
-from usage.models import ROLLUPS, UsageEvent
+from usage.models import ROLLUPS, CreditDraw, CreditGrant, CreditRevocation, UsageEvent
 
 MILLION = 1_000_000
 
@@ -102,8 +102,8 @@ def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: D
             table.objects.all().delete()
         with connection.cursor() as cursor:
             # Its rows are not for deleting one by one.
-            tables = (model._meta.db_table for model in (AuditEvent, AuditSeal, AuditOrigin))
-            cursor.execute(f"TRUNCATE {', '.join(tables)}")
+            models = (AuditEvent, AuditSeal, AuditOrigin, CreditGrant, CreditRevocation, CreditDraw)
+            cursor.execute(f"TRUNCATE {', '.join(model._meta.db_table for model in models)}")
 
 
 def _host(name: str, backend: Backend, *, backend_name: str = "", **fields: Any) -> HostedModel:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
 import pytest
 from django.conf import LazySettings, settings
 from django.db import connection, connections
@@ -28,7 +27,7 @@ from tests import services
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.gateway.conftest import Reply, Stage, ask, chat, is_there, wait_for, web_process
-from usage.admission import reap, settle_now
+from usage.admission import reap, settle_now, tail_of
 from usage.calls import MeteredCalls
 from usage.events import STREAM, Event
 from usage.ingest import drain
@@ -237,7 +236,7 @@ def test_a_lost_stream_is_charged_what_the_last_heartbeat_knew(mint: Mint, fake:
 def noted(organization_id: str, request_id: str) -> int:
     """Output tokens that the hold of a running call would be settled with."""
     holds: Any = servers.durable().hvals(f"ly:{{{organization_id}}}:holds")
-    events = (Event.decode(orjson.loads(hold.split("|", 4)[4])["event"]) for hold in holds)
+    events = (Event.decode(tail_of(hold)["event"]) for hold in holds)
     return next(event.completion_tokens for event in events if event.request_id == request_id)
 
 

@@ -86,12 +86,14 @@ class Team:
         body = {"model": self.model, "messages": chat(), "max_tokens": 10, "fake": {"tokens": 10}, **fields}
         return ask(url or self.url, "/chat/completions", secret=secret or self.secret, body=body)
 
-    def crowd(self, callers: int, *, urls: Sequence[str], secrets: Sequence[str]) -> list[int]:
+    def crowd(self, callers: int, *, urls: Sequence[str], secrets: Sequence[str], **fields: Any) -> list[int]:
         """The statuses of calls made at once, in turn at each of the gateways and with each of the keys."""
-        return asyncio.run(self._crowd(callers, urls, secrets))
+        return asyncio.run(self._crowd(callers, urls, secrets, fields))
 
-    async def _crowd(self, callers: int, urls: Sequence[str], secrets: Sequence[str]) -> list[int]:
-        body = {"model": self.model, "messages": chat(), "max_tokens": 1}
+    async def _crowd(
+        self, callers: int, urls: Sequence[str], secrets: Sequence[str], fields: dict[str, Any]
+    ) -> list[int]:
+        body = {"model": self.model, "messages": chat(), "max_tokens": 1, **fields}
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
             async def call(number: int) -> int:

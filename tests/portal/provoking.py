@@ -45,6 +45,7 @@ from community.services import raise_flag
 from forum import services as forum
 from tests.catalog.servers import openai, serving
 from tests.conftest import PASSWORD, client_of
+from usage.models import CreditGrant
 from webhooks import services as webhooks
 from webhooks.models import Endpoint
 
@@ -356,6 +357,16 @@ def change_policy(stage: Stage) -> None:
     )
 
 
+def grant_credits(stage: Stage) -> CreditGrant:
+    asked = {"organization_id": stage.organization.public_id, "amount_nano": "100", "reason": "Welcome"}
+    stage.in_admin("usage/creditgrant/add/", **asked)
+    return CreditGrant.objects.get(organization_id=stage.organization.public_id)
+
+
+def revoke_credits(stage: Stage) -> None:
+    stage.in_admin("usage/creditrevocation/add/", grant=str(grant_credits(stage).pk), reason="Mistaken")
+
+
 PROVOKED: dict[str, Callable[[Stage], object]] = {
     "user.signed_up": sign_up,
     "user.signed_in": lambda stage: stage.sign_in(),
@@ -441,6 +452,8 @@ PROVOKED: dict[str, Callable[[Stage], object]] = {
     "admin.added": lambda stage: stage.in_admin("community/tag/add/", name="stream", description=""),
     "admin.changed": lambda stage: stage.in_admin(f"{tag_page(stage)}/change/", name="streams", description=""),
     "admin.deleted": lambda stage: stage.in_admin(f"{tag_page(stage)}/delete/", post="yes"),
+    "credits.granted": grant_credits,
+    "credits.revoked": revoke_credits,
     "backend.connected": connect_backend,
     "backend.changed": move_backend,
     "backend.enabled": lambda stage: catalog.set_backend_enabled(

@@ -21,6 +21,7 @@ from community.models import Post
 from forum.models import Question
 from tests.pages import PAGES, Page
 from tests.portal.conftest import World
+from usage.models import CreditGrant, CreditRevocation
 
 ROOT = Path(settings.BASE_DIR)
 OURS = ROOT / "locale/zh_Hans/LC_MESSAGES/django.po"
@@ -187,6 +188,8 @@ def written_by_people() -> list[str]:
         *HostedModel.objects.values_list("description", flat=True),
         *Question.objects.values_list("title", flat=True),
         *Post.objects.values_list("source", flat=True),
+        *CreditGrant.objects.values_list("reason", flat=True),
+        *CreditRevocation.objects.values_list("reason", flat=True),
     ]
 
 

@@ -7,7 +7,7 @@ from django.conf import settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests import services
-from usage.models import ROLLUPS, UsageEvent
+from usage.models import ROLLUPS, CreditDraw, UsageEvent
 
 
 @pytest.fixture(scope="module")
@@ -16,5 +16,6 @@ def stores(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterato
     with services.durable_redis_of_its_own(settings), django_db_blocker.unblock():
         yield
         UsageEvent.objects.all().delete()
+        CreditDraw.objects.all().delete()
         for table in ROLLUPS:
             table.objects.all().delete()

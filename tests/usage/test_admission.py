@@ -278,10 +278,9 @@ def test_a_call_refused_after_its_admission_was_lost_holds_nothing(settings: Laz
 def test_amounts_that_make_no_sense_are_refused() -> None:
     keys = ["ly:{x}:leases", "ly:{x}:holds", "ly:leases", "ly:{x}:w"]
     for worst, need, want in (("-5", "1", "1"), ("NaN?", "1", "1"), ("1", "-1", "1"), ("1", "5", "1")):
+        args = ["id", "1000", worst, need, want, "{}", "x", "1", "0", "0", "9", "9"]
         with pytest.raises(ResponseError):
-            ADMIT.run(
-                servers.durable(), keys=keys, args=["id", "1000", worst, need, want, "{}", "x", "1", "0", "9", "9"]
-            )
+            ADMIT.run(servers.durable(), keys=keys, args=args)
 
 
 @pytest.mark.django_db

@@ -5,12 +5,12 @@ Hypothesis chooses what happens next. `LEDGER_STEPS=10000` makes as many steps a
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 import pytest
 from django.db.models import Sum
 from hypothesis import HealthCheck, Phase
@@ -19,20 +19,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from pytest_django.plugin import DjangoDbBlocker
 
+from accounts.models import Organization, Project
 from common import redis as servers
 from common.errors import BudgetError, RateLimitError
 from common.ids import new_id
 from common.limits import Limits
 from tests import services
 from tests.usage.test_admission import DEMAND, caller, event
-from usage.admission import SINCE, Admission, Admissions, reap, seed, settle_now, settlement
+from usage.admission import SINCE, Admission, Admissions, reap, seed, settle_now, settlement, tail_of
 from usage.counters import Counter, Reach, Used
 from usage.events import STREAM, Event
 from usage.explaining import BudgetUnknownError
 from usage.ingest import drain
 from usage.link import RedisLink
-from usage.models import UsageEvent
-from usage.policies import Caller, Scope, with_ceiling
+from usage.models import CreditDraw, UsageEvent
+from usage.policies import NEVER, Caller, Grant, with_ceiling
 from usage.reconciliation import month_of, reconcile
 from usage.spool import Spool
 
@@ -62,7 +63,8 @@ class Call:
 
 
 class Ledger(RuleBasedStateMachine):
-    """Two keys of a project, each with a budget of its own, under the budget of the project."""
+    """Two keys of a project, each with a budget of its own, under the budgets of the project and of its organization,
+    before which two grants of credits pay."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,11 +76,18 @@ class Ledger(RuleBasedStateMachine):
         shared = with_ceiling("project", first.project_id, Limits(monthly_budget_nano=1500, concurrent_requests=6))
         key = new_id("key")
         second = with_ceiling("key", key, Limits(monthly_budget_nano=700))
+        home = with_ceiling("organization", first.organization_id, Limits(monthly_budget_nano=600))
+        now = int(time.time())
+        grants = (Grant(new_id("cred"), 400, now, now + 86_400), Grant(new_id("cred"), 500, now, NEVER))
         self.callers = [
-            replace(first, scopes=(*first.scopes, shared)),
-            replace(first, key_id=key, scopes=(second, shared)),
+            replace(first, scopes=(*first.scopes, shared, home), grants=grants),
+            replace(first, key_id=key, scopes=(second, shared, home), grants=grants),
         ]
-        self.scopes = [*first.scopes, second, shared]
+        scopes = [*first.scopes, second, shared, home]
+        self.counters = Reach.of(scopes, datetime.now(UTC), "UTC", grants).counters
+        # Its sums are found by its projects.
+        self.home = Organization.objects.create(name="Home", public_id=first.organization_id)
+        Project.objects.create(organization=self.home, name="Project", public_id=first.project_id)
         self.base = f"ly:{{{first.organization_id}}}:"
         self.running: list[Call] = []
         self.settled: list[tuple[Admission, Event]] = []
@@ -206,12 +215,11 @@ class Ledger(RuleBasedStateMachine):
         self.written = self.events()
         drain()
 
-    @rule(which=st.integers(0, 2))
+    @rule(which=st.integers(0, 5))
     def seed(self, which: int) -> None:
-        scope = self.scopes[which]
         who = self.callers[which % 2]
         try:
-            seed(who, self.counter(scope))
+            seed(who, self.counters[which])
         except BudgetUnknownError:
             assert self.redis.get(SINCE) != "0"
 
@@ -221,23 +229,25 @@ class Ledger(RuleBasedStateMachine):
     def it_is_right(self) -> None:
         events, holds = self.events(), self.redis.hgetall(f"{self.base}holds")
         assert set(self.redis.zrange(f"{self.base}leases", 0, -1)) == set(holds)
-        for scope in self.scopes:
-            known = {name: int(value) for name, value in self.redis.hgetall(self.budget_key(scope)).items()}
+        assert all((done.credit_nano or 0) <= done.cost_nano for done in events.values())
+        for counter in self.counters:
+            scope = counter.scope
+            known = {name: int(value) for name, value in self.redis.hgetall(self.base + counter.name).items()}
             if "spent" in known:
                 assert not self.is_closed
-                reserved = [amounts for hold in holds.values() if (amounts := self.held_of(scope, hold))]
+                reserved = [amounts for hold in holds.values() if (amounts := self.held_of(counter, hold))]
                 held = sum(worst for _tokens, worst in reserved)
                 used = Used()
                 for done in events.values():
-                    used = used.plus(Used.by(done)) if self.is_of(scope, done) else used
+                    used = used.plus(self.used_of(counter, done))
                 spent = used.cost_nano
                 assert (known["spent"], known["held"]) == (spent, held)
-                assert known["requests"] == used.requests + len(reserved)
-                assert known["tokens"] == used.tokens + sum(tokens for tokens, _worst in reserved)
+                if not counter.is_grant:
+                    assert known["requests"] == used.requests + len(reserved)
+                    assert known["tokens"] == used.tokens + sum(tokens for tokens, _worst in reserved)
                 assert known["gpu"] == used.gpu_ms
-                limit = scope.limits.monthly_budget_nano
-                assert limit is not None
-                assert not self.is_promised or spent + held <= limit
+                assert counter.money is not None
+                assert not self.is_promised or spent + held <= counter.money
             window = self.redis.hgetall(f"{self.base}{scope.kind}:{scope.id}:window")
             assert all(int(value) >= 0 for value in window.values())
             slots = set(self.redis.zrange(f"{self.base}{scope.kind}:{scope.id}:running", 0, -1))
@@ -257,13 +267,12 @@ class Ledger(RuleBasedStateMachine):
             drain()
             self.age()
             services.open_budgets()
-            for number, scope in enumerate(self.scopes):
-                assert seed(self.callers[number % 2], self.counter(scope))
-                rows = UsageEvent.objects.filter(**{f"{scope.kind}_id": scope.id})
-                spent = int(rows.aggregate(sum=Sum("cost_nano"))["sum"] or 0)
-                assert self.redis.hmget(self.budget_key(scope), ["spent", "held"]) == [str(spent), "0"]
+            for number, counter in enumerate(self.counters):
+                assert seed(self.callers[number % 2], counter)
+                assert self.redis.hmget(self.base + counter.name, ["spent", "held"]) == [str(written(counter)), "0"]
             assert reconcile([self.month]).differences == []
         finally:
+            self.home.delete()
             self.loop.run(self.link.close())
             self.loop.close()
 
@@ -275,31 +284,33 @@ class Ledger(RuleBasedStateMachine):
     def held_ids(self) -> set[str]:
         return set(self.redis.hkeys(f"{self.base}holds"))
 
-    def counter(self, scope: Scope) -> Counter:
-        (counter,) = Reach.of([scope], datetime.now(UTC), "UTC").counters
-        return counter
-
-    def budget_key(self, scope: Scope) -> str:
-        return self.base + self.counter(scope).name
-
     def events(self) -> dict[str, Event]:
         """By id, what is written and what will be."""
         found = dict(self.written)
         for _entry, fields in self.redis.xrange(STREAM):
-            done = Event.decode(fields["e"])
+            done = Event.of_entry(fields)
             found.setdefault(done.id, done)
         return found
 
-    def held_of(self, scope: Scope, hold: str) -> tuple[int, int] | None:
-        """The tokens and the money that a hold has of a scope's counter; None when it is not counted there."""
-        _second, tokens, worst, flags, text = hold.split("|", 4)
-        names = orjson.loads(text)["counters"]
-        name = self.counter(scope).name
-        is_held = name in names and flags[names.index(name)] == "1"
-        return (int(tokens), int(worst)) if is_held else None
+    def held_of(self, counter: Counter, hold: str) -> tuple[int, int] | None:
+        """The tokens and the money that a hold has of a counter; None when it is not counted there."""
+        _second, tokens, worst, flags, draws, _text = hold.split("|", 5)
+        names, of_grants = tail_of(hold)["counters"], [int(draw) for draw in draws.split(",")]
+        assert sum(of_grants) <= int(worst)
+        if counter.name not in names or flags[names.index(counter.name)] != "1":
+            return None
+        if counter.is_grant:
+            return 0, of_grants[names.index(counter.name) - len(names)]
+        return int(tokens), int(worst) - (sum(of_grants) if counter.scope.kind == "organization" else 0)
 
-    def is_of(self, scope: Scope, done: Event) -> bool:
-        return bool(getattr(done, f"{scope.kind}_id") == scope.id)
+    def used_of(self, counter: Counter, done: Event) -> Used:
+        """What of an event counts in a counter."""
+        scope, used = counter.scope, Used.by(done)
+        if counter.is_grant:
+            return Used((done.draws or {}).get(scope.id, 0))
+        if getattr(done, f"{scope.kind}_id") != scope.id:
+            return Used()
+        return used.plus(Used(-(done.credit_nano or 0))) if scope.kind == "organization" else used
 
     def age(self) -> None:
         """Make everything that has a time older, in place of waiting."""
@@ -307,12 +318,22 @@ class Ledger(RuleBasedStateMachine):
             self.redis.decrby(SINCE, A_WHILE)
         for id_, hold in self.redis.hgetall(f"{self.base}holds").items():
             self.redis.hset(f"{self.base}holds", id_, older(hold))
-        for scope in self.scopes:
-            if self.redis.hexists(self.budget_key(scope), "born"):
-                self.redis.hincrby(self.budget_key(scope), "born", -A_WHILE)
+        for counter in self.counters:
+            if self.redis.hexists(self.base + counter.name, "born"):
+                self.redis.hincrby(self.base + counter.name, "born", -A_WHILE)
         for call in self.running:
             call.admission = replace(call.admission, hold=older(call.admission.hold))
         self.settled = [(replace(one, hold=older(one.hold)), done) for one, done in self.settled]
+
+
+def written(counter: Counter) -> int:
+    """The money that PostgreSQL has for a counter."""
+    scope = counter.scope
+    if counter.is_grant:
+        return sum(draw.nano for draw in CreditDraw.objects.filter(grant_id=scope.id))
+    rows = UsageEvent.objects.filter(**{f"{scope.kind}_id": scope.id})
+    sums = rows.aggregate(cost=Sum("cost_nano", default=0), credit=Sum("credit_nano", default=0))
+    return int(sums["cost"] - (sums["credit"] if scope.kind == "organization" else 0))
 
 
 def older(hold: str) -> str:

@@ -226,7 +226,7 @@ def test_a_budget_is_counted_anew_when_such_a_call_ends_while_it_is_counted() ->
         _begun, token, _last = SEED_BEGIN.run(
             client,
             keys=[SINCE, key, STREAM, f"ly:{{{who.organization_id}}}:holds"],
-            args=["60000", "0", str(counter.period.end), counter.name],
+            args=["60000", "0", str(counter.period.end), counter.name, ""],
         )
         await desk.settle(running, cost=250)
         assert SEED_END.run(client, keys=[key], args=[token, "0", "0", "0", "0"]) == 0

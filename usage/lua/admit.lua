@@ -1,16 +1,18 @@
 -- Admit one call to all of its scopes at once, or to none. A scope sends only the limits that it sets.
 --
--- KEYS  leases, holds, organizations, then the windows, the sets of running calls and the counters of periods
+-- KEYS  leases, holds, organizations, then the windows, the sets of running calls, the counters of periods and the grants
+--       of credits, the one that ends first before the others
 -- ARGV  id, lease in ms, most money, tokens needed, tokens wanted, rest of the hold, organization, how many windows, how
---       many sets, then for each window requests and tokens a minute, for each set calls at the same time, and for each counter
---       money, requests, tokens and milliseconds of servers (empty: no limit of that kind)
+--       many sets, how many grants, then for each window requests and tokens a minute, for each set calls at the same
+--       time, and for each counter money, requests, tokens and milliseconds of servers (empty: no limit of that kind)
 -- Gives {'ok', ms until the windows are empty, head of the hold, then per window: requests and tokens left, -1: no limit}
 --    or {kind, ms until the windows are empty, number of the key among its kind, limit, used, ms to wait (-1: waiting is
---       no use or until the period ends), then as above} with kind 'requests', 'tokens', 'concurrency', 'budget',
+--       no use or until the period ends), money that credits would have covered, then as above} with kind 'requests', 'tokens', 'concurrency', 'budget',
 --       'period_requests', 'period_tokens', 'period_gpu', or 'seed' (the counter is not known here yet).
 --
 -- A window is the last 60 seconds, one bucket a second, with running sums: never more than the limit in any minute.
 -- A call without a bound on its answer needs its prompt and wants more: it reserves what is left of what it wants.
+-- Credits are drawn on before money: an organization's own counters take only what they do not cover.
 local id, lease, worst = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local need, want = tonumber(ARGV[4]), tonumber(ARGV[5])
 if not (lease and worst and need and want) or worst < 0 or need < 0 or want < need then
@@ -20,8 +22,8 @@ local time = redis.call('TIME')
 local second = tonumber(time[1])
 local now = second * 1000 + math.floor(tonumber(time[2]) / 1000)
 local reset = (second + 60) * 1000 - now
-local windows, sets = tonumber(ARGV[8]), tonumber(ARGV[9])
-local counters = #KEYS - 3 - windows - sets
+local windows, sets, grants = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local counters = #KEYS - 3 - windows - sets - grants
 
 -- Sums of a window and of its newest bucket, once the buckets that are a minute old have left it.
 local function slide(key)
@@ -66,7 +68,7 @@ local slid, left, refusal = {}, {}, nil
 local reserve = want
 for i = 1, windows do
   local key = KEYS[3 + i]
-  local rpm, tpm = tonumber(ARGV[8 + 2 * i]), tonumber(ARGV[9 + 2 * i])
+  local rpm, tpm = tonumber(ARGV[9 + 2 * i]), tonumber(ARGV[10 + 2 * i])
   local r, t, r_now, t_now = slide(key)
   slid[i] = {r, t, r_now, t_now}
   left[2 * i - 1] = rpm and math.max(0, rpm - r) or -1
@@ -81,7 +83,7 @@ for i = 1, windows do
   end
 end
 
-local base = 9 + 2 * windows
+local base = 10 + 2 * windows
 for i = 1, refusal and 0 or sets do
   local most = tonumber(ARGV[base + i])
   if not refusal and redis.call('ZCOUNT', KEYS[3 + windows + i], now, '+inf') >= most then
@@ -91,14 +93,25 @@ end
 
 base = base + sets
 local held = {}
+local draws, rest = {}, worst
+for i = 1, refusal and 0 or grants do
+  local used = redis.call('HMGET', KEYS[3 + windows + sets + counters + i], 'spent', 'held', 'most', 'seeding')
+  held[counters + i] = used[1] and '1' or '0'
+  if worst > 0 and not refusal and (not used[1] or used[4]) then refusal = {'seed', counters + i, 0, 0, 0} end
+  draws[i] = used[1] and math.max(0, math.min(rest, tonumber(used[3]) - tonumber(used[1]) - tonumber(used[2]))) or 0
+  rest = rest - draws[i]
+end
+local function is_after_credits(key) return string.find(key, '}:organization:', 1, true) end
+
 for i = 1, refusal and 0 or counters do
+  local due = grants > 0 and is_after_credits(KEYS[3 + windows + sets + i]) and rest or worst
   local at = base + 4 * (i - 1)
   local money, requests, tokens, gpu =
     tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   local used = redis.call('HMGET', KEYS[3 + windows + sets + i], 'spent', 'held', 'requests', 'tokens', 'gpu', 'seeding')
   -- What is not known yet is not counted in: whoever fills it counts what is held.
   held[i] = used[1] and '1' or '0'
-  if not refusal and (requests or tokens or gpu or (money and worst > 0)) then
+  if not refusal and (requests or tokens or gpu or (money and due > 0)) then
     if not used[1] or used[6] then
       refusal = {'seed', i, 0, 0, 0}
     else
@@ -111,7 +124,7 @@ for i = 1, refusal and 0 or counters do
         refusal = {'period_tokens', i, tokens, t, -1}
       elseif gpu and g >= gpu then
         refusal = {'period_gpu', i, gpu, g, -1}
-      elseif money and worst > 0 and spent + worst > money then
+      elseif money and due > 0 and spent + due > money then
         refusal = {'budget', i, money, spent, -1}
       end
     end
@@ -121,7 +134,8 @@ end
 local function text(number) return string.format('%.0f', number) end
 
 if refusal then
-  local reply = {refusal[1], text(reset), text(refusal[2]), text(refusal[3]), text(refusal[4]), text(refusal[5])}
+  local reply = {refusal[1], text(reset), text(refusal[2]), text(refusal[3]), text(refusal[4]), text(refusal[5]),
+    text(worst - rest)}
   for i = 1, #left do reply[#reply + 1] = text(left[i]) end
   return reply
 end
@@ -138,12 +152,18 @@ for i = 1, sets do redis.call('ZADD', KEYS[3 + windows + i], text(now + lease), 
 for i = 1, counters do
   if held[i] == '1' then
     local key = KEYS[3 + windows + sets + i]
-    if worst > 0 then redis.call('HINCRBY', key, 'held', ARGV[3]) end
+    local due = grants > 0 and is_after_credits(key) and rest or worst
+    if due > 0 then redis.call('HINCRBY', key, 'held', due) end
     redis.call('HINCRBY', key, 'requests', 1)
     if reserve > 0 then redis.call('HINCRBY', key, 'tokens', text(reserve)) end
   end
 end
+for i = 1, grants do
+  draws[i] = text(draws[i])
+  if draws[i] ~= '0' then redis.call('HINCRBY', KEYS[3 + windows + sets + counters + i], 'held', draws[i]) end
+end
 local head = text(second) .. '|' .. text(reserve) .. '|' .. ARGV[3] .. '|' .. table.concat(held) .. '|'
+if grants > 0 then head = head .. table.concat(draws, ',') .. '|' end
 redis.call('SADD', KEYS[3], ARGV[7])
 redis.call('HSET', KEYS[2], id, head .. ARGV[6])
 redis.call('ZADD', KEYS[1], text(now + lease), id)

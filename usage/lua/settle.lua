@@ -3,10 +3,13 @@
 -- event, which carries the same id, is inserted once. Of a call that is older than a counter, because Redis lost its data
 -- or was away when the call began, only the events tell whether the counter has counted it: it is to be filled anew.
 --
--- KEYS  leases, holds, stream, then the windows, the sets of running calls and the counters of periods
+-- What a call reserved of credits pays for it first, and the event's entry says which grants paid what. One that cost more
+-- than it could be told at first takes what else is left of them.
+--
+-- KEYS  leases, holds, stream, then the windows, the sets of running calls, the counters of periods and the grants
 -- ARGV  id, cost, tokens, event (empty: none, the call never happened), '1' to settle only if the lease has ended,
 --       second of the admission (0: not by Redis), how many windows, how many sets, '1' if a server was asked,
---       milliseconds it took
+--       milliseconds it took, what it reserved of each grant (for when its hold is gone)
 -- Gives 1 when there was a hold, 0 when not, -1 when the lease still runs.
 local id, cost, tokens = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if not tokens or tokens < 0 or not tonumber(cost) or tonumber(cost) < 0 then
@@ -22,9 +25,9 @@ if ARGV[5] == '1' then
 end
 -- What waited on a disk may be of the version before, which named other keys: its event is what counts.
 local windows, sets, last = tonumber(ARGV[7] or 0), tonumber(ARGV[8] or 0), ARGV[7] and #KEYS or 3
-local second, reserved, worst, held = ARGV[6], '0', '0', ''
+local second, reserved, worst, held, draws = ARGV[6], '0', '0', '', ARGV[11] or ''
 if hold then
-  second, reserved, worst, held = string.match(hold, '^(%d+)|(%d+)|(%d+)|(%d*)|')
+  second, reserved, worst, held, draws = string.match(hold, '^(%d+)|(%d+)|(%d+)|(%d*)|([%d,]*)')
   redis.call('HDEL', KEYS[2], id)
   redis.call('ZREM', KEYS[1], id)
   for i = 4, 3 + windows do
@@ -40,22 +43,65 @@ if hold then
 end
 local asked, gpu = tonumber(ARGV[9] or 0), ARGV[10] or '0'
 local is_used = cost ~= '0' or tokens > 0 or asked > 0
+
+-- Redis writes a number out in full where it is given one; Lua would not.
+local function add(key, name, number)
+  if number ~= 0 then redis.call('HINCRBY', key, name, number) end
+end
+local function is_older(born) return second and tonumber(second) < tonumber(born or 0) end
+
+local reservations, taken = {}, {}
+local drawable, due = 0, tonumber(cost)
+for draw in string.gmatch(draws, '%d+') do
+  local number = #taken + 1
+  reservations[number] = tonumber(draw)
+  taken[number] = math.min(due, reservations[number])
+  drawable, due = drawable + reservations[number], due - taken[number]
+end
+local first_grant = last - #taken + 1
+for number = 1, (hold and due > 0) and #taken or 0 do
+  local grant = redis.call('HMGET', KEYS[first_grant + number - 1], 'spent', 'held', 'most', 'seeding', 'born')
+  if grant[1] and not grant[4] and not is_older(grant[5]) then
+    local more = math.max(0, math.min(due, tonumber(grant[3]) - tonumber(grant[1]) - tonumber(grant[2])))
+    taken[number], due = taken[number] + more, due - more
+  end
+end
+
 for i = 4 + windows + sets, last do
   local key, number = KEYS[i], i - 3 - windows - sets
   local known = redis.call('HMGET', key, 'spent', 'born')
-  if known[1] and is_used and second and tonumber(second) < tonumber(known[2] or 0) then
+  if known[1] and is_used and is_older(known[2]) then
     redis.call('HDEL', key, 'spent')
   elseif known[1] and hold then
-    local requests, more = asked, tokens
-    if string.sub(held, number, number) == '1' then
-      requests, more = asked - 1, tokens - tonumber(reserved)
-      if worst ~= '0' then redis.call('HINCRBY', key, 'held', '-' .. worst) end
+    local is_held, grant = string.sub(held, number, number) == '1', i - first_grant + 1
+    if grant >= 1 then
+      add(key, 'held', is_held and -reservations[grant] or 0)
+      add(key, 'spent', taken[grant])
+    else
+      -- An organization's own counters take what credits do not cover.
+      local is_after_credits = draws ~= '' and string.find(key, '}:organization:', 1, true)
+      add(key, 'held', is_held and (is_after_credits and drawable or 0) - tonumber(worst) or 0)
+      add(key, 'spent', is_after_credits and due or tonumber(cost))
+      add(key, 'requests', asked - (is_held and 1 or 0))
+      add(key, 'tokens', tokens - (is_held and tonumber(reserved) or 0))
+      add(key, 'gpu', tonumber(gpu))
     end
-    if cost ~= '0' then redis.call('HINCRBY', key, 'spent', cost) end
-    if requests ~= 0 then redis.call('HINCRBY', key, 'requests', requests) end
-    if more ~= 0 then redis.call('HINCRBY', key, 'tokens', string.format('%.0f', more)) end
-    if gpu ~= '0' then redis.call('HINCRBY', key, 'gpu', gpu) end
   end
 end
-if ARGV[4] ~= '' then redis.call('XADD', KEYS[3], '*', 'e', ARGV[4]) end
+if ARGV[4] ~= '' and draws == '' then
+  redis.call('XADD', KEYS[3], '*', 'e', ARGV[4])
+elseif ARGV[4] ~= '' then
+  local drawn = {}
+  for number = 1, #taken do
+    if taken[number] > 0 then
+      local id = string.match(KEYS[first_grant + number - 1], '}:credit:(.-):used:')
+      drawn[#drawn + 1] = string.format('"%s":%.0f', id, taken[number])
+    end
+  end
+  if #drawn > 0 then
+    redis.call('XADD', KEYS[3], '*', 'e', ARGV[4], 'd', '{' .. table.concat(drawn, ',') .. '}')
+  else
+    redis.call('XADD', KEYS[3], '*', 'e', ARGV[4])
+  end
+end
 return hold and 1 or 0

@@ -62,13 +62,19 @@ class Month:
 
 @dataclass(frozen=True)
 class Charges(Measures):
-    """What is charged for, and its cost."""
+    """What is charged for, its cost, and what of it credits paid."""
 
     requests: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     cost_nano: int = 0
+    credit_nano: int = 0
+
+    @property
+    def due_nano(self) -> int:
+        """What credits did not pay."""
+        return self.cost_nano - self.credit_nano
 
 
 NO_CHARGES = Charges()

@@ -15,7 +15,7 @@ from usage.statements.months import Charges, Month, Statement, months_of, statem
 
 COLUMNS = (
     "month", "project_id", "project", "model", "key_id", "key", "requests", "input_tokens", "cached_input_tokens",
-    "output_tokens", "cost_usd",
+    "output_tokens", "cost_usd", "credits_usd", "due_usd",
 )  # fmt: skip
 
 
@@ -74,5 +74,5 @@ def _figures(charges: Charges) -> list[object]:
         charges.prompt_tokens,
         charges.cached_tokens,
         charges.completion_tokens,
-        f"{dollars(charges.cost_nano):f}",
+        *(f"{dollars(nano):f}" for nano in (charges.cost_nano, charges.credit_nano, charges.due_nano)),
     ]

@@ -97,6 +97,7 @@ ROWS = [
     Address("audit:organization_file", ORGANIZATION + "/audit/log.csv", {"GET": managers()}),
     Address("statements:list", ORGANIZATION + "/statements/", {"GET": those_who_see_all_usage()}),
     Address("statements:month", ORGANIZATION + "/statements/2026-01/", {"GET": those_who_see_all_usage()}),
+    Address("credits:overview", ORGANIZATION + "/credits/", {"GET": those_who_see_all_usage()}),
     Address("statements:file", ORGANIZATION + "/statements/2026-01.csv", {"GET": those_who_see_all_usage()}),
     Address("webhooks:list", WEBHOOKS + "/", {"GET": managers()}),
     Address("webhooks:new", WEBHOOKS + "/new/", {"GET": managers(), "POST": managers()}, HOOK),

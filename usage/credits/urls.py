@@ -1,0 +1,6 @@
+from django.urls import path
+
+from usage.credits import views
+
+app_name = "credits"
+urlpatterns = [path("", views.overview, name="overview")]
