@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Project
 from apikeys.models import ApiKey
+from usage.credits.services import balance_of
 from usage.models import UsageRollup15Min
 from usage.periods import periods_at
 from usage.reports import DAY, EVERYTHING, Narrowing, telling
@@ -49,13 +50,13 @@ class Forecast:
 
 
 def forecast(*, sights: Sights, narrowing: Narrowing, is_organization_wide: bool, now: datetime) -> Forecast | None:
-    """None where nothing was charged this month and in the days before. One query, and one at most for the budget."""
+    """None where nothing was charged this month and in the days before. One query, and three at most for the budget."""
     project = sights[0].project
     periods = periods_at(now, project.organization.time_zone)
     month, today = periods.month, periods.day.starts_at
     week = today - DAY * DAYS_BEFORE
     sights = telling(sights, by_member=narrowing.member is not None)
-    whose, limit_nano, counted = _budget(project, sights, narrowing, is_organization_wide)
+    whose, limit_nano, counted = _budget(project, sights, narrowing, is_organization_wide, month.starts_at)
     sums = UsageRollup15Min.objects.filter(
         narrowing.applied(), counted, bucket_at__gte=min(month.starts_at, week), bucket_at__lte=now
     )
@@ -76,9 +77,13 @@ def forecast(*, sights: Sights, narrowing: Narrowing, is_organization_wide: bool
 
 
 def _budget(
-    project: Project, sights: Sights, narrowing: Narrowing, is_organization_wide: bool
+    project: Project, sights: Sights, narrowing: Narrowing, is_organization_wide: bool, since: datetime
 ) -> tuple[str | Promise, int | None, Q]:
-    """What the budget is called that counts what is looked at, its amount, and which sums it counts."""
+    """What the budget is called that counts what is looked at, its amount, and which sums it counts.
+
+    An organization's credits, which pay before it does, are part of the amount: what they paid `since` then, when the
+    month began, and what is left of them.
+    """
     seen = seen_of(sights)
     if narrowing.key is not None and narrowing == Narrowing(key=narrowing.key):
         keys = ApiKey.objects.filter(public_id=narrowing.key, project__in=[sight.project for sight in sights])
@@ -95,4 +100,8 @@ def _budget(
     hidden = projects.keys() - {sight.project.public_id for sight in sights}
     if any(projects[public_id] is None for public_id in hidden):
         return "", None, seen
-    return _("Budget of the organization"), limit_nano, Q(project_id__in=list(projects))
+    counted = Q(project_id__in=list(projects))
+    drawn = UsageRollup15Min.objects.filter(counted, bucket_at__gte=since).aggregate(sum=Sum("credit_nano"))["sum"]
+    credit_nano = int(drawn or 0) + balance_of(project.organization).left_nano
+    whose = _("Budget of the organization with its credits") if credit_nano else _("Budget of the organization")
+    return whose, limit_nano + credit_nano, counted

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import Project, User
 from apikeys.models import ApiKey
@@ -10,6 +11,7 @@ from common.ids import uuid7
 from common.money import display_dollars
 from tests.usage.ledger import a_key
 from tests.usage.test_ingest import event
+from usage.credits.services import grant_credits
 from usage.forecast import Forecast, forecast
 from usage.ingest import insert_all
 from usage.reports import EVERYTHING, Narrowing
@@ -104,6 +106,16 @@ def test_an_organization_has_its_own_which_counts_archived_projects_too(project:
     found = told_of_all(Sight(project))
     assert (found.whose, found.spent_nano) == ("Budget of the organization", 15 * DOLLAR)
     assert found.used_up_at == NOON + timedelta(days=2)
+
+
+def test_credits_pay_before_the_budget_of_an_organization(project: Project, key: ApiKey, ada: User) -> None:
+    organization = project.organization
+    organization.monthly_budget_nano = 0
+    soon = timezone.now() + timedelta(days=1)
+    grant_credits(organization=organization, amount_nano=17 * DOLLAR, reason="A pilot", expires_at=soon, by=ada)
+    found = told_of_all(Sight(project))
+    assert (found.whose, found.limit_nano) == ("Budget of the organization with its credits", 17 * DOLLAR)
+    assert found.used_up_at == NOON + timedelta(days=6)
 
 
 def test_a_budget_of_more_than_is_seen_is_not_told_of(project: Project, key: ApiKey, ada: User) -> None:
