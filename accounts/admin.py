@@ -24,6 +24,8 @@ from accounts.models import (
     KeptMail,
     Membership,
     Organization,
+    Plan,
+    PlanChange,
     Project,
     ProjectMembership,
     Removal,
@@ -123,11 +125,30 @@ class UserAdmin(DjangoUserAdmin[User]):
 
 @admin.register(Organization)
 class OrganizationAdmin(admin.ModelAdmin[Organization]):
-    list_display = ["name", "public_id", "is_personal", "created_at", "is_sample"]
-    list_filter = ["is_personal", "is_sample"]
+    list_display = ["name", "public_id", "plan", "is_personal", "created_at", "is_sample"]
+    list_filter = ["plan", "is_personal", "is_sample"]
+    list_select_related = ["plan"]
     search_fields = ["name", "public_id", "memberships__user__email"]
-    readonly_fields = ["public_id", "created_at"]
+    # Given and taken on the page of the plan, which tells whoever makes calls.
+    readonly_fields = ["public_id", "plan", "created_at"]
     inlines = [MembershipInline]
+
+
+@admin.register(Plan)
+class PlanAdmin(ReadOnlyAdmin):
+    """They are made and changed on pages of their own."""
+
+    list_display = ["name", "public_id", "is_open", "is_default", "is_archived", "created_at"]
+    list_filter = ["is_open", "is_archived"]
+    search_fields = ["name", "public_id"]
+
+
+@admin.register(PlanChange)
+class PlanChangeAdmin(ReadOnlyAdmin):
+    list_display = ["at", "plan", "organization", "by"]
+    list_filter = ["at"]
+    list_select_related = ["plan", "organization", "by"]
+    search_fields = ["plan__name", "organization__name", "organization__public_id"]
 
 
 @admin.register(Project)

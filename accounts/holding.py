@@ -25,6 +25,7 @@ from accounts.models import (
     KeptMail,
     Membership,
     Organization,
+    PlanChange,
     Removal,
     ServiceAccount,
     TermsAcceptance,
@@ -95,6 +96,11 @@ def export(user: User) -> Iterator[Document]:
     yield as_table(
         "account/mail.json", KeptMail.objects.filter(user=user), "recipient", "created_at", "subject", "body"
     )
+    yield as_table(
+        "account/plans.json",
+        PlanChange.objects.filter(by=user).order_by("at"),
+        *("at", "plan__public_id", "organization__public_id", "before", "after"),
+    )
     yield as_json("account/audit_log.json", _acts(user))
     yield as_table(
         "account/admin_log.json",
@@ -131,6 +137,7 @@ def erase(user: User) -> None:
         made._default_manager.filter(created_by=user).update(created_by=None)
     JoinLink.came.through._default_manager.filter(user=user).delete()
     TermsVersion.objects.filter(published_by=user).update(published_by=None)
+    PlanChange.objects.filter(by=user).update(by=None)
     for model in (Removal, TermsAcceptance, EmailAddress, SocialAccount, Authenticator, UserSession):
         model._default_manager.filter(user=user).delete()
     forget_person(user)
@@ -206,6 +213,7 @@ THEIRS = frozenset(
         "accounts.JoinLink",
         "accounts.KeptMail",
         "accounts.Membership",
+        "accounts.PlanChange",
         "accounts.Removal",
         "accounts.SecondFactor",
         "accounts.ServiceAccount",

@@ -20,6 +20,7 @@ from accounts.models import (
     TermsVersion,
     User,
 )
+from accounts.plans.services import begin_on_default_plan
 from accounts.roles import Role
 from accounts.signals import terms_changed
 from common.tokens import new_token, token_hash
@@ -40,6 +41,7 @@ def open_workspace(*, user: User) -> Project:
     user.language = user.language or get_language() or ""
     user.save(update_fields=["language"])
     organization = Organization.objects.create(name=_(PERSONAL), is_personal=True, is_sample=user.is_sample)
+    begin_on_default_plan(organization)
     Membership.objects.create(organization=organization, user=user, role=Role.OWNER)
     return Project.objects.create(organization=organization, name=_(FIRST_PROJECT))
 

@@ -28,8 +28,8 @@ Its keys must be looked at anew.
 """
 
 limits_changed = Signal()
-"""What an organization, a project, a member, a cohort, a key or a model may use was set anew: with `limited`, the row
-of it."""
+"""What an organization, a project, a member, a cohort, a key, a model or all on a plan may use was set anew: with
+`limited`, the row of it. So it was for an organization that came onto another plan."""
 
 service_account_removed = Signal()
 """A service account was removed for good, with `service_account` and `by`: none of its keys may work any more."""

@@ -9,7 +9,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import ServiceAccount
+from accounts.models import Plan, ServiceAccount
 from apikeys.history import in_words
 from apikeys.models import ApiKey, KeyMakers, KeyPolicy
 from apikeys.terms import ENDPOINTS_OF_KEYS, TERMS, PolicyViolationError, Terms
@@ -117,6 +117,7 @@ class KeyForm(EditForm):
         *,
         key: ApiKey | None = None,
         policy: KeyPolicy | None = None,
+        plan: Plan | None = None,
         address: str = "",
         accounts: Iterable[ServiceAccount] | None = None,
         service_account: str = "",
@@ -136,7 +137,7 @@ class KeyForm(EditForm):
                 del self.fields[name]
         else:
             self._offer_accounts(accounts, service_account)
-        self._offer_models()
+        self._offer_models(plan)
         self.fields["allowed_networks"].help_text = self._about_networks(address)
         self.fields["expires_at"].help_text = self._about_expiry()
 
@@ -152,8 +153,9 @@ class KeyForm(EditForm):
         ]
         field.initial = chosen
 
-    def _offer_models(self) -> None:
-        offered = list(HostedModel.objects.offered().order_by("public_name").values_list("public_name", flat=True))
+    def _offer_models(self, plan: Plan | None) -> None:
+        models = HostedModel.objects.offered().in_plan(plan)
+        offered = list(models.order_by("public_name").values_list("public_name", flat=True))
         # One that was chosen and is no longer offered stays chosen until somebody takes it out.
         chosen = [*self.key.allowed_models, *self.was_shown.get("allowed_models", [])] if self.key else []
         field = self.fields["allowed_models"]

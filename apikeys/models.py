@@ -323,7 +323,12 @@ class KeySecretQuerySet(models.QuerySet["KeySecret"]):
             key__disabled_at=None,
             key__project__archived_at=None,
             key__service_account__removed_at=None,
-        ).select_related("key__project__organization__key_policy", "key__created_by", "key__service_account")
+        ).select_related(
+            "key__project__organization__key_policy",
+            "key__project__organization__plan",
+            "key__created_by",
+            "key__service_account",
+        )
 
     def for_management(self) -> Self:
         """Secrets that open the REST API now, for people whose account is not switched off."""

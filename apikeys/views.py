@@ -87,6 +87,7 @@ def new(request: AuthedRequest) -> HttpResponse:
     form = KeyForm(
         request.POST or None,
         policy=policy,
+        plan=project.organization.plan,
         address=current_origin.get().address,
         accounts=ServiceAccount.objects.for_list(project).order_by("name") if manages else None,
         service_account=request.GET.get("service_account", ""),
@@ -192,7 +193,13 @@ def edit(request: AuthedRequest, key_id: str) -> HttpResponse:
     form = (
         ManagementKeyForm(data, key=key, address=address)
         if key.organization is None
-        else KeyForm(data, key=key, policy=KeyPolicy.objects.of(key.organization), address=address)
+        else KeyForm(
+            data,
+            key=key,
+            policy=KeyPolicy.objects.of(key.organization),
+            plan=key.organization.plan,
+            address=address,
+        )
     )
     if request.method == "POST" and form.is_valid():
         try:

@@ -1,5 +1,6 @@
 """Backends, the models they host, and where each model runs."""
 
+from copy import copy
 from datetime import UTC, date
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import Plan
 from common.fields import EncryptedTextField, UndecryptableError
 from common.http import validate_base_url
 from common.limits import Limited
@@ -206,6 +208,10 @@ class HostedModelQuerySet(models.QuerySet["HostedModel"]):
             .order_by("sort_name", "pk")
         )
 
+    def in_plan(self, plan: Plan | None) -> Self:
+        """Those that organizations on the plan may use; all of them without one."""
+        return self.filter(public_name__in=plan.allowed_models) if plan is not None and plan.allowed_models else self
+
     def matching(self, text: str) -> Self:
         """Those whose name or description holds `text`."""
         return self.filter(Q(public_name__icontains=text) | Q(description__icontains=text))
@@ -315,6 +321,13 @@ class HostedModel(Limited):
             seen.add(following.pk)
             following = following.fallback
         return False
+
+    def under(self, plan: Plan | None) -> "HostedModel":
+        """The model at what it costs organizations on the plan. For reading: it is not to be saved."""
+        model = copy(self)
+        if plan is not None and self.public_name in plan.prices:
+            model.input_price_nano, model.output_price_nano = plan.prices[self.public_name]
+        return model
 
     @property
     def other_names(self) -> list[str]:

@@ -377,7 +377,7 @@ def budget_of(code: str) -> tuple[str, str] | None:
 
 _BUDGETS = {
     budget_code(of, span): (of, span)
-    for of in ("key", "participant", "member", "project", "organization", "model")
+    for of in ("key", "participant", "member", "project", "organization", "plan", "model")
     for span in ("daily", "weekly", "monthly")
 }
 

@@ -26,8 +26,8 @@ def new_submission() -> str:
 class DollarsField(forms.DecimalField):
     """Dollars to who fills it in, nano-dollars to the code."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(min_value=0, max_value=MOST_DOLLARS, decimal_places=9, **kwargs)
+    def __init__(self, *, most: int = MOST_DOLLARS, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=most, decimal_places=9, **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
         return f"{dollars(value).normalize():f}" if isinstance(value, int) else value
@@ -68,11 +68,12 @@ class PercentsField(forms.CharField):
 class EditForm(forms.Form):
     """Edits what others may edit while it is open: it carries what it showed, and says only what was changed in it.
 
-    `fields_of` has the names of fields that are called otherwise than the values behind them.
+    `fields_of` has the names of fields that are called otherwise than the values behind them; None where a value has
+    several.
     """
 
     shown = forms.CharField(widget=forms.HiddenInput, required=False)
-    fields_of: Mapping[str, str] = {}
+    fields_of: Mapping[str, str | None] = {}
 
     def remember(self, now: Mapping[str, Any], *, of: str) -> None:
         """Begin with what is there now; a form that comes back knows what was there when it was shown.

@@ -91,7 +91,7 @@ class NewRunSerializer(serializers.Serializer[dict[str, Any]]):
     parameters = ParametersSerializer(required=False, default=dict)
 
     def validate_model(self, value: str) -> str:
-        if not HostedModel.objects.for_chat().filter(public_name=value).exists():
+        if not HostedModel.objects.for_chat().in_plan(self.context["plan"]).filter(public_name=value).exists():
             raise serializers.ValidationError(f"{value} is not offered here.")
         return value
 
@@ -133,12 +133,13 @@ class RunsView(generics.ListAPIView[Run]):
     )
     def post(self, request: Request) -> Response:
         """Start a run. It waits for a worker, then streams; how it ends is in the run."""
-        asked = NewRunSerializer(data=request.data)
+        project = project_of(request)
+        asked = NewRunSerializer(data=request.data, context={"plan": project.organization.plan})
         asked.is_valid(raise_exception=True)
         try:
             run = services.start_run(
                 user=user_of(request),
-                project=require(user_of(request), project_of(request), Right.MAKE_KEYS),
+                project=require(user_of(request), project, Right.MAKE_KEYS),
                 model=asked.validated_data["model"],
                 messages=[dict(message) for message in asked.validated_data["messages"]],
                 parameters=dict(asked.validated_data["parameters"]),

@@ -93,7 +93,7 @@ def claim_run(*, run_id: str, worker: str, request_id: str) -> Run | None:
     )
     if not taken:
         return None
-    return Run.objects.select_related("user", "project__organization").filter(public_id=run_id).first()
+    return Run.objects.select_related("user", "project__organization__plan").filter(public_id=run_id).first()
 
 
 def beat(*, run_ids: list[str], worker: str) -> list[str]:

@@ -39,13 +39,13 @@ UNHEARD_OF_AFTER = timedelta(seconds=10)
 @require_http_methods(["GET", "POST"])
 def index(request: AuthedRequest) -> HttpResponse:
     """An empty workbench, filled from the address when it says so; posting it starts a run."""
-    offered = list(HostedModel.objects.for_chat())
+    project = current_project(request)
+    offered = list(HostedModel.objects.for_chat().in_plan(project.organization.plan))
     if request.method == "GET":
         return _workbench(request, form=_prefilled(request, offered), offered=offered)
     form = RunForm(request.POST, models=offered)
     if not form.is_valid():
         return _workbench(request, form=form, offered=offered)
-    project = current_project(request)
     if Right.MAKE_KEYS not in rights_in(request.user, project):
         form.add_error(None, _("You only read in the project “%(name)s”. Choose another one.") % {"name": project})
         return _workbench(request, form=form, offered=offered)
@@ -77,7 +77,7 @@ def index(request: AuthedRequest) -> HttpResponse:
 def run(request: AuthedRequest, run_id: str) -> HttpResponse:
     """A run: as it stands, followed live while it is under way, and the place to go on from."""
     shown = get_object_or_404(Run.objects.of(request.user), public_id=run_id)
-    offered = list(HostedModel.objects.for_chat())
+    offered = list(HostedModel.objects.for_chat().in_plan(current_project(request).organization.plan))
     form = RunForm(models=offered, initial=initial_of(shown))
     return _workbench(request, form=form, offered=offered, run=shown)
 

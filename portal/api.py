@@ -24,6 +24,7 @@ from common.api import problem_response
 from playground.api import RunStopView, RunsView, RunView
 from usage.api import AllowancesView, AllowanceView, CallsView, CallView, SummaryView
 from usage.credits.api import CreditsView
+from usage.plans.api import OrganizationPlanView
 from webhooks import api as webhooks
 
 
@@ -86,6 +87,7 @@ urlpatterns = [
     path("", include("accounts.api_urls")),
     path("organizations/<str:organization_id>/credits/", CreditsView.as_view(), name="api-organization-credits"),
     path("cohorts/<str:cohort_id>/allowances/", AllowancesView.as_view(), name="api-cohort-allowances"),
+    path("organizations/<str:organization_id>/plan/", OrganizationPlanView.as_view(), name="api-organization-plan"),
     path("runs/<str:run_id>/", RunView.as_view(), name="api-run"),
     path("runs/<str:run_id>/stop/", RunStopView.as_view(), name="api-run-stop"),
     path("usage/calls/<str:request_id>/", CallView.as_view(), name="api-usage-call"),

@@ -86,6 +86,7 @@ STAFF_SECTION: Section = (
     (
         Place(_("Overview"), "operations:overview", "presentation-chart-line"),
         Place(_("Backends"), "catalog:backends", "server-stack"),
+        Place(_("Plans"), "plans:list", "rectangle-stack"),
         Place(_("Moderation"), "community:moderation", "shield-check"),
         Place(_("Audit"), "audit:everything", "clipboard-document-list"),
         Place(_("Terms of use"), "accounts:publish_terms", "document-text"),

@@ -29,6 +29,7 @@ urlpatterns = [
     path("organizations/<str:organization_id>/webhooks/", include("webhooks.urls")),
     path("organizations/<str:organization_id>/statements/", include("usage.statements.urls")),
     path("organizations/<str:organization_id>/credits/", include("usage.credits.urls")),
+    path("", include("usage.plans.urls")),
     path("keys/", include("apikeys.leak_urls")),
     path("keys/", include("apikeys.urls")),
     path("", include("catalog.urls")),

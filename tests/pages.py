@@ -15,6 +15,7 @@ from accounts.cohorts.services import create_cohort
 from accounts.invitations.links import create_join_link, join
 from accounts.invitations.services import invite
 from accounts.models import Invitation, Membership, User
+from accounts.plans.services import choose_plan, make_plan
 from accounts.projects.services import create_service_account, set_place
 from accounts.roles import ProjectRole, Role
 from accounts.services import invite_operator, publish_terms
@@ -81,6 +82,8 @@ PAGES = [
     Page("accounts:new_organization", "/organizations/new/", Who.MEMBER),
     Page("accounts:organization", "/organizations/{organization}/settings/", Who.MEMBER),
     Page("accounts:organization_limits", "/organizations/{organization}/limits/", Who.MEMBER),
+    Page("plans:organization", "/organizations/{organization}/plan/", Who.MEMBER),
+    Page("plans:choose", "/organizations/{organization}/plan/{plan}/", Who.MEMBER),
     Page("accounts:member_limits", "/organizations/{organization}/members/{member}/limits/", Who.MEMBER),
     Page("accounts:project_limits", "/projects/{project}/limits/", Who.MEMBER),
     Page("accounts:members", "/organizations/{organization}/members/", Who.MEMBER),
@@ -120,6 +123,9 @@ PAGES = [
     Page("catalog:edit_model", "/backends/models/{model}/", Who.STAFF),
     Page("catalog:backend", "/backends/{backend}/", Who.STAFF),
     Page("catalog:deployment", "/backends/{backend}/deployments/{model}/", Who.STAFF),
+    Page("plans:list", "/plans/", Who.STAFF),
+    Page("plans:new", "/plans/new/", Who.STAFF),
+    Page("plans:plan", "/plans/{plan}/", Who.STAFF),
     Page("usage:overview", "/usage/?group=status", Who.MEMBER),
     Page("usage:calls", "/usage/calls/?code=rate_limit_exceeded", Who.MEMBER),
     Page("usage:call", "/usage/calls/{call}/", Who.MEMBER),
@@ -165,7 +171,8 @@ ACTIONS = {
     "catalog:check_now", "catalog:rediscover", "catalog:remove", "catalog:set_deployment_enabled",
     "catalog:set_enabled", "community:undo", "community:vote", "forum:accept", "forum:delete", "forum:preview",
     "notifications:follow", "notifications:mail", "notifications:read_all", "notifications:unsubscribe",
-    "playground:delete", "playground:stop", "set_language", "set_theme", "webhooks:remove", "webhooks:resend",
+    "plans:assign", "plans:take_off", "playground:delete", "playground:stop", "set_language", "set_theme",
+    "webhooks:remove", "webhooks:resend",
     "webhooks:rotate", "webhooks:set_enabled", "webhooks:test",
 }  # fmt: skip
 """Addresses that change something, or hand on, and are no page of their own."""
@@ -176,9 +183,9 @@ PARTS = {
     "api-invitation-resend", "api-invitations", "api-join-link", "api-join-links", "api-key", "api-key-disable",
     "api-key-enable", "api-key-revoke", "api-key-rotate", "api-key-secret-retire", "api-keys", "api-keys-health",
     "api-keys-policy", "api-keys-policy-shorten", "api-leaks", "api-member", "api-member-limits", "api-members",
-    "api-models", "api-organization", "api-organization-credits", "api-organization-limits", "api-organizations",
-    "api-project", "api-project-limits", "api-project-member", "api-project-members",
-    "api-projects", "api-root", "api-roster", "api-run", "api-run-stop", "api-runs", "api-schema",
+    "api-models", "api-organization", "api-organization-credits", "api-organization-limits",
+    "api-organization-plan", "api-organizations", "api-project", "api-project-limits", "api-project-member",
+    "api-project-members", "api-projects", "api-root", "api-roster", "api-run", "api-run-stop", "api-runs", "api-schema",
     "api-service-account", "api-service-accounts", "api-transfer", "api-usage-allowance", "api-usage-call",
     "api-usage-calls", "api-usage-summary", "api-webhook", "api-webhook-deliveries", "api-webhook-enabled",
     "api-webhook-resend", "api-webhook-secret", "api-webhook-test", "api-webhooks", "audit:everything_file",
@@ -278,8 +285,25 @@ def build_world(*, ada: User, cyd: User, sam: User) -> dict[str, str]:
         in_force_at=timezone.now() + timedelta(days=7),
         by=sam,
     )
+    starter = make_plan(
+        changes={
+            "name": "Starter",
+            "description": "To try the portal.",
+            "is_open": True,
+            "requests_per_minute": 60,
+            "monthly_budget_nano": 20_000_000_000,
+            "allowed_models": [model.public_name],
+            "prices": {model.public_name: [50_000_000, 200_000_000]},
+        },
+        by=sam,
+    )
+    team = make_plan(changes={"name": "Team", "is_open": True, "position": 1, "requests_per_day": 1}, by=sam)
+    choose_plan(organization=organization, plan=starter, by=ada)
     return {
         "organization": organization.public_id,
+        "plan": team.public_id,
+        "plan_mark": team.mark,
+        "own_plan": starter.public_id,
         "endpoint": endpoint.public_id,
         "delivery": endpoint.deliveries.get().public_id,
         "invitation": invitation.public_id,

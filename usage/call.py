@@ -54,6 +54,7 @@ class Call:
         self.caller = caller
         self.endpoint = endpoint
         self.model = model
+        self.prices = caller.prices.get(model.name, (model.input_price_nano, model.output_price_nano))
         self.asked_model = model_name(body)
         self.request_id = request_id
         self.origin = current_origin.get()
@@ -102,7 +103,7 @@ class Call:
     def become(self, other: "Call", admission: Admission) -> None:
         """Go on as `other`, which was admitted. It has taken its time from the start all the same."""
         self.id, self.model, self.prompt, self.most_nano = other.id, other.model, other.prompt, other.most_nano
-        self.admission = admission
+        self.prices, self.admission = other.prices, admission
 
     def end(self, error: ApiError) -> None:
         """Have the client read `error`: what the call waits for is left, and its server hung up on."""
@@ -137,7 +138,7 @@ class Call:
         return self.choices * (self.asked_output or min(ASSUMED_OUTPUT_TOKENS, self.bound_output))
 
     def cost(self, count: TokenCount) -> int:
-        price_in, price_out = self.model.input_price_nano, self.model.output_price_nano
+        price_in, price_out = self.prices
         if not price_in and not price_out:
             return 0
         return token_cost(count.prompt_tokens, price_in) + token_cost(count.completion_tokens, price_out)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Self, cast
 from django.db.models import Q, Sum
 from django.utils import timezone
 
-from accounts.models import Cohort, Membership, Organization, Project, ProjectMembership
+from accounts.models import Cohort, Membership, Organization, Plan, Project, ProjectMembership
 from accounts.roles import ProjectRole
 from apikeys.models import ApiKey
 from catalog.models import HostedModel
@@ -17,7 +17,19 @@ from common.limits import NO_LIMITS, Limited
 from usage.events import Event
 from usage.models import CreditDraw, UsageRollup15Min
 from usage.periods import Period, periods_at
-from usage.policies import CREDIT, KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT, Caller, Grant, Scope
+from usage.policies import (
+    CREDIT,
+    KEY,
+    MEMBER,
+    MODEL,
+    ORGANIZATION,
+    PARTICIPANT,
+    PLAN,
+    PROJECT,
+    Caller,
+    Grant,
+    Scope,
+)
 
 # Organizations with leases, for the reaper. A plain set: an entry too many costs one empty look.
 ORGANIZATIONS = "ly:leases"
@@ -188,7 +200,7 @@ def belongs_to(caller: Caller, scope: Scope, period: Period) -> Callable[[Event]
             and (event.user_id == user_id or event.key_id in key_ids)
             and period.holds(event.at)
         )
-    field = "model" if kind == MODEL else f"{kind}_id"
+    field = {MODEL: "model", PLAN: "organization_id"}.get(kind, f"{kind}_id")
     return lambda event: (
         event.organization_id == caller.organization_id and getattr(event, field) == id_ and period.holds(event.at)
     )
@@ -246,6 +258,10 @@ def _scopes_of(limited: Limited) -> Iterable[tuple[str, str, Scope]]:
     match limited:
         case Organization():
             yield limited.public_id, limited.time_zone, Scope(ORGANIZATION, limited.public_id, nothing)
+            yield limited.public_id, limited.time_zone, Scope(PLAN, limited.public_id, nothing)
+        case Plan():
+            for home in limited.organizations.all():
+                yield home.public_id, home.time_zone, Scope(PLAN, home.public_id, nothing)
         case Project():
             home = limited.organization
             yield home.public_id, home.time_zone, Scope(PROJECT, limited.public_id, nothing)

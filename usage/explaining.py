@@ -16,7 +16,7 @@ from common.zones import UTC as UTC_ZONE
 from common.zones import zone_named
 from usage.counters import Counter, Reach
 from usage.models import Source
-from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT, USER, Caller, Scope
+from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PLAN, PROJECT, USER, Caller, Scope
 
 OWNERS = {
     KEY: "this key",
@@ -25,6 +25,7 @@ OWNERS = {
     MEMBER: "your membership in the organization",
     PROJECT: "the project “{name}”",
     ORGANIZATION: "the organization “{name}”",
+    PLAN: "your organization’s plan “{name}”",
     MODEL: "your organization for this model",
 }
 """Whose a limit is, by the kind of its scope."""
@@ -212,6 +213,7 @@ def usage_page(scope: Scope, *, project_id: str, window: str) -> str:
         USER: {"key": Source.PLAYGROUND.value},
         MEMBER: {"scope": "organization", "member": scope.id.rpartition(".")[2]},
         ORGANIZATION: {"scope": "organization"},
+        PLAN: {"scope": "organization"},
         MODEL: {"scope": "organization", "model": scope.id},
     }
     asked = {"project": project_id, "window": window, **narrowed.get(scope.kind, {})}

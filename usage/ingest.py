@@ -44,7 +44,7 @@ from usage.events import (
 from usage.kinds import BUDGET_REACHED, UNREADABLE, WAITS
 from usage.models import MEASURES, ROLLUPS, CreditDraw, UsageEvent, UsageRollup5Min, UsageSums
 from usage.periods import Period, periods_at
-from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT
+from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PLAN, PROJECT
 from webhooks.models import Endpoint, Message
 from webhooks.services import announce
 
@@ -321,6 +321,7 @@ class _End:
     def _whose(self) -> str:
         whose = {
             ORGANIZATION: self.project.organization.public_id,
+            PLAN: self.project.organization.public_id,
             PROJECT: self.project.public_id,
             MODEL: self.model,
             MEMBER: self.key.created_by.public_id if self.key.created_by else "",
@@ -332,6 +333,8 @@ class _End:
         match self.of:
             case "organization":
                 return organization
+            case "plan":
+                return organization.plan
             case "project":
                 return self.project
             case "model":

@@ -13,8 +13,9 @@ BUDGET_REACHED = EventType(
     "budget.reached",
     _(
         "A call was refused because a budget is used up: of the key (“key”), of its maker’s share in a cohort "
-        "(“cohort”), of its maker as a member (“member”), of the project, of the organization, or of the model in the "
-        "organization (“model”). Told once for each of its days, weeks or months, in the organization’s time zone."
+        "(“cohort”), of its maker as a member (“member”), of the project, of the organization, of the organization’s "
+        "plan (“plan”), or of the model in the organization (“model”). Told once for each of its days, weeks or "
+        "months, in the organization’s time zone."
     ),
     {
         "key_id": "key_0353lkPT8K4OGtWbqVtQ9n",

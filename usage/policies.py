@@ -23,7 +23,7 @@ from django.conf import settings
 from django.db.models import Q
 from redis.exceptions import RedisError
 
-from accounts.models import Cohort, Membership, Organization, Project, User
+from accounts.models import Cohort, Membership, Organization, Plan, Project, User
 from accounts.roles import Role
 from accounts.services import has_accepted_terms, owners_have_accepted_terms
 from apikeys.models import ApiKey, KeyKind, KeyPolicy, KeySecret
@@ -47,6 +47,8 @@ USER = "user"
 PARTICIPANT = "participant"
 MEMBER = "member"
 PROJECT = "project"
+# The whole organization, by what its plan allows; its id is that of the organization.
+PLAN = "plan"
 ORGANIZATION = "organization"
 MODEL = "model"
 # No limit, but what pays before an organization's budgets do. The scripts in `usage/lua/` know it by this name.
@@ -110,8 +112,11 @@ class Caller:
     secret_id: str = ""
     # When the first of what the key rests on ends, in seconds since 1970. Compared at each call: no cache outlives it.
     valid_until: float | None = None
-    # Empty: all of them.
+    # A model has to be in both lists, which name those of the key and those of the organization's plan. Empty: all.
     models: tuple[str, ...] = ()
+    plan_models: tuple[str, ...] = ()
+    # What the plan has of its own, by model: for a million input tokens and for a million output tokens.
+    prices: dict[str, tuple[int, int]] = field(default_factory=dict, hash=False)
     endpoints: tuple[str, ...] = ()
     # An address has to be in both lists. Empty: any.
     key_networks: tuple[str, ...] = ()
@@ -131,7 +136,7 @@ class Caller:
         return self.valid_until is not None and time.time() >= self.valid_until
 
     def may_use_model(self, name: str) -> bool:
-        return not self.models or name in self.models
+        return (not self.models or name in self.models) and (not self.plan_models or name in self.plan_models)
 
     def may_use_endpoint(self, path: str) -> bool:
         return not self.endpoints or path in self.endpoints
@@ -151,6 +156,7 @@ class _Held:
 
 def caller_for_run(user: User, project: Project) -> Caller:
     """The caller of a playground run of `user` in `project`, held to what the installation allows anyone."""
+    plan_models, prices = _of_plan(project.organization.plan)
     return Caller(
         source=Source.PLAYGROUND,
         organization_id=project.organization.public_id,
@@ -163,6 +169,8 @@ def caller_for_run(user: User, project: Project) -> Caller:
             *_shared(project, user),
         ),
         zone=project.organization.time_zone,
+        plan_models=plan_models,
+        prices=prices,
         **_credits_of(project.organization),
     )
 
@@ -191,7 +199,8 @@ def _allowance(user: User, project: Project) -> tuple[Scope, ...]:
 
 
 def _shared(project: Project, person: User | None) -> list[Scope]:
-    """What a call counts against beside its key: what its `person` may use, its project and its organization.
+    """What a call counts against beside its key: what its `person` may use, its project, its organization and the plan
+    of that.
 
     What has no limits, as most do not, is left out and costs a call nothing.
     """
@@ -200,10 +209,19 @@ def _shared(project: Project, person: User | None) -> list[Scope]:
         Scope(PROJECT, project.public_id, project.limits, project.name),
         Scope(ORGANIZATION, organization.public_id, organization.limits, organization.name),
     ]
+    if organization.plan is not None:
+        scopes.append(Scope(PLAN, organization.public_id, organization.plan.limits, organization.plan.name))
     if person is not None:
         for member in Membership.objects.filter(organization=organization, user=person):
             scopes.insert(0, Scope(MEMBER, f"{organization.public_id}.{person.public_id}", member.limits))
     return [scope for scope in scopes if scope.limits != NO_LIMITS]
+
+
+def _of_plan(plan: Plan | None) -> tuple[tuple[str, ...], dict[str, tuple[int, int]]]:
+    """The models that a plan is for, and its own prices."""
+    if plan is None:
+        return (), {}
+    return tuple(plan.allowed_models), {model: (prices[0], prices[1]) for model, prices in plan.prices.items()}
 
 
 def load(digest: str) -> Caller | None:
@@ -232,6 +250,7 @@ def _caller_with(secret: KeySecret | None) -> Caller | None:
     if person is not None:
         scopes += _allowance(person, project)
     scopes += _shared(project, person)
+    plan_models, prices = _of_plan(organization.plan)
     return Caller(
         source=Source.KEY,
         organization_id=organization.public_id,
@@ -244,6 +263,8 @@ def _caller_with(secret: KeySecret | None) -> Caller | None:
         secret_id=secret.public_id,
         valid_until=_earliest(key.expires_at, secret.valid_until, project.ends_at),
         models=tuple(key.allowed_models),
+        plan_models=plan_models,
+        prices=prices,
         endpoints=tuple(key.allowed_endpoints),
         key_networks=tuple(key.allowed_networks),
         organization_networks=tuple(_policy_networks(organization)),
@@ -312,6 +333,8 @@ def forget_held_to(limited: Limited) -> None:
     match limited:
         case Organization():
             secrets = secrets.filter(key__project__organization=limited)
+        case Plan():
+            secrets = secrets.filter(key__project__organization__plan=limited)
         case Project():
             secrets = secrets.filter(key__project=limited)
         case Membership():
@@ -494,7 +517,8 @@ def _decode(text: str) -> tuple[Caller, float] | None:
             for scope in fields.pop("scopes")
         )
         fields["grants"] = tuple(Grant(**grant) for grant in fields.get("grants", ()))
-        for name in ("models", "endpoints", "key_networks", "organization_networks"):
+        fields["prices"] = {model: tuple(prices) for model, prices in fields["prices"].items()}
+        for name in ("models", "plan_models", "endpoints", "key_networks", "organization_networks"):
             fields[name] = tuple(fields[name])
         return Caller(**fields, scopes=scopes), time.time() - stored["at"]
     except (orjson.JSONDecodeError, KeyError, TypeError):

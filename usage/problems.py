@@ -55,6 +55,7 @@ BUDGETS: Mapping[str, Problem] = {
         "member": _("A budget that the organization gave the member is used up, or does not cover the call."),
         "project": _("A budget of the project is used up, or does not cover the call."),
         "organization": _("A budget of the organization is used up, or does not cover the call."),
+        "plan": _("The budget of the organization’s plan is used up, or does not cover the call."),
         "model": _("What the organization may spend on this model is used up, or does not cover the call."),
     }.items()
 }
@@ -95,7 +96,8 @@ PROBLEMS: Mapping[str, Problem] = {
         _("A required field was missing. The error itself names it."), "missing_required_parameter"
     ),
     "model_not_allowed": Problem(
-        _("The key may not use this model. Its page says which ones it may."), "model_not_allowed"
+        _("The key may not use this model. Its page, and that of the organization’s plan, say which ones it may."),
+        "model_not_allowed",
     ),
     "model_not_found": Problem(_("No model of that name is offered to this project."), "model_not_found"),
     "rate_limit_exceeded": Problem(

@@ -27,7 +27,7 @@ from usage.ingest import CELLS, DRAWN, DRAWS, columns_of, paused, roll_up, sums
 from usage.kinds import DRIFT
 from usage.models import HISTOGRAMS, MEASURES, ROLLUPS, CreditDraw, UsageEvent, UsageRollup5Min, UsageSums, first_id
 from usage.periods import Period, periods_at
-from usage.policies import CREDIT, KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT
+from usage.policies import CREDIT, KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PLAN, PROJECT
 from usage.scripts import CORRECT
 from usage.services import KEPT
 
@@ -368,6 +368,7 @@ class _Truth:
                 MEMBER: f"{organization}.{person}",
                 PROJECT: project,
                 ORGANIZATION: organization,
+                PLAN: organization,
                 MODEL: model,
             }[kind]
             found[organization, scope] = found[organization, scope].plus(used)

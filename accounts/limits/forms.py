@@ -4,6 +4,7 @@ from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import Organization
 from common.forms import EditForm
 from common.limits import ALERTS, LIMITS, Limited, limit_field, limit_in_words
 from common.zones import zone_names
@@ -19,9 +20,14 @@ class LimitsForm(EditForm):
         super().__init__(data, initial={name: getattr(limited, name) for name in names})
         for name in (*LIMITS, ALERTS):
             self.fields[name] = limit_field(name)
+            self.fields[name].help_text = self.about(name) or self.fields[name].help_text
         self.order_fields(names)
         of = f"{limited._meta.label}.{limited.pk}"
         self.remember({name: getattr(limited, name) for name in names}, of=of)
+
+    def about(self, name: str) -> str:
+        """What else holds beside a limit; empty when nothing does."""
+        return ""
 
     def changes(self) -> dict[str, Any]:
         """What was changed in it."""
@@ -42,3 +48,16 @@ class OrganizationLimitsForm(LimitsForm):
         help_text=_("Days, weeks (from Monday) and months of limits and budgets begin in it, for all projects."),
     )
     others = ("time_zone",)
+
+    def __init__(self, data: QueryDict | None = None, *, limited: Organization) -> None:
+        self.plan = limited.plan
+        super().__init__(data, limited=limited)
+
+    def about(self, name: str) -> str:
+        most = getattr(self.plan, name) if self.plan else None
+        if most is None:
+            return ""
+        return _("The plan “%(plan)s” allows %(limit)s. The smaller of both holds.") % {
+            "plan": self.plan,
+            "limit": limit_in_words(name, most),
+        }

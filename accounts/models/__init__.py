@@ -19,6 +19,7 @@ from accounts.models.organizations import (
     organization_id,
 )
 from accounts.models.people import KeptMail, OperatorInvitation, SecondFactor, User, shown_name, user_id
+from accounts.models.plans import Plan, PlanChange, plan_id
 from accounts.models.projects import (
     FIRST_PROJECT,
     Project,
@@ -49,6 +50,8 @@ __all__ = [
     "Membership",
     "OperatorInvitation",
     "Organization",
+    "Plan",
+    "PlanChange",
     "Project",
     "ProjectMembership",
     "Removal",
@@ -65,6 +68,7 @@ __all__ = [
     "last_moment",
     "organization_id",
     "person_token",
+    "plan_id",
     "project_id",
     "service_account_id",
     "shown_name",

@@ -13,6 +13,7 @@ from django.utils.translation import gettext, gettext_noop, override
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.people import User
+from accounts.models.plans import Plan
 from accounts.roles import Role
 from common.ids import new_id
 from common.limits import Limited
@@ -68,6 +69,10 @@ class Organization(Limited):
         db_default="UTC",
         help_text=_("Limits and budgets of a day, a week (from Monday) or a month begin anew in it."),
     )
+    # What it allows holds beside the limits here.
+    plan = models.ForeignKey(
+        Plan, on_delete=models.PROTECT, null=True, blank=True, related_name="organizations", verbose_name=_("plan")
+    )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     members = models.ManyToManyField(User, through="Membership", related_name="organizations")
 
@@ -89,6 +94,11 @@ class Organization(Limited):
     def is_untouched(self) -> bool:
         """Whether it still bears the name that it was made with."""
         return self.is_personal and self.name in in_every_language(PERSONAL)
+
+    @property
+    def may_choose_plan(self) -> bool:
+        """Whether its own people may choose another plan: not where staff put it on one that is for them to give."""
+        return self.plan is None or self.plan.is_open
 
     @property
     def display_name(self) -> str:

@@ -15,6 +15,7 @@ from accounts.audit import record
 from accounts.errors import RefusedError
 from accounts.invitations.services import revoke_invitations_to
 from accounts.models import Membership, Organization, Project, Removal, User
+from accounts.plans.services import begin_on_default_plan
 from accounts.roles import Right, Rights, Role
 from accounts.signals import owner_made, rights_changed
 
@@ -23,6 +24,7 @@ from accounts.signals import owner_made, rights_changed
 def create_organization(*, name: str, by: User) -> Project:
     """A new organization that `by` owns, with a first project to work in, which is returned."""
     organization = Organization.objects.create(name=name)
+    begin_on_default_plan(organization)
     Membership.objects.create(organization=organization, user=by, role=Role.OWNER)
     project = Project.objects.create(organization=organization, name=gettext("First project"))
     record("organization.created", by=by, target=organization, organization=organization, label=name)

@@ -1,6 +1,6 @@
 """A model whose servers cannot answer is stood in for by another, which is the one that is named and paid for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -8,9 +8,11 @@ import openai
 import pytest
 from django.conf import LazySettings
 
+from accounts.models import Plan
+from accounts.plans.services import assign_plan, make_plan
 from catalog.models import Backend, HostedModel
 from tests.fakes.inference_server import FakeInferenceServer
-from tests.gateway.conftest import MILLION, Asked, Host, Reply, ask, chat, wait_for
+from tests.gateway.conftest import MILLION, Asked, Host, Reply, Stage, ask, chat, wait_for
 from usage.ingest import drain
 from usage.models import UsageEvent
 
@@ -55,6 +57,35 @@ def test_it_works(url: str, secret: str, model: str, spare: HostedModel, asked: 
     entry = UsageEvent.objects.get(request_id=reply.headers["x-request-id"])
     assert entry.backend == spare.deployments.get().backend.name
     assert (entry.asked_model, entry.failovers, entry.retries) == (model, 1, 0)
+
+
+@pytest.fixture
+def put(stage: Stage) -> Iterator[Callable[..., None]]:
+    """Puts the organization on a plan: `put(allowed_models=["qwen"])`."""
+    organization = stage.project.organization
+
+    def on(**values: Any) -> None:
+        plan = make_plan(changes={"name": "Starter", **values}, by=stage.ada)
+        assign_plan(organization=organization, plan=plan, by=stage.ada)
+
+    yield on
+    assign_plan(organization=organization, plan=None, by=stage.ada)
+    Plan.objects.all().delete()
+
+
+def test_what_the_spare_costs_in_the_plan_is_charged(
+    url: str, secret: str, model: str, spare: HostedModel, put: Callable[..., None]
+) -> None:
+    put(prices={model: [9 * MILLION, 9 * MILLION], spare.public_name: [0, 5 * MILLION]})
+    assert events_of(complete(url, secret, model)) == [(spare.public_name, 200, 10)]
+
+
+def test_a_spare_outside_the_plan_does_not_stand_in(
+    url: str, secret: str, model: str, put: Callable[..., None], asked: Asked
+) -> None:
+    put(allowed_models=[model])
+    assert complete(url, secret, model).status == 503
+    assert asked() == [1, 0, 0]
 
 
 def test_a_stream(client: openai.OpenAI, model: str, spare: HostedModel) -> None:

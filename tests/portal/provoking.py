@@ -25,11 +25,13 @@ from accounts.models import (
     JoinLink,
     Membership,
     Organization,
+    Plan,
     Project,
     ServiceAccount,
     User,
 )
 from accounts.organizations import services as organizations
+from accounts.plans import services as plans
 from accounts.projects import services as projects
 from accounts.roles import ProjectRole, Role
 from accounts.second_factor import require_second_factor
@@ -275,6 +277,10 @@ def cohort(stage: Stage) -> Cohort:
     )
 
 
+def plan(stage: Stage) -> Plan:
+    return plans.make_plan(changes={"name": "Starter"}, by=stage.sam)
+
+
 def change_cohort(stage: Stage) -> None:
     made = cohort(stage)
     cohorts.change_cohort(
@@ -400,6 +406,9 @@ PROVOKED: dict[str, Callable[[Stage], object]] = {
     "organization.limits_changed": lambda stage: limits.change_organization_limits(
         organization=stage.organization, changes={"time_zone": "Asia/Shanghai"}, by=stage.ada
     ),
+    "organization.plan_changed": lambda stage: plans.assign_plan(
+        organization=stage.organization, plan=plan(stage), by=stage.sam
+    ),
     "organization.renamed": lambda stage: organizations.rename_organization(
         organization=stage.organization, name="Lab", by=stage.ada
     ),
@@ -422,6 +431,8 @@ PROVOKED: dict[str, Callable[[Stage], object]] = {
     "join_link.switched_on": lambda stage: links.switch_join_link(link=switch_off(stage), is_on=True, by=stage.ada),
     "cohort.created": cohort,
     "cohort.changed": change_cohort,
+    "plan.created": plan,
+    "plan.changed": lambda stage: plans.change_plan(plan=plan(stage), changes={"requests_per_day": 5}, by=stage.sam),
     "project.created": lambda stage: projects.create_project(
         organization=stage.organization, name="Evaluation", by=stage.ada
     ),

@@ -16,6 +16,7 @@ from babel.messages.pofile import read_po
 from django.conf import settings
 from django.utils.translation.template import templatize
 
+from accounts.models import Plan
 from catalog.models import HostedModel
 from community.models import Post
 from forum.models import Question
@@ -186,6 +187,7 @@ def written_by_people() -> list[str]:
     """What stands on pages in the language of whoever wrote it."""
     return [
         *HostedModel.objects.values_list("description", flat=True),
+        *Plan.objects.values_list("description", flat=True),
         *Question.objects.values_list("title", flat=True),
         *Post.objects.values_list("source", flat=True),
         *CreditGrant.objects.values_list("reason", flat=True),

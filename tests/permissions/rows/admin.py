@@ -18,6 +18,8 @@ MODELS = {
     "accounts.joinlink": EVIDENCE,
     "accounts.keptmail": "change=302 delete",
     "accounts.organization": "add change delete=403",
+    "accounts.plan": EVIDENCE,
+    "accounts.planchange": EVIDENCE,
     "accounts.project": "change delete=403",
     "accounts.removal": EVIDENCE,
     "accounts.secondfactor": "delete",

@@ -44,6 +44,8 @@ ROWS = [
     Address("api-organization-limits", ORGANIZATION + "/limits/",
             {"GET": by_api(managers()), "PATCH": by_api(managers())}, {"requests_per_day": 5}),
     Address("api-organization-credits", ORGANIZATION + "/credits/", {"GET": by_api(those_who_see_all_usage())}),
+    Address("api-organization-plan", ORGANIZATION + "/plan/",
+            {"GET": by_api(insiders()), "PUT": by_api(managers())}, {"plan": "{plan}"}),
     Address("api-member-limits", MEMBER + "/limits/", {"GET": by_api(managers()), "PATCH": by_api(managers())},
             {"requests_per_day": 5}),
     Address("api-member-limits", ONESELF + "/limits/", {"GET": by_api(managers()), "PATCH": by_api(managers())},

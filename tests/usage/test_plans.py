@@ -1,0 +1,262 @@
+"""The pages on which staff make plans and organizations choose one, and what is kept of it."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.errors import RefusedError
+from accounts.holding import HOLDING
+from accounts.models import AuditEvent, Organization, Plan, PlanChange, Project, User
+from accounts.organizations.services import create_organization
+from accounts.plans.services import assign_plan, change_plan, choose_plan, make_plan
+from apikeys.services import mint_key
+from apikeys.terms import Terms
+from catalog.models import Backend, Deployment, HostedModel
+from tests.conftest import person
+from tests.usage.ledger import add_usage
+
+pytestmark = pytest.mark.django_db
+MILLION = 1_000_000
+
+
+@pytest.fixture
+def models(db: None) -> list[HostedModel]:
+    backend = Backend.objects.create(name="gpu", base_url="http://127.0.0.1:9/v1")
+    made = [
+        HostedModel.objects.create(
+            public_name=name, input_price_nano=MILLION * price, output_price_nano=MILLION * price
+        )
+        for name, price in (("lab/large", 700), ("small", 300))
+    ]
+    for model in made:
+        Deployment.objects.create(hosted_model=model, backend=backend, backend_name=model.public_name)
+    return made
+
+
+def plan(sam: User, name: str = "Starter", **values: Any) -> Plan:
+    return make_plan(changes={"name": name, **values}, by=sam)
+
+
+def page_of(organization: Organization, chosen: Plan | None = None) -> str:
+    return f"/organizations/{organization.public_id}/plan/" + (f"{chosen.public_id}/" if chosen else "")
+
+
+def test_it_works(sam_client: Client, ada_client: Client, project: Project, models: list[HostedModel]) -> None:
+    answers = {
+        "name": "Starter", "description": "To try the portal.", "position": "1", "is_open": "on",
+        "requests_per_day": "1000", "monthly_budget_nano": "20", "allowed_models": ["lab/large"],
+        "input:lab/large": "0.05", "output:lab/large": "0.2",
+    }  # fmt: skip
+    assert sam_client.post("/plans/new/", answers).status_code == 302
+    made = Plan.objects.get()
+    assert (made.requests_per_day, made.monthly_budget_nano) == (1000, 20_000_000_000)
+    assert made.allowed_models == ["lab/large"]
+    assert made.prices == {"lab/large": [50 * MILLION, 200 * MILLION]}
+
+    offered = ada_client.get(page_of(project.organization)).content.decode()
+    for shown in ("Starter", "To try the portal.", "1,000", "$20.00", "lab/large", "$0.05", "No plan"):
+        assert shown in offered
+    confirming = ada_client.get(page_of(project.organization, made)).content.decode()
+    assert f'value="{made.mark}"' in confirming
+    assert ada_client.post(page_of(project.organization, made), {"mark": made.mark}).status_code == 302
+    assert "Your plan" in ada_client.get(page_of(project.organization)).content.decode()
+    limits = ada_client.get(f"/organizations/{project.organization.public_id}/limits/").content.decode()
+    assert "The plan “Starter” allows 1,000. The smaller of both holds." in limits
+
+
+def test_members_see_which_plan_holds_and_choose_none(
+    ben_client: Client, project: Project, sam: User, models: list[HostedModel]
+) -> None:
+    current, other = plan(sam, is_open=True), plan(sam, "Team", is_open=True)
+    assign_plan(organization=project.organization, plan=current, by=sam)
+    shown = ben_client.get(page_of(project.organization)).content.decode()
+    assert "Starter" in shown
+    assert "Team" not in shown
+    assert "History" not in shown
+    assert ben_client.post(page_of(project.organization, other), {"mark": other.mark}).status_code == 403
+
+
+def test_what_would_be_refused_is_said_before(
+    ada: User, ada_client: Client, project: Project, sam: User, models: list[HostedModel]
+) -> None:
+    key, _secret = mint_key(project=project, name="nightly", by=ada, terms=Terms(allowed_models=("small",)))
+    mint_key(project=project, name="laptop", by=ada)
+    mint_key(project=project, name="large", by=ada, terms=Terms(allowed_models=("lab/large",)))
+    add_usage(project, timezone.now(), key=key, model="small", requests=3, latency_ms_sum=30)
+    narrow = plan(sam, is_open=True, allowed_models=["lab/large"], requests_per_day=2)
+    shown = ada_client.get(page_of(project.organization, narrow)).content.decode()
+    assert "Some of what works today would be refused" in shown
+    assert "Requests per day: 3 are used already, and the plan allows 2." in shown
+    assert "not in the plan:" in shown
+    assert "nightly" in shown
+    assert "laptop" not in shown
+    wide = plan(sam, "Wide", is_open=True, requests_per_day=4)
+    assert "would be refused" not in ada_client.get(page_of(project.organization, wide)).content.decode()
+
+
+def test_what_staff_chose_is_not_for_owners_to_leave(
+    ada: User, ada_client: Client, project: Project, sam: User, models: list[HostedModel]
+) -> None:
+    granted, other = plan(sam), plan(sam, "Team", is_open=True)
+    assign_plan(organization=project.organization, plan=granted, by=sam)
+    shown = ada_client.get(page_of(project.organization)).content.decode()
+    assert "Ask them for another one." in shown
+    assert "Team" not in shown
+    answer = ada_client.post(page_of(project.organization, other), {"mark": other.mark})
+    assert answer.status_code == 409
+    project.organization.refresh_from_db()
+    assert project.organization.plan == granted
+
+
+@pytest.mark.parametrize("values", [{}, {"is_open": True, "is_archived": True}])
+def test_a_plan_that_is_not_open_is_not_chosen(
+    values: dict[str, Any], ada: User, ada_client: Client, project: Project, sam: User
+) -> None:
+    closed = plan(sam, **values)
+    assert ada_client.post(page_of(project.organization, closed), {"mark": closed.mark}).status_code == 404
+    with pytest.raises(RefusedError) as refused:
+        choose_plan(organization=project.organization, plan=closed, by=ada)
+    assert refused.value.code == "plan_not_open"
+
+
+def test_a_plan_that_was_changed_meanwhile_is_shown_once_more(ada_client: Client, project: Project, sam: User) -> None:
+    wanted = plan(sam, is_open=True, requests_per_day=1000)
+    seen = wanted.mark
+    change_plan(plan=wanted, changes={"requests_per_day": 10}, by=sam)
+    answer = ada_client.post(page_of(project.organization, wanted), {"mark": seen})
+    assert answer.status_code == 409
+    shown = answer.content.decode()
+    assert "The plan was changed while you looked at it." in shown
+    wanted.refresh_from_db()
+    assert ada_client.post(page_of(project.organization, wanted), {"mark": wanted.mark}).status_code == 302
+
+
+def test_nobody_is_put_on_an_archived_plan(sam: User, sam_client: Client, project: Project) -> None:
+    old = plan(sam, is_archived=True)
+    answer = sam_client.post(f"/plans/{old.public_id}/assign/", {"organization": project.organization.public_id})
+    assert answer.status_code == 400
+    project.organization.refresh_from_db()
+    assert project.organization.plan is None
+
+
+def test_staff_put_an_organization_on_a_plan_and_take_it_off(sam: User, sam_client: Client, project: Project) -> None:
+    granted = plan(sam)
+    where = f"/plans/{granted.public_id}/"
+    named = {"organization": project.organization.public_id}
+    assert sam_client.post(f"{where}assign/", {"organization": "org_nobody"}).status_code == 400
+    assert sam_client.post(f"{where}assign/", named).status_code == 302
+    assert project.organization.public_id in sam_client.get(where).content.decode()
+    assert sam_client.post(f"{where}take-off/", named).status_code == 302
+    assert sam_client.post(f"{where}take-off/", named).status_code == 404
+    moves = PlanChange.objects.filter(organization=project.organization).order_by("at")
+    assert [(move.before, move.after, move.by) for move in moves] == [
+        ({"plan": None}, {"plan": "Starter"}, sam),
+        ({"plan": "Starter"}, {"plan": None}, sam),
+    ]
+    assert AuditEvent.objects.filter(action="organization.plan_changed").count() == 2
+
+
+def test_new_organizations_begin_on_the_plan_that_is_for_them(sam: User, ada: User) -> None:
+    first, second = plan(sam, is_default=True), plan(sam, "Team", is_default=True)
+    first.refresh_from_db()
+    assert not first.is_default
+    assert create_organization(name="Lab", by=ada).organization.plan == second
+    begun = Organization.objects.for_member(person("Eve"))[0]
+    assert begun.plan == second
+    assert [change.after for change in PlanChange.objects.history_of(begun)] == [{"plan": "Team"}]
+
+
+def test_a_change_stands_in_the_history_with_who_and_what(sam: User, sam_client: Client) -> None:
+    made = plan(sam, requests_per_day=5)
+    fields = {"name": "Starter", "position": "0", "requests_per_day": "7"}
+    assert sam_client.post(f"/plans/{made.public_id}/", fields).status_code == 302
+    shown = sam_client.get(f"/plans/{made.public_id}/").content.decode()
+    assert "<del>5</del> → <ins" in shown
+    last = PlanChange.objects.history_of(made)[0]
+    assert (last.before, last.after, last.by) == ({"requests_per_day": 5}, {"requests_per_day": 7}, sam)
+    assert AuditEvent.objects.get(action="plan.changed").after == {"requests_per_day": 7}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": ""},
+        {"name": "starter"},
+        {"requests_per_day": "0"},
+        {"allowed_models": ["nobody"]},
+        {"input:small": "1"},
+        {"input:small": "-1", "output:small": "1"},
+        {"is_archived": "on", "is_default": "on"},
+    ],
+)
+def test_what_is_no_plan_is_refused(
+    wrong: dict[str, Any], sam: User, sam_client: Client, models: list[HostedModel]
+) -> None:
+    plan(sam)
+    assert sam_client.post("/plans/new/", {"name": "Team", "position": "0", **wrong}).status_code == 400
+    assert Plan.objects.count() == 1
+
+
+def test_what_another_changed_meanwhile_is_not_set_back(
+    sam: User, sam_client: Client, models: list[HostedModel]
+) -> None:
+    made = plan(sam, prices={"small": [1, 2]})
+    page = sam_client.get(f"/plans/{made.public_id}/")
+    change_plan(plan=made, changes={"prices": {"small": [3, 4]}, "requests_per_day": 9}, by=sam)
+    fields = {"name": "Starter", "position": "0", "shown": page.context["form"].initial["shown"]}
+    answer = sam_client.post(
+        f"/plans/{made.public_id}/", {**fields, "input:small": "0.000000005", "output:small": "0.000000006"}
+    )
+    assert answer.status_code == 400
+    assert "somebody changed this to: small" in answer.content.decode()
+    answer = sam_client.post(
+        f"/plans/{made.public_id}/", {**fields, "input:small": "0.000000001", "output:small": "0.000000002"}
+    )
+    made.refresh_from_db()
+    assert (answer.status_code, made.prices, made.requests_per_day) == (302, {"small": [3, 4]}, 9)
+
+
+def test_the_playground_and_the_form_of_a_key_offer_the_models_of_the_plan(
+    ada: User, ada_client: Client, project: Project, sam: User, models: list[HostedModel]
+) -> None:
+    assign_plan(organization=project.organization, plan=plan(sam, allowed_models=["small"]), by=sam)
+    for address in ("/playground/", "/keys/new/"):
+        shown = ada_client.get(address).content.decode()
+        assert 'value="small"' in shown
+        assert 'value="lab/large"' not in shown
+    run = {"model": "lab/large", "messages": [{"role": "user", "content": "Hello."}]}
+    answer = ada_client.post("/api/runs/", run, content_type="application/json")
+    assert (answer.status_code, "lab/large is not offered here" in answer.json()["detail"]) == (400, True)
+
+
+def test_over_the_rest_api(ada_client: Client, project: Project, sam: User, models: list[HostedModel]) -> None:
+    wanted = plan(sam, is_open=True, allowed_models=["small"], prices={"small": [5, 6]}, requests_per_day=3)
+    closed = plan(sam, "Closed")
+    where = f"/api/organizations/{project.organization.public_id}/plan/"
+    before = ada_client.get(where).json()
+    assert before["plan"] is None
+    assert [choice["id"] for choice in before["choices"]] == [wanted.public_id]
+    refused = ada_client.put(where, {"plan": closed.public_id}, content_type="application/json")
+    assert refused.status_code == 400
+    chosen = ada_client.put(where, {"plan": wanted.public_id}, content_type="application/json").json()["plan"]
+    assert chosen["limits"]["requests_per_day"] == 3
+    assert chosen["models"] == [{"id": "small", "input_price_nano": 5, "output_price_nano": 6}]
+    assign_plan(organization=project.organization, plan=closed, by=sam)
+    left = ada_client.put(where, {"plan": wanted.public_id}, content_type="application/json")
+    assert (left.status_code, left.json()["code"]) == (409, "plan_assigned")
+
+
+def test_who_changed_a_plan_can_be_forgotten(sam: User) -> None:
+    made = plan(sam)
+    texts = {document.path: "".join(document.pieces) for document in HOLDING.export(sam)}
+    assert made.public_id in texts["account/plans.json"]
+    HOLDING.erase(sam)
+    assert PlanChange.objects.get().by is None
+
+
+def test_a_member_of_another_organization_sees_nothing(cyd_client: Client, project: Project, sam: User) -> None:
+    wanted = plan(sam, is_open=True)
+    assert cyd_client.get(page_of(project.organization)).status_code == 404
+    assert cyd_client.post(page_of(project.organization, wanted), {"mark": wanted.mark}).status_code == 404
