@@ -279,6 +279,8 @@ class HostedModel(Limited):
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
 
     objects = HostedModelQuerySet.as_manager()
+    # By a plan; set by under.
+    is_left_out = False
 
     if TYPE_CHECKING:
         serving: list["Deployment"]  # set by for_models_page
@@ -323,8 +325,9 @@ class HostedModel(Limited):
         return False
 
     def under(self, plan: Plan | None) -> "HostedModel":
-        """The model at what it costs organizations on the plan. For reading: it is not to be saved."""
+        """The model as it is to organizations on the plan. For reading: it is not to be saved."""
         model = copy(self)
+        model.is_left_out = plan is not None and not plan.allows(self.public_name)
         if plan is not None and self.public_name in plan.prices:
             model.input_price_nano, model.output_price_nano = plan.prices[self.public_name]
         return model

@@ -1,4 +1,5 @@
 from functools import partial
+from typing import cast
 
 from django.conf import settings
 from django.contrib import messages
@@ -12,10 +13,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
-from accounts.access import AuthedRequest, staff_required
+from accounts.access import AuthedRequest, current_project, staff_required
 from accounts.limits.forms import LimitsForm
 from accounts.limits.views import edit_limits
 from accounts.listing import BY_NAME, NEWEST, Listing, Order
+from accounts.models import Plan
 from catalog import services
 from catalog.discovery import DiscoveryError, FoundServer
 from catalog.forms import AddressForm, ConnectForm, DeploymentForm, EditBackendForm, ModelForm
@@ -37,16 +39,31 @@ def models_page(request: HttpRequest) -> HttpResponse:
     found = HostedModel.objects.for_models_page()
     if listing.query:
         found = found.matching(listing.query)
-    return render(request, "catalog/models.html", {"listing": listing, "page": listing.page(found)})
+    page, plan = listing.page(found), _plan_of(request)
+    context = {"listing": listing, "page": page, "plan": plan, "models": [model.under(plan) for model in page.items]}
+    return render(request, "catalog/models.html", context)
 
 
 @require_safe
 def model_page(request: HttpRequest, name: str) -> HttpResponse:
     """The facts of one model, and the code that calls it."""
     model = get_object_or_404(HostedModel.objects.for_models_page(), public_name=name)
-    prices = ModelPrice.objects.history_of(model)
-    context = {"model": model, "prices": prices, "base_url": f"{settings.PUBLIC_URL}/v1"}
+    plan = _plan_of(request)
+    context = {
+        "model": model.under(plan),
+        "plan": plan,
+        # What others pay is not what it costs here.
+        "prices": () if plan and name in plan.prices else ModelPrice.objects.history_of(model),
+        "base_url": f"{settings.PUBLIC_URL}/v1",
+    }
     return render(request, "catalog/model.html", context)
+
+
+def _plan_of(request: HttpRequest) -> Plan | None:
+    """The plan of the organization that the reader works in; None for who is not signed in."""
+    if not request.user.is_authenticated:
+        return None
+    return current_project(cast(AuthedRequest, request)).organization.plan
 
 
 @staff_required

@@ -42,7 +42,7 @@ def quickstart(request: AuthedRequest) -> HttpResponse:
         "call": UsageEvent.objects.filter(project_id=project.public_id, source=Source.KEY).exists(),
         "run": Run.objects.filter(user=request.user).exists(),
     }
-    model = HostedModel.objects.for_chat().first()
+    model = HostedModel.objects.for_chat().in_plan(project.organization.plan).first()
     context = {"project": project, "steps": steps, "model": model, "base_url": f"{settings.PUBLIC_URL}/v1"}
     return render(request, "portal/quickstart.html", context)
 

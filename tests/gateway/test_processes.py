@@ -47,7 +47,7 @@ class Caller(threading.Thread):
             self.answers.append((asked_at, status(self._url, self._secret)))
 
 
-@pytest.mark.parametrize("scope", ["key", "organization"])
+@pytest.mark.parametrize("scope", ["key", "organization", "plan"])
 def test_exactly_the_limit_passes_of_a_crowd_at_all(urls: list[str], stage: Stage, scope: str) -> None:
     team = Team(urls[0])
     secrets = [team.secret] if scope == "key" else [team.secret, team.mint()[1]]

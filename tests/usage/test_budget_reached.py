@@ -13,6 +13,7 @@ from accounts.cohorts.services import create_cohort
 from accounts.invitations.links import join
 from accounts.limits.services import change_organization_limits
 from accounts.models import Project, User
+from accounts.plans.services import assign_plan, make_plan
 from apikeys.models import ApiKey
 from common import redis as servers
 from tests.fakes.receiver import Receiver, receiver
@@ -137,14 +138,16 @@ def test_a_budget_that_keys_share_is_told_of_once_in_each_of_its_days(
     }
 
 
-@pytest.mark.parametrize("of", ["key", "participant", "member", "project", "model"])
+@pytest.mark.parametrize("of", ["key", "participant", "member", "project", "plan", "model"])
 def test_each_budget_says_whose_it_is(of: str, project: Project, ada: User, server: Receiver) -> None:
     key = a_key(project, created_by=ada, weekly_budget_nano=70)
+    plan = make_plan(changes={"name": "Starter", "weekly_budget_nano": 80}, by=ada)
+    assign_plan(organization=project.organization, plan=plan, by=ada)
     emit(refused(key.public_id, code=f"{of}_weekly_budget"))
     drain()
     told = Message.objects.get()
     assert told.data["budget"] == ("cohort" if of == "participant" else of)
-    assert told.data["limit_nano_dollars"] == (70 if of == "key" else None)
+    assert told.data["limit_nano_dollars"] == {"key": 70, "plan": 80}.get(of)
 
 
 def test_another_refusal_is_no_reached_budget(key: ApiKey, server: Receiver) -> None:

@@ -231,6 +231,23 @@ def test_the_playground_and_the_form_of_a_key_offer_the_models_of_the_plan(
     assert (answer.status_code, "lab/large is not offered here" in answer.json()["detail"]) == (400, True)
 
 
+def test_the_price_list_is_that_of_the_plan(
+    client: Client, ada_client: Client, project: Project, sam: User, models: list[HostedModel]
+) -> None:
+    prices = {"small": [20 * MILLION, 40 * MILLION]}
+    assign_plan(organization=project.organization, plan=plan(sam, allowed_models=["small"], prices=prices), by=sam)
+    shown, others = (reader.get("/models/").content.decode() for reader in (ada_client, client))
+    assert "$0.02" in shown
+    assert "$0.30" not in shown
+    assert "Not in your plan" in shown
+    assert "$0.30" in others
+    assert "plan" not in others
+    page = ada_client.get("/models/small/").content.decode()
+    assert "$0.02 per million tokens" in page
+    assert "Not in your plan" not in page
+    assert "Not in your plan" in ada_client.get("/models/lab/large/").content.decode()
+
+
 def test_over_the_rest_api(ada_client: Client, project: Project, sam: User, models: list[HostedModel]) -> None:
     wanted = plan(sam, is_open=True, allowed_models=["small"], prices={"small": [5, 6]}, requests_per_day=3)
     closed = plan(sam, "Closed")

@@ -44,7 +44,7 @@ from usage.models import (
     UsageRollup5Min,
     UsageRollup15Min,
 )
-from usage.policies import PARTICIPANT, Caller, with_ceiling
+from usage.policies import PARTICIPANT, PLAN, Caller, with_ceiling
 from usage.spool import Settlement, Spool
 from usage.tasks import look_for_drift
 
@@ -195,6 +195,22 @@ def test_a_call_appended_twice_counts_as_it_will_be_written(used: Caller, capsys
     reconcile(capsys, "--strict")
     drain()
     reconcile(capsys, "--strict")
+
+
+def test_the_budget_of_a_plan_is_that_of_the_whole_organization(capsys: pytest.CaptureFixture[str]) -> None:
+    who = caller()
+    held = with_ceiling(PLAN, who.organization_id, Limits(monthly_budget_nano=1000), name="Starter")
+    who = replace(who, scopes=(held,))
+    assert seeded(who)
+
+    async def work(desk: Desk) -> None:
+        admission = await desk.admit(most_nano=500)
+        await desk.admissions.settle(admission, replace(event(who, cost=50), id=admission.id, key_id="key_of_another"))
+
+    at_desk(who, work)
+    reconcile(capsys, "--strict")
+    drain()
+    assert "1 counters in Redis: 0 differences" in reconcile(capsys, "--strict")
 
 
 def test_the_budget_of_a_participant_is_that_of_all_their_keys_and_runs(capsys: pytest.CaptureFixture[str]) -> None:
