@@ -1,0 +1,96 @@
+"""What it costs to hold a call to its limits: time to admit and settle it, and what Redis remembers of a key."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from statistics import median, quantiles
+from typing import Any, cast
+
+from benchmarks import ingest
+from common import redis as servers
+from common.ids import new_id
+from common.limits import NO_LIMITS, Limits
+from tests.services import open_budgets
+from usage.admission import Admissions, Demand
+from usage.events import STREAM
+from usage.link import RedisLink
+from usage.models import Source
+from usage.policies import KEY, Caller, with_ceiling
+from usage.spool import Spool
+
+PLENTY = 10**12
+SOME = Limits(requests_per_minute=10**6, concurrent_requests=100, monthly_budget_nano=PLENTY)
+ALL = replace(
+    SOME, tokens_per_minute=PLENTY, requests_per_day=10**6, tokens_per_day=PLENTY, gpu_seconds_per_day=10**6,
+    daily_budget_nano=PLENTY, weekly_budget_nano=PLENTY,
+)  # fmt: skip
+CASES = {
+    "none of its own": NO_LIMITS,
+    "requests a minute and at a time, a budget a month": SOME,
+    "all nine": ALL,
+}
+DEMAND = Demand(model="model-0", needed_tokens=120, wanted_tokens=632, most_nano=10_000)
+COST_NANO = 168
+
+
+def main(calls: int, keys: int) -> None:
+    """Print the section of the page."""
+    open_budgets()
+    rows = []
+    for name, limits in CASES.items():
+        took = asyncio.run(_with_admissions(_in_turn([_caller(limits)], calls=calls)))
+        before = _remembered()
+        asyncio.run(_with_admissions(_in_turn([_caller(limits) for _key in range(keys)], calls=1)))
+        rows.append((name, took, (_remembered() - before) / keys))
+    print(
+        "To admit a call and to settle it, one after another over one connection, to a Redis on the same machine, in "
+        "milliseconds;\nand what Redis holds of a key that made a call within the minute, beside its policy.\n\n"
+        "| limits of the key | median | p99 | bytes in Redis |\n| --- | ---: | ---: | ---: |"
+    )
+    for name, took, remembered in rows:
+        p99 = quantiles(took, n=100)[98]
+        print(f"| {name} | {median(took) * 1000:.2f} | {p99 * 1000:.2f} | {remembered:,.0f} |")
+
+
+def _caller(limits: Limits) -> Caller:
+    key_id = new_id("key")
+    scope = with_ceiling(KEY, key_id, limits)
+    return Caller(Source.KEY, new_id("org"), new_id("proj"), key_id, "", (scope,))
+
+
+async def _with_admissions(work: Callable[[Admissions], Awaitable[list[float]]]) -> list[float]:
+    link = RedisLink()
+    await link.start()
+    try:
+        return await work(Admissions(link, Spool()))
+    finally:
+        await link.close()
+
+
+def _in_turn(callers: list[Caller], *, calls: int) -> Callable[[Admissions], Awaitable[list[float]]]:
+    """The seconds that each call takes; the first of each caller, for which its counters are filled, is not timed."""
+
+    async def work(admissions: Admissions) -> list[float]:
+        took = []
+        for caller in callers:
+            for number in range(calls + 1):
+                event = replace(
+                    ingest.event(0), organization_id=caller.organization_id, project_id=caller.project_id,
+                    key_id=caller.key_id, cost_nano=COST_NANO,
+                )  # fmt: skip
+                started = time.perf_counter()
+                admission = await admissions.admit(caller, DEMAND, id=event.id, lost=event)
+                await admissions.settle(admission, event)
+                if number:
+                    took.append(time.perf_counter() - started)
+        return took
+
+    return work
+
+
+def _remembered() -> int:
+    """Bytes that Redis holds, but for events, which the ledger takes."""
+    client = servers.durable()
+    client.xtrim(STREAM, maxlen=0, approximate=False)
+    return int(cast("dict[str, Any]", client.info("memory"))["used_memory"])
