@@ -53,6 +53,7 @@ class Budget(StrEnum):
     """Whose a budget is, to those who are told of it."""
 
     ORGANIZATION = "organization"
+    PLAN = "plan"
     PROJECT = "project"
     MEMBER = "member"
     OWN = "own"
@@ -63,6 +64,7 @@ class Budget(StrEnum):
 
 _WHOSE = {
     Budget.ORGANIZATION: _("the organization “%(title)s”"),
+    Budget.PLAN: _("the plan “%(title)s” of the organization “%(organization)s”"),
     Budget.PROJECT: _("the project “%(title)s”"),
     Budget.MEMBER: _("%(actor)s in the organization “%(title)s”"),
     Budget.OWN: _("your membership in the organization “%(title)s”"),

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.access import has_right, rights_in
-from accounts.models import Cohort, Membership, Organization, Project, User
+from accounts.models import Cohort, Membership, Organization, Plan, Project, User
 from accounts.roles import IN_ORGANIZATION, ProjectRole, Right
 from apikeys.models import ApiKey, KeyKind
 from catalog.models import HostedModel
@@ -28,7 +28,7 @@ from usage.explaining import WINDOWS, usage_page
 from usage.kinds import BUDGET_ALERT, Budget, alert_kind
 from usage.models import BudgetAlert, UsageEvent, UsageOrganizationDay
 from usage.periods import Period, periods_at
-from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PROJECT, Scope
+from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PLAN, PROJECT, Scope
 from webhooks.services import announce
 
 READ_AT_ONCE = 1000
@@ -125,8 +125,20 @@ def _rows(now: datetime) -> dict[str, Iterable[Any]]:
             F("project__public_id"),
         ),
         KEY: of(keys, "project__organization__", F("public_id"), F("project__public_id")),
+        PLAN: _plans(used),
         MODEL: _models(used),
     }
+
+
+def _plans(used: Sequence[str]) -> Iterable[Any]:
+    """Told at the percentages of the organization that is on the plan."""
+    budgets = [f"plan__{name}" for name in BUDGETS]
+    homes = Organization.objects.filter(~Q(**dict.fromkeys(budgets)), public_id__in=used, plan__isnull=False)
+    homes = homes.exclude(alert_percents=[]).annotate(within=Value(""))
+    values: Iterable[Any] = homes.values_list(
+        "pk", "public_id", "public_id", "time_zone", "within", ALERTS, *budgets
+    ).iterator(READ_AT_ONCE)
+    return values
 
 
 def _models(used: Sequence[str]) -> Iterator[Any]:
@@ -227,6 +239,10 @@ def _hearers(budget: _Budgeted, organization: Organization) -> Iterator[_Hearers
     match budget.scope.kind:
         case "organization":
             yield _Hearers(Budget.ORGANIZATION, managers, organization.display_name)
+        case "plan":
+            plan = Plan.objects.get(organizations=organization)
+            facts = {"organization": organization.display_name}
+            yield _Hearers(Budget.PLAN, managers, plan.name, facts=facts)
         case "project":
             project = Project.objects.get(pk=budget.row)
             yield _Hearers(Budget.PROJECT, _who_has(Right.MANAGE_PROJECT, project), project.display_name)

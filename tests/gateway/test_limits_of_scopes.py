@@ -229,8 +229,7 @@ def operator(team: Team) -> Iterator[User]:
     staff.delete()
 
 
-# Of a plan's budget nobody is told.
-@pytest.mark.parametrize("scope", [scope for scope in SCOPES if scope != "plan"])
+@pytest.mark.parametrize("scope", SCOPES)
 def test_people_are_told_when_a_budget_nears_its_end_and_when_calls_are_refused(
     team: Team, operator: User, scope: str
 ) -> None:
