@@ -11,7 +11,16 @@ from common.admin import ReadOnlyAdmin
 from common.money import display_dollars
 from usage.credits.forms import GrantForm, RevocationForm
 from usage.credits.services import grant_credits, revoke_grant
-from usage.models import ROLLUPS, BudgetAlert, CreditDraw, CreditGrant, CreditRevocation, UsageEvent, UsageSums
+from usage.models import (
+    ROLLUPS,
+    BudgetAlert,
+    CreditDraw,
+    CreditGrant,
+    CreditRevocation,
+    SizeOnDay,
+    UsageEvent,
+    UsageSums,
+)
 
 
 class LedgerAdmin(ReadOnlyAdmin):
@@ -54,6 +63,13 @@ class SumsAdmin(LedgerAdmin):
 
 
 admin.site.register(ROLLUPS, SumsAdmin)
+
+
+@admin.register(SizeOnDay)
+class SizeOnDayAdmin(ReadOnlyAdmin):
+    list_display = ["day", "database_bytes", "files_bytes"]
+    date_hierarchy = "day"
+    ordering = ["-day"]
 
 
 @admin.register(BudgetAlert)

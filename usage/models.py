@@ -378,9 +378,9 @@ ROLLUPS: tuple[type[UsageSums], ...] = (
 class SizeOnDay(models.Model):
     """How large the database and the files of projects were on a day of UTC, so that their pace can be told; kept."""
 
-    day = models.DateField(unique=True)
-    database_bytes = models.BigIntegerField()
-    files_bytes = models.BigIntegerField()
+    day = models.DateField(_("day"), unique=True)
+    database_bytes = models.BigIntegerField(_("bytes of the database"))
+    files_bytes = models.BigIntegerField(_("bytes of files"))
 
     class Meta:
         verbose_name = _("size on a day")

@@ -12,6 +12,7 @@ from accounts.models import User
 from catalog.models import Backend, Deployment, HostedModel
 from tests.conftest import client_of, person
 from tests.gateway.conftest import Stage, ask, chat, wait_for
+from usage.installation import Server
 from usage.models import UsageEvent
 
 
@@ -35,6 +36,10 @@ def operator(guarded: str) -> Iterator[Client]:
     User.objects.filter(pk=sam.pk).delete()
 
 
+def servers_of(page: Any) -> dict[tuple[str, str], Server]:
+    return {(one.backend, one.model): one for one in page.context["overview"].servers}
+
+
 def test_it_works(
     operator: Client,
     guarded: str,
@@ -44,6 +49,7 @@ def test_it_works(
     stage: Stage,
     event_of: Callable[[str], UsageEvent],
 ) -> None:
+    before = servers_of(operator.get("/operations/", {"span": "1h"})).get(("", ""))
     for body in (
         {"model": guarded, "messages": chat(), "max_tokens": 3},
         {"model": "fake-chat", "messages": chat(), "fake": {"status": 500}},
@@ -67,10 +73,11 @@ def test_it_works(
     body_text = page.content.decode()
     assert "Passed over by 1 of 1" in body_text
     assert stage.project.organization.public_id in body_text
-    servers = {(one.backend, one.model): one for one in page.context["overview"].servers}
+    servers = servers_of(page)
     taken = servers["gw-fake", guarded]
     assert (taken.sums.requests, taken.sums.errors, taken.taken_over, taken.sums.completion_tokens) == (1, 0, 1, 3)
     assert servers["gw-fake", "fake-chat"].sums.errors == 1
-    assert servers["", ""].sums.requests == 1
-    assert [row.sums.requests for row in page.context["organizations"]] == [3]
+    assert servers["", ""].sums.requests - (before.sums.requests if before is not None else 0) == 1
+    organization = stage.project.organization.public_id
+    assert [row.sums.requests for row in page.context["organizations"] if row.id == organization] == [3]
     wait_for(lambda: under_way()[guarded, "gw-fake"] == (0, 4))

@@ -56,7 +56,7 @@ from playground.models import Run, RunStatus
 from tests.conftest import client_of, person
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.pages import build_world
-from usage.models import ROLLUPS, BudgetAlert
+from usage.models import ROLLUPS, BudgetAlert, SizeOnDay
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,7 @@ def _rows_of_the_admin(*, elsewhere: Organization) -> dict[str, str]:
     ModelPrice.objects.create(model="gone", input_price_nano=1, output_price_nano=1, set_by=gone)
     for sums in ROLLUPS:
         sums.objects.create(bucket_at=event.at, **({"status": 200} if "status" in sums.CELL else {}))
+    SizeOnDay.objects.get_or_create(day=event.at.date(), defaults={"database_bytes": 1, "files_bytes": 1})
     BudgetAlert.objects.create(counter="gone", percent=80, limit_nano=10, used_nano=8, ends_at=event.at)
     Group.objects.create(name="Operators")
     provider = SocialApp.objects.create(provider="openid_connect", provider_id="closed", name="Closed", client_id="x")

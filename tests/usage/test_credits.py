@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,8 +35,11 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def empty_redis() -> None:
+def empty_redis() -> Iterator[None]:
     redis().flushall()
+    services.open_budgets()
+    yield
+    # As other tests expect it.
     services.open_budgets()
 
 

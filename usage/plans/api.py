@@ -31,13 +31,19 @@ class PricedModelSerializer(serializers.ModelSerializer[HostedModel]):
         fields = ["id", "input_price_nano", "output_price_nano"]
 
 
+class PlanLimitsSerializer(LimitsSerializer):
+    """The same without percentages: people are told at those of their organization."""
+
+    alert_percents = None  # type: ignore[assignment]  # as Django REST framework leaves out what is inherited
+
+
 class PlanSerializer(serializers.Serializer[Any]):
     """What a plan allows an organization as a whole, beside the limits that the organization sets itself."""
 
     id = serializers.CharField(source="plan.public_id")
     name = serializers.CharField(source="plan.name")
     description = serializers.CharField(source="plan.description")
-    limits = LimitsSerializer(source="plan")
+    limits = PlanLimitsSerializer(source="plan")
     models = PricedModelSerializer(many=True)
 
 

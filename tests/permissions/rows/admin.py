@@ -54,6 +54,7 @@ MODELS = {
     "usage.creditdraw": EVIDENCE,
     "usage.creditgrant": "add",
     "usage.creditrevocation": "add",
+    "usage.sizeonday": EVIDENCE,
     "usage.usageevent": EVIDENCE,
     "usage.usagerollup15min": EVIDENCE,
     "usage.usageinstallationhour": EVIDENCE,
