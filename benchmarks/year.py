@@ -9,7 +9,8 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from accounts.models import Organization, Project, User
+from accounts.models import Membership, Organization, Project, User
+from accounts.roles import Role
 from apikeys.models import ApiKey
 from common.zones import UTC, zone_named
 from portal.operations import disk
@@ -87,6 +88,7 @@ def _sights(number: int) -> tuple[Sights, ApiKey]:
     """The projects of an organization as its owner sees them, and a key that she made."""
     owner = User.objects.create_user(f"owner{number}@example.com")
     organization = Organization.objects.create(public_id=f"org_02Q6VZ0000000000000{number}", name=f"{number}")
+    Membership.objects.create(organization=organization, user=owner, role=Role.OWNER)
     projects = [
         Project.objects.create(
             public_id=f"proj_02Q6VZ0000000000000{number}x{half}", organization=organization, name=f"{half}"
@@ -107,8 +109,9 @@ def _sights(number: int) -> tuple[Sights, ApiKey]:
 def _of_an_organization(number: int, now: datetime) -> dict[str, Question]:
     """What its usage page asks, which is what it calls."""
     sights, key = _sights(number)
-    assert key.created_by is not None
-    one_key, member = Narrowing(key=key.public_id), Narrowing(member=key.created_by.public_id)
+    owner = key.created_by
+    assert owner is not None
+    one_key, member = Narrowing(key=key.public_id), Narrowing(member=owner.public_id)
     zone = zone_named("America/New_York") or UTC
 
     def page(window: Window, group: Group, narrowing: Narrowing = EVERYTHING) -> Question:
@@ -136,7 +139,7 @@ def _of_an_organization(number: int, now: datetime) -> dict[str, Question]:
         "why calls failed in 12 months": of(Window.YEAR, failures),
         "hours of the week in 30 days": of(Window.MONTH, week_of),
         "forecast of the month": lambda: forecast(
-            sights=sights, narrowing=EVERYTHING, is_organization_wide=True, now=now
+            sights=sights, narrowing=EVERYTHING, is_organization_wide=True, reader=owner, now=now
         ),
         "whether there is news": lambda: last_change(sights=sights, period=period_of(Window.MONTH, zone=zone, now=now)),
     }

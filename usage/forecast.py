@@ -7,7 +7,9 @@ from django.db.models import Q, Sum
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Project
+from accounts.access import rights_in_organization
+from accounts.models import Project, User
+from accounts.roles import Right
 from apikeys.models import ApiKey
 from usage.credits.services import balance_of
 from usage.models import UsageRollup15Min
@@ -49,14 +51,18 @@ class Forecast:
         return self.now + (self.limit_nano - self.spent_nano) / self.daily_nano * DAY
 
 
-def forecast(*, sights: Sights, narrowing: Narrowing, is_organization_wide: bool, now: datetime) -> Forecast | None:
-    """None where nothing was charged this month and in the days before. One query, and three at most for the budget."""
+def forecast(
+    *, sights: Sights, narrowing: Narrowing, is_organization_wide: bool, reader: User, now: datetime
+) -> Forecast | None:
+    """None where nothing was charged this month and in the days before. One query, and four at most for the budget."""
     project = sights[0].project
     periods = periods_at(now, project.organization.time_zone)
     month, today = periods.month, periods.day.starts_at
     week = today - DAY * DAYS_BEFORE
     sights = telling(sights, by_member=narrowing.member is not None)
-    whose, limit_nano, counted = _budget(project, sights, narrowing, is_organization_wide, month.starts_at)
+    whose, limit_nano, counted = _budget(
+        project, sights, narrowing, reader if is_organization_wide else None, month.starts_at
+    )
     sums = UsageRollup15Min.objects.filter(
         narrowing.applied(), counted, bucket_at__gte=min(month.starts_at, week), bucket_at__lte=now
     )
@@ -77,7 +83,7 @@ def forecast(*, sights: Sights, narrowing: Narrowing, is_organization_wide: bool
 
 
 def _budget(
-    project: Project, sights: Sights, narrowing: Narrowing, is_organization_wide: bool, since: datetime
+    project: Project, sights: Sights, narrowing: Narrowing, reader_of_all: User | None, since: datetime
 ) -> tuple[str | Promise, int | None, Q]:
     """What the budget is called that counts what is looked at, its amount, and which sums it counts.
 
@@ -90,17 +96,14 @@ def _budget(
         return _("Budget of the key"), keys.values_list("monthly_budget_nano", flat=True).first(), seen
     if narrowing != EVERYTHING or any(sight.own is not None for sight in sights):
         return "", None, seen
-    if not is_organization_wide:
+    if reader_of_all is None:
         return _("Budget of the project"), project.monthly_budget_nano, seen
     limit_nano = project.organization.monthly_budget_nano
-    if limit_nano is None:
+    # Who sees every project that is there need not have seen those that were archived, nor the credits.
+    if limit_nano is None or Right.SEE_USAGE not in rights_in_organization(reader_of_all, project.organization):
         return "", None, seen
-    # Those that were archived this month have used of it as well; what some use that are not seen is not told.
-    projects = dict(project.organization.projects.values_list("public_id", "archived_at"))
-    hidden = projects.keys() - {sight.project.public_id for sight in sights}
-    if any(projects[public_id] is None for public_id in hidden):
-        return "", None, seen
-    counted = Q(project_id__in=list(projects))
+    # Those that were archived this month have used of it as well.
+    counted = Q(project_id__in=list(project.organization.projects.values_list("public_id", flat=True)))
     drawn = UsageRollup15Min.objects.filter(counted, bucket_at__gte=since).aggregate(sum=Sum("credit_nano"))["sum"]
     credit_nano = int(drawn or 0) + balance_of(project.organization).left_nano
     whose = _("Budget of the organization with its credits") if credit_nano else _("Budget of the organization")

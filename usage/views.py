@@ -153,7 +153,7 @@ def overview(request: AuthedRequest) -> HttpResponse:
         request,
         "usage/overview.html",
         {
-            **_report_context(asked, seen, version=_version(asked, seen)),
+            **_report_context(asked, seen, request.user, version=_version(asked, seen)),
             "project": project,
             "is_own_only": any(sight.own is not None for sight in seen),
             "has_siblings": len(siblings) > 1,
@@ -177,7 +177,7 @@ def live(request: AuthedRequest) -> HttpResponse:
     version = _version(asked, seen)
     if request.GET.get("seen") == version:
         return HttpResponse(status=204)
-    return render(request, "usage/_report.html", _report_context(asked, seen, version=version))
+    return render(request, "usage/_report.html", _report_context(asked, seen, request.user, version=version))
 
 
 @never_cache
@@ -324,7 +324,7 @@ def _version(asked: Asked, seen: Sights) -> str:
     return f"{zone}/{current_slice.timestamp():.0f}/{change.timestamp() if change else 0}"
 
 
-def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, Any]:
+def _report_context(asked: Asked, seen: Sights, reader: User, *, version: str) -> dict[str, Any]:
     """What the part that renews itself shows. `version` was read first: what came since is told again, not missed."""
     report = _report(asked, seen)
     context: dict[str, Any] = {
@@ -377,6 +377,7 @@ def _report_context(asked: Asked, seen: Sights, *, version: str) -> dict[str, An
             sights=seen,
             narrowing=asked.narrowing,
             is_organization_wide=asked.is_organization_wide,
+            reader=reader,
             now=report.period.end,
         ),
         "calls": log.recent_calls(seen=seen, asked=asked.calls(since=report.period.start)),

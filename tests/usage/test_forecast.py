@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import Project, User
+from accounts.roles import Role
 from apikeys.models import ApiKey
 from common.ids import uuid7
 from common.money import display_dollars
@@ -46,11 +47,12 @@ def spend(project: Project, at: datetime, dollars: int, key: ApiKey | None = Non
 
 
 def told(project: Project, narrowing: Narrowing = EVERYTHING) -> Forecast | None:
-    return forecast(sights=[Sight(project)], narrowing=narrowing, is_organization_wide=False, now=NOON)
+    ada = project.organization.memberships.get(role=Role.OWNER).user
+    return forecast(sights=[Sight(project)], narrowing=narrowing, is_organization_wide=False, reader=ada, now=NOON)
 
 
-def told_of_all(*sights: Sight) -> Forecast:
-    found = forecast(sights=sights, narrowing=EVERYTHING, is_organization_wide=True, now=NOON)
+def told_of_all(reader: User, sight: Sight) -> Forecast:
+    found = forecast(sights=[sight], narrowing=EVERYTHING, is_organization_wide=True, reader=reader, now=NOON)
     assert found is not None
     return found
 
@@ -98,14 +100,19 @@ def test_a_project_has_its_own_budget(project: Project, key: ApiKey) -> None:
     assert (found.whose, found.used_up_at) == ("Budget of the project", NOON + timedelta(days=6))
 
 
-def test_an_organization_has_its_own_which_counts_archived_projects_too(project: Project, key: ApiKey) -> None:
+def test_an_organization_has_its_own_which_counts_archived_projects_too(
+    project: Project, key: ApiKey, ada: User, ben: User
+) -> None:
     organization = project.organization
     old = Project.objects.create(organization=organization, name="Old", archived_at=NOON)
     spend(old, NOON - timedelta(days=20), 4)
     organization.monthly_budget_nano = 17 * DOLLAR
-    found = told_of_all(Sight(project))
+    found = told_of_all(ada, Sight(project))
     assert (found.whose, found.spent_nano) == ("Budget of the organization", 15 * DOLLAR)
     assert found.used_up_at == NOON + timedelta(days=2)
+    # A member sees all that is there, and not what came before.
+    found = told_of_all(ben, Sight(project))
+    assert (found.whose, found.limit_nano, found.spent_nano) == ("", None, 11 * DOLLAR)
 
 
 def test_credits_pay_before_the_budget_of_an_organization(project: Project, key: ApiKey, ada: User) -> None:
@@ -113,35 +120,31 @@ def test_credits_pay_before_the_budget_of_an_organization(project: Project, key:
     organization.monthly_budget_nano = 0
     soon = timezone.now() + timedelta(days=1)
     grant_credits(organization=organization, amount_nano=17 * DOLLAR, reason="A pilot", expires_at=soon, by=ada)
-    found = told_of_all(Sight(project))
+    found = told_of_all(ada, Sight(project))
     assert (found.whose, found.limit_nano) == ("Budget of the organization with its credits", 17 * DOLLAR)
     assert found.used_up_at == NOON + timedelta(days=6)
 
 
 def test_a_budget_of_more_than_is_seen_is_not_told_of(project: Project, key: ApiKey, ada: User) -> None:
-    organization = project.organization
-    project.monthly_budget_nano = organization.monthly_budget_nano = 17 * DOLLAR
+    project.monthly_budget_nano = project.organization.monthly_budget_nano = 17 * DOLLAR
     own = Sight(project, own=(ada.public_id, (key.public_id,)))
     for narrowing, sight in (
         (EVERYTHING, own),
         (Narrowing(model="m"), Sight(project)),
         (Narrowing(key=key.public_id, model="m"), Sight(project)),
     ):
-        found = forecast(sights=[sight], narrowing=narrowing, is_organization_wide=False, now=NOON)
+        found = forecast(sights=[sight], narrowing=narrowing, is_organization_wide=False, reader=ada, now=NOON)
         assert found is not None
         assert found.limit_nano is None
-    assert told_of_all(own).limit_nano is None
-    Project.objects.create(organization=organization, name="Not theirs to see")
-    assert told_of_all(Sight(project)).limit_nano is None
+    assert told_of_all(ada, own).limit_nano is None
 
 
-def test_what_a_member_costs_is_told_to_those_who_may_know(project: Project, key: ApiKey) -> None:
-    reader = project.organization.memberships.get().user
-    key.created_by = reader
+def test_what_a_member_costs_is_told_to_those_who_may_know(project: Project, key: ApiKey, ada: User) -> None:
+    key.created_by = ada
     key.save()
-    by_member = Narrowing(member=reader.public_id)
+    by_member = Narrowing(member=ada.public_id)
     assert told(project, by_member) is None
     sights = [Sight(project, sees_people=True)]
-    found = forecast(sights=sights, narrowing=by_member, is_organization_wide=False, now=NOON)
+    found = forecast(sights=sights, narrowing=by_member, is_organization_wide=False, reader=ada, now=NOON)
     assert found is not None
     assert found.spent_nano == 11 * DOLLAR
