@@ -10,6 +10,8 @@ from common.context import Origin, current_origin
 from common.networks import address_in
 
 MOST_AGENT_CHARACTERS = 200
+# With a zone; without, IPv6 takes 45 at most.
+MOST_ADDRESS_CHARACTERS = 64
 
 
 def client_address(peer: str, forwarded_for: str) -> str:
@@ -22,7 +24,9 @@ def client_address(peer: str, forwarded_for: str) -> str:
     if not proxies or not forwarded_for:
         return _canonical(peer)
     hops = forwarded_for.split(",")
-    return _canonical(hops[-proxies].strip() if proxies <= len(hops) else peer)
+    candidate = hops[-proxies].strip() if proxies <= len(hops) else peer
+    # Whatever else a caller writes there would be remembered, thousands of times as much as a header may hold.
+    return _canonical(candidate) if len(candidate) <= MOST_ADDRESS_CHARACTERS else ""
 
 
 @lru_cache(maxsize=10_000)
