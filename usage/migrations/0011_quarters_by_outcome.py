@@ -46,7 +46,10 @@ def split(table: str, width: str) -> str:
             SELECT date_bin('{width}', at, TIMESTAMPTZ '2000-01-01 00:00:00+00') AS bucket_at,
                 {", ".join(column for column in CELL if column != "bucket_at")},
                 {", ".join(f"{value} AS {name}" for name, value in SUMS.items())}
-            FROM usage_usageevent GROUP BY 1, {", ".join(column for column in CELL if column != "bucket_at")}
+            FROM usage_usageevent
+            -- Months from before the first sum are not opened: those of five minutes are kept for 35 days.
+            WHERE id >= usage_first_id((SELECT min(bucket_at) FROM usage_{table}))
+            GROUP BY 1, {", ".join(column for column in CELL if column != "bucket_at")}
         ), whole AS (
             SELECT {who}, sum(requests) AS requests FROM parts GROUP BY {who}
         ), taken AS (
