@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from common import redis
 from common.ids import uuid7
 from portal.operations import disk
 from portal.operations.disk import Growth, Month
+from portal.operations.views import TABLES
 from portal.tasks import note_sizes
 from tests import services
 from tests.usage.test_ingest import event
@@ -74,6 +76,8 @@ def test_it_works(sam_client: Client, used: None, project: Project, other: Proje
         assert f"/operations/organizations/{other.organization.public_id}/?span={span.value}" in body
         assert "/docs/errors-and-retries/#rate_limit_exceeded" in body
         assert "/admin/usage/usageevent/?status__exact=429&amp;error_code__exact=rate_limit_exceeded" in body
+        # What can be taken along has somewhere to lead: charts have no files here.
+        assert re.findall(r"<(\w+)[^>]* download", body) == ["a"] * len(TABLES)
 
 
 def test_an_error_leads_to_its_calls(sam_client: Client, used: None) -> None:
