@@ -124,7 +124,7 @@ def time_of(span: Span, *, now: datetime) -> Time:
 
 
 def overview(time: Time) -> Overview:
-    """Three queries, however many calls there were."""
+    """Three queries at most, however many calls there were."""
     cells: dict[datetime, dict[str, Sums]] = defaultdict(lambda: defaultdict(Sums))
     by_server: dict[tuple[str, str], Sums] = defaultdict(Sums)
     found = UsageInstallationHour.objects.filter(time.within).annotate(slice=time.slice)
@@ -138,14 +138,15 @@ def overview(time: Time) -> Overview:
     for piece in slices:
         for model, sums in piece.groups.items():
             by_model[model] += sums
+    totals = sum(by_model.values(), NOTHING)
     return Overview(
         period=time,
         zone=UTC,
-        totals=sum(by_model.values(), NOTHING),
+        totals=totals,
         slices=slices,
         rows=_models(by_model),
         servers=_servers(by_server, time),
-        failures=_failures(UsageInstallationHour.objects.filter(time.within), time),
+        failures=_failures(UsageInstallationHour.objects.filter(time.within), time, totals),
     )
 
 
@@ -164,7 +165,7 @@ def organizations(time: Time) -> Organizations:
 
 
 def of_organization(organization: Organization, time: Time) -> OfOrganization:
-    """Three queries. Projects that were deleted are not in it."""
+    """Three queries at most. Projects that were deleted are not in it."""
     projects = Project.objects.filter(organization=organization)
     names = {project.public_id: Name(project.display_name) for project in projects}
     # By its projects, and as a list: so the index finds them.
@@ -175,15 +176,19 @@ def of_organization(organization: Organization, time: Time) -> OfOrganization:
         sums = Sums.read(row)
         by_project[row["project_id"]] += sums
         by_model[row["model"]] += sums
+    totals = sum(by_project.values(), NOTHING)
     return OfOrganization(
-        totals=sum(by_project.values(), NOTHING),
+        totals=totals,
         projects=_rows(by_project, names),
         models=_models(by_model),
-        failures=_failures(theirs, time),
+        failures=_failures(theirs, time, totals),
     )
 
 
-def _failures(scope: Any, time: Time) -> tuple[Failure, ...]:
+def _failures(scope: Any, time: Time, totals: Sums) -> tuple[Failure, ...]:
+    # A first call to fail that came since those were read would be a share of nothing.
+    if not totals.errors:
+        return ()
     failed = scope.filter(status__gte=400).exclude(status=CLIENT_CLOSED)
     found: dict[tuple[int, str], dict[datetime, int]] = defaultdict(dict)
     rows = failed.annotate(slice=time.slice).values("slice", "status", "error_code")

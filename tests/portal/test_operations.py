@@ -13,6 +13,7 @@ from django.conf import LazySettings
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import Organization, Project, User
 from catalog.models import Backend, Deployment, HostedModel
@@ -94,6 +95,20 @@ def test_a_client_that_hung_up_is_no_error(sam_client: Client, project: Project)
     assert page.context["overview"].totals.requests == 1
     assert page.context["failures"] == []
     assert "No call failed in this period" in page.content.decode()
+    calls(project, status=502, error_code="server_failed")
+    assert [failure.status for failure, *_rest in sam_client.get(OVERVIEW).context["failures"]] == [502]
+
+
+def test_where_nothing_failed_no_failures_are_looked_for(
+    project: Project, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    """The first call to fail may come in between, and would be a share of nothing."""
+    calls(project)
+    time = installation.time_of(Span.DAY, now=timezone.now())
+    with django_assert_num_queries(2):
+        assert installation.overview(time).failures == ()
+    with django_assert_num_queries(2):
+        assert installation.of_organization(project.organization, time).failures == ()
 
 
 def test_an_organization_is_told_by_project_and_model(sam_client: Client, used: None, project: Project) -> None:
