@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.access import AuthedRequest
 from accounts.audit import record
+from accounts.limits.services import change_organization_limits, change_project_limits
 from accounts.models import (
     AccountErasure,
     AccountExport,
@@ -39,6 +40,7 @@ from accounts.projects.services import change_project
 from accounts.services import readmit_user, suspend_user
 from accounts.signals import rights_changed
 from common.admin import ReadOnlyAdmin
+from common.limits import ALERTS, LIMITS
 
 
 class PlacesInline(admin.TabularInline[Any, Any]):
@@ -133,6 +135,12 @@ class OrganizationAdmin(admin.ModelAdmin[Organization]):
     readonly_fields = ["public_id", "plan", "created_at"]
     inlines = [MembershipInline]
 
+    def save_model(self, request: HttpRequest, obj: Organization, form: object, change: bool) -> None:
+        if change:
+            changes = {name: getattr(obj, name) for name in (*LIMITS, ALERTS, "time_zone")}
+            change_organization_limits(organization=obj, changes=changes, by=cast(AuthedRequest, request).user)
+        super().save_model(request, obj, form, change)
+
 
 @admin.register(Plan)
 class PlanAdmin(ReadOnlyAdmin):
@@ -165,6 +173,7 @@ class ProjectAdmin(admin.ModelAdmin[Project]):
 
     def save_model(self, request: HttpRequest, obj: Project, form: object, change: bool) -> None:
         by = cast(AuthedRequest, request).user
+        change_project_limits(project=obj, changes={name: getattr(obj, name) for name in (*LIMITS, ALERTS)}, by=by)
         change_project(project=obj, name=obj.name, is_open=obj.is_open, ends_at=obj.ends_at, by=by)
 
 

@@ -25,6 +25,7 @@ from catalog.models import (
 )
 from catalog.signals import catalog_changed
 from common.admin import ReadOnlyAdmin
+from common.limits import ALERTS, LIMITS
 
 
 class DeploymentInline(admin.TabularInline[Deployment, HostedModel]):
@@ -130,6 +131,11 @@ class HostedModelAdmin(admin.ModelAdmin[HostedModel]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: HostedModel, form: object, change: bool) -> None:
+        changes = {name: getattr(obj, name) for name in (*LIMITS, ALERTS)}
+        services.change_model_limits(hosted_model=obj, changes=changes, by=cast(AuthedRequest, request).user)
+        super().save_model(request, obj, form, change)
 
     @admin.display(description=_("uses"))
     def uses_in_words(self, model: HostedModel) -> str:

@@ -7,10 +7,18 @@ from accounts.limits.services import change_project_limits
 from accounts.models import AuditEvent, Membership, Project, User
 from accounts.projects.services import set_place
 from accounts.roles import ProjectRole
+from accounts.signals import limits_changed
+from catalog.models import HostedModel
 from common.limits import LIMITS, Limited
 from tests.conftest import client_of
 
 pytestmark = pytest.mark.django_db
+# What the inlines of the admin's forms say when nothing was touched there.
+NO_PLACES = {
+    f"{inline}-{count}_FORMS": "0"
+    for inline in ("memberships", "aliases", "deployments")
+    for count in ("TOTAL", "INITIAL")
+}
 
 
 @pytest.fixture
@@ -175,10 +183,39 @@ def test_staff_may_set_them_in_the_admin(project: Project, sam_client: Client) -
     organization = project.organization
     address = f"/admin/accounts/organization/{organization.pk}/change/"
     assert 'value="80, 100"' in sam_client.get(address).content.decode()
-    places = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
-    fields = {"name": "Acme", "time_zone": "UTC", "initial-alert_percents": "80, 100", **places}
+    fields = {"name": "Acme", "time_zone": "UTC", "initial-alert_percents": "80, 100", **NO_PLACES}
     answer = sam_client.post(address, {**fields, "alert_percents": "x"})
     assert "is no whole number from 1 to 100" in answer.content.decode()
     assert sam_client.post(address, {**fields, "alert_percents": "100 50"}).status_code == 302
     organization.refresh_from_db()
     assert organization.alert_percents == [50, 100]
+
+
+@pytest.mark.parametrize("kind", ["accounts.organization", "accounts.project", "catalog.hostedmodel"])
+def test_what_staff_set_in_the_admin_is_felt_and_on_record(
+    kind: str, project: Project, sam: User, sam_client: Client
+) -> None:
+    User.objects.filter(pk=sam.pk).update(is_superuser=True)
+    rows: dict[str, Limited] = {
+        "accounts.organization": project.organization,
+        "accounts.project": project,
+        "catalog.hostedmodel": HostedModel.objects.create(public_name="small"),
+    }
+    row = rows[kind]
+    told: list[tuple[int, int | None]] = []
+
+    def hear(*, limited: Limited, **_signal: object) -> None:
+        told.append((limited.pk, limited.daily_budget_nano))
+
+    fields = {"name": "Acme", "time_zone": "UTC", "alert_percents": "80, 100", "daily_budget_nano": "7", **NO_PLACES}
+    limits_changed.connect(hear, sender=type(row))
+    try:
+        address = f"/admin/{kind.replace('.', '/')}/{row.pk}/change/"
+        assert sam_client.post(address, fields).status_code == 302
+    finally:
+        limits_changed.disconnect(hear, sender=type(row))
+    row.refresh_from_db()
+    assert row.daily_budget_nano == 7
+    assert told == [(row.pk, 7)]
+    changed = AuditEvent.objects.get(action__endswith=".limits_changed")
+    assert (changed.before, changed.after) == ({"daily_budget_nano": None}, {"daily_budget_nano": 7})
