@@ -36,6 +36,7 @@ from accounts.models import (
     TermsVersion,
     User,
 )
+from accounts.plans.services import begin_on_default_plan
 from accounts.projects.services import change_project
 from accounts.services import readmit_user, suspend_user
 from accounts.signals import rights_changed
@@ -140,6 +141,8 @@ class OrganizationAdmin(admin.ModelAdmin[Organization]):
             changes = {name: getattr(obj, name) for name in (*LIMITS, ALERTS, "time_zone")}
             change_organization_limits(organization=obj, changes=changes, by=cast(AuthedRequest, request).user)
         super().save_model(request, obj, form, change)
+        if not change:
+            begin_on_default_plan(obj)
 
 
 @admin.register(Plan)

@@ -168,6 +168,15 @@ def test_new_organizations_begin_on_the_plan_that_is_for_them(sam: User, ada: Us
     assert [change.after for change in PlanChange.objects.history_of(begun)] == [{"plan": "Team"}]
 
 
+def test_so_do_those_that_staff_make_in_the_admin(sam: User, sam_client: Client) -> None:
+    made = plan(sam, is_default=True)
+    User.objects.filter(pk=sam.pk).update(is_superuser=True)
+    places = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
+    fields = {"name": "By hand", "time_zone": "UTC", "alert_percents": "80", **places}
+    assert sam_client.post("/admin/accounts/organization/add/", fields).status_code == 302
+    assert Organization.objects.get(name="By hand").plan == made
+
+
 def test_a_change_stands_in_the_history_with_who_and_what(sam: User, sam_client: Client) -> None:
     made = plan(sam, requests_per_day=5)
     fields = {"name": "Starter", "position": "0", "requests_per_day": "7"}
