@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import AuditEvent, Organization, Project, User
 from common import redis as servers
 from common.errors import BudgetError
-from common.ids import new_id
+from common.ids import new_id, uuid7
 from common.limits import LARGEST_MONEY, Limits
 from notifications.models import Notification
 from tests import services
@@ -180,6 +180,22 @@ def test_what_cost_more_than_could_be_told_takes_what_else_is_left(project: Proj
 
     at_desk(who, work)
     assert known(who) == [(90, 0), (60, 0), (100, 0)]
+    assert agrees()
+
+
+def test_what_ended_meanwhile_pays_what_was_reserved_and_nothing_else(project: Project) -> None:
+    past = replace(granted(100), end=int(time.time()))
+    who = prepaid(project, past, budget=None)
+    began = replace(event(who), id=uuid7(milliseconds=(past.end - 60) * 1000).hex)
+    assert seed(who, Counter.of_grant(past))
+
+    async def work(desk: Desk) -> None:
+        demand = replace(DEMAND, most_nano=10)
+        admission = await desk.admissions.admit(who, demand, id=began.id, lost=began)
+        await desk.settle(admission, cost=50)
+
+    at_desk(who, work)
+    assert drawn() == [(50, {past.id: 10})]
     assert agrees()
 
 

@@ -4,7 +4,7 @@
 -- or was away when the call began, only the events tell whether the counter has counted it: it is to be filled anew.
 --
 -- What a call reserved of credits pays for it first, and the event's entry says which grants paid what. One that cost more
--- than it could be told at first takes what else is left of them.
+-- than it could be told at first takes what else is left of those that have not ended meanwhile.
 --
 -- KEYS  leases, holds, stream, then the windows, the sets of running calls, the counters of periods and the grants
 -- ARGV  id, cost, tokens, event (empty: none, the call never happened), '1' to settle only if the lease has ended,
@@ -60,8 +60,10 @@ for draw in string.gmatch(draws, '%d+') do
 end
 local first_grant = last - #taken + 1
 for number = 1, (hold and due > 0) and #taken or 0 do
-  local grant = redis.call('HMGET', KEYS[first_grant + number - 1], 'spent', 'held', 'most', 'seeding', 'born')
-  if grant[1] and not grant[4] and not is_older(grant[5]) then
+  local key = KEYS[first_grant + number - 1]
+  local grant = redis.call('HMGET', key, 'spent', 'held', 'most', 'seeding', 'born')
+  local goes_on = tonumber(redis.call('TIME')[1]) < tonumber(string.match(key, '(%d+)$'))
+  if grant[1] and goes_on and not grant[4] and not is_older(grant[5]) then
     local more = math.max(0, math.min(due, tonumber(grant[3]) - tonumber(grant[1]) - tonumber(grant[2])))
     taken[number], due = taken[number] + more, due - more
   end
