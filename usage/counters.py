@@ -15,7 +15,7 @@ from catalog.models import HostedModel
 from common import redis as servers
 from common.limits import NO_LIMITS, Limited
 from usage.events import Event
-from usage.models import CreditDraw, UsageRollup15Min
+from usage.models import CreditDraw, CreditGrant, UsageRollup15Min
 from usage.periods import Period, periods_at
 from usage.policies import (
     CREDIT,
@@ -250,6 +250,11 @@ def count_anew(limited: Limited) -> None:
             name = Counter(scope, period, None).name
             pipeline.delete(base_of(organization_id) + name)
     pipeline.execute()
+
+
+def forget_grant(grant: CreditGrant) -> None:
+    """Drop the counter of a grant that was revoked: calls that run draw what they reserved of it and nothing else."""
+    servers.durable().delete(base_of(grant.organization_id) + Counter.of_grant(Grant.of(grant)).name)
 
 
 def _scopes_of(limited: Limited) -> Iterable[tuple[str, str, Scope]]:

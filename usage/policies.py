@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import redis.asyncio
@@ -89,6 +89,12 @@ class Grant:
     amount_nano: int
     start: int
     end: int
+
+    @classmethod
+    def of(cls, grant: CreditGrant) -> Self:
+        """A grant of the ledger, as calls know it."""
+        end = NEVER if grant.expires_at is None else int(grant.expires_at.timestamp())
+        return cls(grant.public_id, grant.amount_nano, int(grant.at.timestamp()), end)
 
 
 # The end of a grant that does not expire: when the calendar of Python ends.
@@ -276,16 +282,7 @@ def _caller_with(secret: KeySecret | None) -> Caller | None:
 def _credits_of(organization: Organization) -> dict[str, Any]:
     grants = list(CreditGrant.objects.of(organization))
     return {
-        "grants": tuple(
-            Grant(
-                grant.public_id,
-                grant.amount_nano,
-                int(grant.at.timestamp()),
-                NEVER if grant.expires_at is None else int(grant.expires_at.timestamp()),
-            )
-            for grant in grants
-            if grant.left_nano
-        ),
+        "grants": tuple(Grant.of(grant) for grant in grants if grant.left_nano),
         "knows_credits": bool(grants),
     }
 

@@ -199,6 +199,20 @@ def test_what_ended_meanwhile_pays_what_was_reserved_and_nothing_else(project: P
     assert agrees()
 
 
+def test_so_does_what_was_revoked_meanwhile(
+    project: Project, ada: User, sam: User, django_capture_on_commit_callbacks: Any
+) -> None:
+    given = grant(project.organization, sam, 100)
+    who = prepaid(project, *caller_for_run(ada, project).grants, budget=None)
+    fill(who)
+    admission = at_desk(who, lambda desk: desk.admit(most_nano=10))
+    with django_capture_on_commit_callbacks(execute=True):
+        revoke_grant(grant=given, reason="Mistaken", by=sam)
+    at_desk(who, lambda desk: desk.settle(admission, cost=50))
+    assert drawn() == [(50, {given.public_id: 10})]
+    assert agrees()
+
+
 def test_what_has_ended_pays_no_more(project: Project) -> None:
     past = replace(granted(100), end=int(time.time()))
     who = prepaid(project, past)

@@ -14,6 +14,7 @@ from accounts.models import Membership, Organization, User
 from accounts.roles import Role
 from common.money import display_dollars
 from notifications.services import notify
+from usage.counters import forget_grant
 from usage.kinds import CREDITS_GRANTED, CREDITS_REVOKED
 from usage.models import CreditGrant, CreditRevocation
 from usage.policies import forget_held_to
@@ -82,6 +83,8 @@ def revoke_grant(*, grant: CreditGrant, reason: str, by: User) -> CreditRevocati
     record("credits.revoked", by=by, target=grant, organization=organization, label=amount, after={"reason": reason})
     if organization is not None:
         _changed(organization, grant, CREDITS_REVOKED, reason, by=by)
+    # Told first: who still knows the grant would begin its counter anew.
+    transaction.on_commit(partial(forget_grant, grant), robust=True)
     return revocation
 
 

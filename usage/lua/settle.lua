@@ -4,7 +4,7 @@
 -- or was away when the call began, only the events tell whether the counter has counted it: it is to be filled anew.
 --
 -- What a call reserved of credits pays for it first, and the event's entry says which grants paid what. One that cost more
--- than it could be told at first takes what else is left of those that have not ended meanwhile.
+-- than it could be told at first takes what else is left of those that have not ended or been revoked meanwhile.
 --
 -- KEYS  leases, holds, stream, then the windows, the sets of running calls, the counters of periods and the grants
 -- ARGV  id, cost, tokens, event (empty: none, the call never happened), '1' to settle only if the lease has ended,
