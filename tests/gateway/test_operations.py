@@ -13,6 +13,7 @@ from accounts.models import User
 from catalog.models import Backend, Deployment, HostedModel
 from tests.conftest import client_of, person
 from tests.gateway.conftest import Stage, ask, chat, wait_for
+from usage.ingest import drain
 from usage.installation import Span, overview, time_of
 from usage.models import UsageEvent
 
@@ -39,6 +40,7 @@ def operator(guarded: str) -> Iterator[Client]:
 
 def refused() -> int:
     """The calls of this hour and the one before that no server was asked for, be it in other tests."""
+    drain()
     hour = time_of(Span.HOUR, now=timezone.now())
     return sum(one.sums.requests for one in overview(hour).servers if not one.backend)
 

@@ -39,6 +39,12 @@ EMPTY = {"spent": 0, "held": 0, "requests": 0, "tokens": 0, "gpu": 0}
 DEMAND = Demand(model="m", needed_tokens=10, wanted_tokens=30, most_nano=0)
 
 
+@pytest.fixture(autouse=True)
+def opened() -> None:
+    """Whatever a test before these did to Redis."""
+    services.open_budgets()
+
+
 def caller(**limits: int) -> Caller:
     key = new_id("key")
     scope = with_ceiling("key", key, Limits(**limits))

@@ -419,8 +419,9 @@ def test_it_costs_as_many_queries_for_many_as_for_few(
     for key in keys:
         spend_of(key, 4 * DOLLAR)
     look_at_budgets()
-    # The organizations in use; those of organizations, projects, members, participants and keys; models; what was told.
-    with django_assert_num_queries(8):
+    # The organizations in use; budgets of organizations, plans, projects, members, participants, keys and models; what
+    # was told.
+    with django_assert_num_queries(9):
         look_at_budgets()
 
 
