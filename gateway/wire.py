@@ -98,15 +98,15 @@ class Exchange:
         try:
             async for part in self.pieces():
                 size += len(part)
+                _coming[self.organization_id] += len(part)
                 if size > limit:
                     raise BodyTooLargeError(limit_bytes=limit)
                 parts.append(part)
-                _coming[self.organization_id] += len(part)
                 if len(parts) > 1:
                     self._check_coming(limit)
             return b"".join(parts)
         finally:
-            _coming[self.organization_id] -= sum(map(len, parts))
+            _coming[self.organization_id] -= size
             if not _coming[self.organization_id]:
                 del _coming[self.organization_id]
 

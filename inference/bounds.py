@@ -65,8 +65,8 @@ def check_bounds(body: dict[str, Any]) -> None:
     if BOUNDED_FIELDS.isdisjoint(body):
         return
     _check_logprobs(body)
-    for name in LISTS:
-        _check_length(body, name, most=LISTS[name])
+    for name, most in LISTS.items():
+        _check_length(body, name, most=most)
     for name in LOOKS_BACK:
         check_whole(body, name, least=-1, most=FURTHEST_BACK)
     breakers = body.get("dry_sequence_breakers")

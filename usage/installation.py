@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from typing import Any
 
-from django.db.models import Count, Q, Sum, TextChoices
+from django.db.models import Count, Q, TextChoices
 from django.db.models.functions import TruncDay, TruncHour
 from django.db.models.functions.datetime import TruncBase
 from django.utils.translation import gettext as _
@@ -18,7 +17,6 @@ from django.utils.translation import gettext_lazy
 from accounts.models import Membership, Organization, Project
 from accounts.roles import Role
 from common.zones import UTC
-from usage.events import CLIENT_CLOSED
 from usage.models import (
     MADE_AGAIN,
     UsageEvent,
@@ -27,7 +25,7 @@ from usage.models import (
     UsageProjectHour,
     UsageSums,
 )
-from usage.reports import DAY, HOUR, NOTHING, Failure, KeyState, Name, Row, Slice, Sums
+from usage.reports import DAY, HOUR, NOTHING, Failure, KeyState, Name, Row, Slice, Sums, failures_of
 
 
 class Span(TextChoices):
@@ -146,7 +144,9 @@ def overview(time: Time) -> Overview:
         slices=slices,
         rows=_models(by_model),
         servers=_servers(by_server, time),
-        failures=_failures(UsageInstallationHour.objects.filter(time.within), time, totals),
+        failures=tuple(
+            failures_of(UsageInstallationHour.objects.filter(time.within), totals=totals, slices=time.slice)
+        ),
     )
 
 
@@ -181,21 +181,8 @@ def of_organization(organization: Organization, time: Time) -> OfOrganization:
         totals=totals,
         projects=_rows(by_project, names),
         models=_models(by_model),
-        failures=_failures(theirs, time, totals),
+        failures=tuple(failures_of(theirs, totals=totals, slices=time.slice)),
     )
-
-
-def _failures(scope: Any, time: Time, totals: Sums) -> tuple[Failure, ...]:
-    # A first call to fail that came since those were read would be a share of nothing.
-    if not totals.errors:
-        return ()
-    failed = scope.filter(status__gte=400).exclude(status=CLIENT_CLOSED)
-    found: dict[tuple[int, str], dict[datetime, int]] = defaultdict(dict)
-    rows = failed.annotate(slice=time.slice).values("slice", "status", "error_code")
-    for row in rows.annotate(calls=Sum("requests")):
-        found[row["status"], row["error_code"]][row["slice"]] = int(row["calls"])
-    kinds = [Failure(status, code, sum(by.values()), by) for (status, code), by in found.items()]
-    return tuple(sorted(kinds, key=lambda kind: (-kind.calls, kind.status, kind.code)))
 
 
 def _servers(by_server: Mapping[tuple[str, str], Sums], time: Time) -> tuple[Server, ...]:

@@ -1,7 +1,7 @@
 """What the usage page and its API say. Everything is summed from the roll-ups: no report counts calls one by one."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from functools import cached_property
@@ -308,14 +308,30 @@ def failures(report: Report, *, sights: Sights) -> list[Failure]:
 
     One query.
     """
-    if not report.totals.errors:
-        return []
     period = report.period
-    rows = _scope_of(report, sights).filter(OF_OUTCOME[Outcome.FAILED]).annotate(slice=_slice_of("bucket_at", period))
+    return failures_of(
+        _scope_of(report, sights),
+        totals=report.totals,
+        slices=_slice_of("bucket_at", period),
+        start_of=lambda piece: _start_of(piece, period),
+    )
+
+
+def failures_of(
+    scope: QuerySet[Any], *, totals: Sums, slices: Any, start_of: Callable[[Any], datetime] = lambda piece: piece
+) -> list[Failure]:
+    """What failed of these sums, which had come to `totals`, the most frequent first.
+
+    `slices` is the expression for the slice of time that a sum is of, `start_of` when such a one begins.
+    """
+    # A first call to fail that came since those were read would be a share of nothing.
+    if not totals.errors:
+        return []
+    rows = scope.filter(OF_OUTCOME[Outcome.FAILED]).annotate(slice=slices)
     rows = rows.values("slice", "status", "error_code").annotate(calls=Sum("requests"))
     found: dict[tuple[int, str], dict[datetime, int]] = defaultdict(dict)
     for row in rows:
-        found[row["status"], row["error_code"]][_start_of(row["slice"], period)] = int(row["calls"])
+        found[row["status"], row["error_code"]][start_of(row["slice"])] = int(row["calls"])
     kinds = [Failure(status, code, sum(by.values()), by) for (status, code), by in found.items()]
     return sorted(kinds, key=lambda kind: (-kind.calls, kind.status, kind.code))
 
