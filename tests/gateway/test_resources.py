@@ -30,8 +30,8 @@ CALLS_AT_ONCE = 16
 SLOW_READERS = 50
 # A reader's patience is a second here.
 IMPATIENT = ["--http", "tests.gateway.impatient:Connection"]
-# More than all buffers on the way hold together, for who reads none of it.
-FLOOD = {"tokens": 5_000, "word": "word " * 1000}
+# 100 MB: more than all buffers on the way hold together, of which the kernel lets one alone grow to 32 MiB.
+FLOOD = {"tokens": 20_000, "word": "word " * 1000}
 
 
 @dataclass
