@@ -34,15 +34,16 @@ class _Transport:
             data, self._head = self._head + data, b""
         elif data.startswith(STATUS_LINE):
             self._head = data
-            self._loop.call_soon(self._send_head)
+            self._loop.call_soon(self.send_head)
             return
         self._transport.write(data)
 
     def close(self) -> None:
-        self._send_head()
+        self.send_head()
         self._transport.close()
 
-    def _send_head(self) -> None:
+    def send_head(self) -> None:
+        """Send the head that waits, if one does, without what would have followed it."""
         head, self._head = self._head, b""
         if head and not self._transport.is_closing():
             self._transport.write(head)
@@ -77,7 +78,8 @@ class Connection(HttpToolsProtocol):
     _reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(cast("asyncio.Transport", _Transport(transport, self.loop)))
+        self._sender = _Transport(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self._sender))
         self._begin()
         self._wait(self.patience_seconds)
 
@@ -86,6 +88,10 @@ class Connection(HttpToolsProtocol):
         for timer in (self._timer, self._reader_timer):
             if timer is not None:
                 timer.cancel()
+
+    def eof_received(self) -> None:
+        # The connection is closed after this, and what waits with it.
+        self._sender.send_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -200,3 +200,12 @@ def test_headers_without_end(impatient: str, value: str) -> None:
     # Who goes on sending may be cut off before they read why.
     assert refusal == b"" or refusal.startswith(b"HTTP/1.1 431 ")
     assert number < 90_000
+
+
+def test_who_says_no_more_is_answered_still(impatient: str) -> None:
+    for method in ("GET", "HEAD"):
+        for _number in range(20):
+            with connected(impatient) as client:
+                client.sendall(f"{method} /v1/nothing HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                client.shutdown(socket.SHUT_WR)
+                assert answer(client).startswith(b"HTTP/1.1 404 "), method
