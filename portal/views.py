@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import requires_csrf_token
 from django.views.decorators.http import require_POST, require_safe
 from psycopg import OperationalError
@@ -14,6 +15,7 @@ from psycopg import OperationalError
 from accounts.access import AuthedRequest, current_project
 from apikeys.models import ApiKey
 from catalog.models import HostedModel
+from common.api import problem_response
 from common.redirects import next_address
 from playground.models import Run
 from portal.context import THEMES
@@ -64,10 +66,19 @@ def failed(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     while error is not None and not _is_for_want_of_a_database(error):
         error = error.__cause__ or error.__context__
-    # Without the request: what the frame of a page shows comes from the database.
     if error is None:
-        return HttpResponse(render_to_string("500.html"), status=500)
-    return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": str(BUSY_SECONDS)})
+        return _failure(request, 500, _("The fault is ours. Tell the operator the id of this request."), code="fault")
+    response = _failure(request, 503, _("The portal is busy. Try again in a few seconds."), code="busy")
+    response.headers["Retry-After"] = str(BUSY_SECONDS)
+    return response
+
+
+def _failure(request: HttpRequest, status: int, detail: str, *, code: str) -> HttpResponse:
+    """The page of this status, or to a program its detail."""
+    if request.path.startswith("/api/"):
+        return problem_response(status, detail, code=code)
+    # Without the request: what the frame of a page shows comes from the database.
+    return HttpResponse(render_to_string(f"{status}.html"), status=status)
 
 
 def _is_for_want_of_a_database(error: BaseException) -> bool:

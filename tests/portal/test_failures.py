@@ -1,5 +1,6 @@
 """The page of a request that failed."""
 
+import json
 import threading
 from collections.abc import Iterator
 
@@ -60,22 +61,23 @@ def test_any_other_failure_is_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "status"),
+    ("act", "status", "code"),
     [
         # As a restart ends it.
-        ("pg_terminate_backend", 503),
+        ("pg_terminate_backend", 503, "busy"),
         # As a statement ends that takes too long: to try again would not help.
-        ("pg_cancel_backend", 500),
+        ("pg_cancel_backend", 500, "fault"),
     ],
 )
+@pytest.mark.parametrize("path", ["/models/", "/api/models/"])
 def test_a_page_whose_connection_is_lost_while_it_asks_can_be_asked_for_again(
-    operator: psycopg.Connection, act: str, status: int
+    operator: psycopg.Connection, act: str, status: int, code: str, path: str
 ) -> None:
     answers: list[HttpResponse] = []
 
     def read() -> None:
         try:
-            answers.append(Client(raise_request_exception=False).get("/models/"))  # type: ignore[arg-type]
+            answers.append(Client(raise_request_exception=False).get(path))  # type: ignore[arg-type]
         finally:
             connection.close()
 
@@ -88,3 +90,5 @@ def test_a_page_whose_connection_is_lost_while_it_asks_can_be_asked_for_again(
     (answer,) = answers
     assert answer.status_code == status
     assert answer.headers.get("retry-after") == ("5" if status == 503 else None)
+    if path.startswith("/api/"):
+        assert (answer["content-type"], json.loads(answer.content)["code"]) == ("application/problem+json", code)
