@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import requires_csrf_token
 from django.views.decorators.http import require_POST, require_safe
 from psycopg import OperationalError
+from psycopg_pool import PoolTimeout
 
 from accounts.access import AuthedRequest, current_project
 from apikeys.models import ApiKey
@@ -19,6 +20,7 @@ from common.api import problem_response
 from common.redirects import next_address
 from playground.models import Run
 from portal.context import THEMES
+from portal.restarts import LOST
 from usage.models import Source, UsageEvent
 
 BUSY_SECONDS = 5
@@ -68,6 +70,7 @@ def failed(request: HttpRequest) -> HttpResponse:
         error = error.__cause__ or error.__context__
     if error is None:
         return _failure(request, 500, _("The fault is ours. Tell the operator the id of this request."), code="fault")
+    request.META[LOST] = not isinstance(error, PoolTimeout)
     response = _failure(request, 503, _("The portal is busy. Try again in a few seconds."), code="busy")
     response.headers["Retry-After"] = str(BUSY_SECONDS)
     return response
