@@ -128,12 +128,19 @@ def test_a_long_transcript() -> None:
     assert (counted.count, counted.is_estimated) == (TokenCount(7, 5), False)
 
 
-@pytest.mark.parametrize("place", ["before", "behind"])
-def test_a_large_answer_is_not_counted_by_what_its_caller_wrote(place: str) -> None:
+@pytest.mark.parametrize(
+    "order",
+    [
+        ["metadata", "tools", "output", "model", "usage"],
+        ["output", "model", "usage", "metadata", "tools"],
+        ["tools", "output", "model", "usage", "metadata"],
+    ],
+)
+def test_a_large_answer_is_not_counted_by_what_its_caller_wrote(order: list[str]) -> None:
     nothing = {"model": "nobody", "usage": {"prompt_tokens": 0, "completion_tokens": 0}}
-    said = {"metadata": {"a": "x" * 2_000_000}, "tools": [{"parameters": {"properties": nothing}}] * 20}
+    said = {"metadata": {"a": "x" * 2_000_000}, "tools": [{"parameters": {"properties": nothing}}] * 10}
     own: dict[str, Any] = {"output": [], "model": "inside", "usage": USAGE}
-    given = said | own if place == "behind" else {**own, **dict(reversed(said.items()))}
+    given = {name: (said | own)[name] for name in order}
     large = read(bytearray(orjson.dumps(given)), path="responses")
     assert (large.count, large.is_estimated) == (TokenCount(3, 50, 1), False)
     assert orjson.loads(large.body) == given | {"model": "m"}
