@@ -74,7 +74,7 @@ class SizeOnDayAdmin(ReadOnlyAdmin):
 
 @admin.register(BudgetAlert)
 class BudgetAlertAdmin(ReadOnlyAdmin):
-    """What was told of budgets in periods that are not over."""
+    """What was told of budgets in periods that are not over, and of credits."""
 
     list_display = ["counter", "percent", "used", "budget", "ends_at"]
     list_filter = ["percent"]

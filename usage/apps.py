@@ -23,13 +23,14 @@ class UsageConfig(AppConfig):
         from apikeys.signals import key_changed
         from notifications import registry as notices
         from usage.holding import HOLDING
-        from usage.kinds import ACTIONS, BUDGET_ALERT, BUDGET_REACHED, KINDS
+        from usage.kinds import ACTIONS, BUDGET_ALERT, BUDGET_REACHED, CREDITS_ALERT, KINDS
         from webhooks import registry
 
         holdings.register(HOLDING)
         actions.register(ACTIONS)
         registry.register(BUDGET_REACHED)
         registry.register(BUDGET_ALERT)
+        registry.register(CREDITS_ALERT)
         for kind in KINDS:
             notices.register(kind)
         key_changed.connect(forget_policies, dispatch_uid="forget_policies")

@@ -48,6 +48,24 @@ BUDGET_ALERT = EventType(
     },
 )
 
+CREDITS_ALERT = EventType(
+    "credits.alert",
+    _(
+        "Of the organization’s credits a fifth or less is left of what was there once the last were granted (“low”), "
+        "they have run out (“used_up”; “prepaid_used_up” where no budget pays besides, so that calls are refused), or "
+        "the grant “grant_id” ends within a week and something is left of it (“ends_soon”). Each is told once for a "
+        "grant."
+    ),
+    {
+        "notice": "low",
+        "grant_id": "cred_0353lkPT8K4OGtWbqVtQ9n",
+        "left_nano_dollars": 19_200_000_000,
+        "of_nano_dollars": 100_000_000_000,
+        "ends_at": None,
+        "url": "https://llm.example.com/organizations/org_0353lkPT8K4OGtWbqVtQ9n/credits/",
+    },
+)
+
 
 class Budget(StrEnum):
     """Whose a budget is, to those who are told of it."""
@@ -118,6 +136,39 @@ _ALERTS = tuple(
     for span, sentence in sentences.items()
 )
 
+
+class CreditsNotice(StrEnum):
+    """What is told of an organization's credits."""
+
+    LOW = "low"
+    USED_UP = "used_up"
+    PREPAID_USED_UP = "prepaid_used_up"
+    ENDS_SOON = "ends_soon"
+
+
+_CREDITS = {
+    CreditsNotice.LOW: _(
+        "At most a fifth of the credits of the organization “%(title)s” is left: %(left)s of the %(of)s that were "
+        "there after the last grant."
+    ),
+    CreditsNotice.USED_UP: _(
+        "The credits of the organization “%(title)s” have run out. What its calls cost counts against its budgets now."
+    ),
+    CreditsNotice.PREPAID_USED_UP: _(
+        "The credits of the organization “%(title)s” have run out: %(left)s is left. Calls that cost money are refused "
+        "until the operator of this portal grants more."
+    ),
+    CreditsNotice.ENDS_SOON: _(
+        "Credits of the organization “%(title)s” end on %(day)s. %(left)s of %(of)s is not used yet, and is lost then."
+    ),
+}
+
+
+def credits_kind(notice: CreditsNotice) -> str:
+    """The name of the kind of notification about credits."""
+    return f"credits.{notice}"
+
+
 CREDITS_GRANTED = "usage.credits_granted"
 CREDITS_REVOKED = "usage.credits_revoked"
 DRIFT = "usage_drift"
@@ -132,6 +183,7 @@ ACTIONS: dict[str, Words] = {
 # Each says how things stand, so none counts how often.
 KINDS = (
     *_ALERTS,
+    *(Kind(name=credits_kind(notice), group="credits", one=sentence) for notice, sentence in _CREDITS.items()),
     Kind(
         name=CREDITS_GRANTED,
         group=CREDITS_GRANTED,

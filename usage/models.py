@@ -344,13 +344,16 @@ class UsageOrganizationDay(UsageSums):
 
 
 class BudgetAlert(models.Model):
-    """The last that was told of a budget in one of its periods, so that no percentage of it is told twice."""
+    """The last that was told of a budget in one of its periods, or of a grant, so that no percentage is told twice.
+
+    Without an end it is kept.
+    """
 
     counter = models.CharField(_("counter"), max_length=300, unique=True)
     percent = models.PositiveSmallIntegerField(_("percentage"))
     limit_nano = models.BigIntegerField(_("budget"))
     used_nano = models.BigIntegerField(_("used"))
-    ends_at = models.DateTimeField(_("until"), db_index=True)
+    ends_at = models.DateTimeField(_("until"), null=True, db_index=True)
 
     class Meta:
         verbose_name = _("budget alert")
@@ -423,6 +426,9 @@ class CreditGrant(models.Model):
     public_id = models.CharField(max_length=40, unique=True, editable=False, default=grant_id)
     organization_id = models.CharField(_("organization"), max_length=40, db_index=True)
     amount_nano = models.BigIntegerField(_("amount"), help_text=_("In nano-dollars."))
+    at_hand_nano = models.BigIntegerField(
+        _("then at hand"), help_text=_("What was left of the grants before, and this one.")
+    )
     reason = models.CharField(_("reason"), max_length=200)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     granted_by = models.CharField(_("granted by"), max_length=40)

@@ -78,6 +78,40 @@ def look_at_budgets() -> None:
         _look_at(some)
 
 
+def organizations_in_use(now: datetime) -> list[str]:
+    """Those that made calls of late: of others nothing has changed."""
+    changed = UsageOrganizationDay.objects.filter(bucket_at__gte=now - timedelta(days=2), updated_at__gte=now - IN_USE)
+    return list(changed.values_list("organization_id", flat=True).distinct())
+
+
+def managers_of(organization: Organization) -> QuerySet[User]:
+    """Who can do something about what an organization may spend."""
+    roles = [role for role, rights in IN_ORGANIZATION.items() if Right.MANAGE_ORGANIZATION in rights]
+    return User.objects.filter(is_active=True, memberships__organization=organization, memberships__role__in=roles)
+
+
+def is_news(counter: str, *, percent: int, limit_nano: int, used_nano: int, ends_at: datetime | None) -> bool:
+    """Remember that this is told, of a budget or of credits, in the transaction at hand; False if it was before."""
+    now = {"percent": percent, "limit_nano": limit_nano, "used_nano": used_nano, "ends_at": ends_at}
+    alert, is_new = BudgetAlert.objects.select_for_update().get_or_create(counter=counter, defaults=now)
+    if not is_new:
+        # Another look may have told it meanwhile.
+        if alert.covers(percent, limit_nano):
+            return False
+        BudgetAlert.objects.filter(pk=alert.pk).update(**now)
+    return True
+
+
+def were_refused(organization_id: str, project_id: str, scope: Scope, spans: Iterable[str], since: datetime) -> bool:
+    """Whether calls were refused `since` then because a budget of the scope, for one of these spans, is used up."""
+    calls = UsageEvent.objects.between(since, None).filter(
+        of_scope(organization_id, project_id, scope),
+        status=429,
+        error_code__in=[budget_code(scope.kind, span) for span in spans],
+    )
+    return calls.exists()
+
+
 def forget_alerts() -> None:
     """Drop what was told of periods that are over."""
     BudgetAlert.objects.filter(ends_at__lte=timezone.now()).delete()
@@ -98,8 +132,7 @@ def _rows(now: datetime) -> dict[str, Iterable[Any]]:
 
     Plain values, since of thousands a few at most are to be told of.
     """
-    changed = UsageOrganizationDay.objects.filter(bucket_at__gte=now - timedelta(days=2), updated_at__gte=now - IN_USE)
-    used = list(changed.values_list("organization_id", flat=True).distinct())
+    used = organizations_in_use(now)
     nowhere = Value("")
 
     def of(rows: QuerySet[Any], home: str, id_: Any, project: Any) -> Iterable[Any]:
@@ -191,23 +224,15 @@ def _refuses(budget: _Budgeted, spent: int, born: int) -> bool:
         return False
     # A counter is born anew whenever its limits are changed.
     since = max(datetime.fromtimestamp(born, budget.period.starts_at.tzinfo), timezone.now() - REFUSED_WITHIN)
-    calls = UsageEvent.objects.between(since, None).filter(
-        of_scope(budget.organization_id, budget.project_id, budget.scope),
-        status=429,
-        error_code=budget_code(budget.scope.kind, budget.span),
-    )
-    return calls.exists()
+    return were_refused(budget.organization_id, budget.project_id, budget.scope, [budget.span], since)
 
 
 @transaction.atomic
 def _tell(budget: _Budgeted, percent: int, spent: int) -> None:
-    now = {"percent": percent, "limit_nano": budget.limit, "used_nano": spent, "ends_at": budget.period.ends_at}
-    alert, is_new = BudgetAlert.objects.select_for_update().get_or_create(counter=budget.counter, defaults=now)
-    if not is_new:
-        # Another look may have told it meanwhile.
-        if alert.covers(percent, budget.limit):
-            return
-        BudgetAlert.objects.filter(pk=alert.pk).update(**now)
+    if not is_news(
+        budget.counter, percent=percent, limit_nano=budget.limit, used_nano=spent, ends_at=budget.period.ends_at
+    ):
+        return
     organization = Organization.objects.get(public_id=budget.organization_id)
     # Each is news of its own: it joins no notification that is yet to be read, for then no mail would be sent.
     object_id = new_id("budget")
@@ -234,8 +259,7 @@ def _tell(budget: _Budgeted, percent: int, spent: int) -> None:
 def _hearers(budget: _Budgeted, organization: Organization) -> Iterator[_Hearers]:
     """Whose budget it is, where it is a person's; who can raise it, but for those of single keys and participants."""
     active = User.objects.filter(is_active=True)
-    roles = [role for role, rights in IN_ORGANIZATION.items() if Right.MANAGE_ORGANIZATION in rights]
-    managers = active.filter(memberships__organization=organization, memberships__role__in=roles)
+    managers = managers_of(organization)
     match budget.scope.kind:
         case "organization":
             yield _Hearers(Budget.ORGANIZATION, managers, organization.display_name)

@@ -4,6 +4,7 @@ from celery import shared_task
 
 from usage import admission, nearing, reconciliation, services, spool
 from usage import ingest as ingestion
+from usage.credits.nearing import look_at_credits
 
 
 @shared_task
@@ -42,5 +43,6 @@ def look_for_drift() -> None:
 
 @shared_task
 def look_at_budgets() -> None:
-    """Tell of budgets that near their end. On another queue than what counts them: it may have much to tell."""
+    """Tell of budgets and credits that near their end. On another queue than what counts: it may have much to tell."""
     nearing.look_at_budgets()
+    look_at_credits()

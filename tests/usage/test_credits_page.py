@@ -86,8 +86,8 @@ def test_each_grant_says_how_it_stands(ada_client: Client, project: Project, sam
     draw(grant(project, sam, 7), 7)
     revoke_grant(grant=grant(project, sam), reason="Mistaken", by=sam)
     over = CreditGrant.objects.create(
-        organization_id=project.organization.public_id, amount_nano=NANO, reason="Last year", granted_by="x",
-        expires_at=timezone.now() - timedelta(days=1),
+        organization_id=project.organization.public_id, amount_nano=NANO, at_hand_nano=NANO, reason="Last year",
+        granted_by="x", expires_at=timezone.now() - timedelta(days=1),
     )  # fmt: skip
     draw(over, 0)
     page = page_of(ada_client, project)

@@ -52,6 +52,7 @@ def grant_credits(
     grant = CreditGrant(
         organization_id=organization.public_id,
         amount_nano=amount_nano,
+        at_hand_nano=amount_nano + balance_of(organization).left_nano,
         reason=reason,
         # By the second, as calls are held to it.
         expires_at=expires_at and expires_at.replace(microsecond=0),
