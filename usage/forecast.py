@@ -11,7 +11,7 @@ from accounts.access import rights_in_organization
 from accounts.models import Project, User
 from accounts.roles import Right
 from apikeys.models import ApiKey
-from usage.credits.services import balance_of
+from usage.credits.services import Balance, balance_of
 from usage.models import UsageRollup15Min
 from usage.periods import periods_at
 from usage.reports import DAY, EVERYTHING, Narrowing, telling
@@ -24,7 +24,8 @@ DAYS_BEFORE = 7
 class Forecast:
     """The cost of a month of the organization's clock: what was spent, and the daily mean for each day left.
 
-    `limit_nano` is the budget that counts what is looked at and nothing else, where there is one; `whose` says whose.
+    `limit_nano` is the budget that counts what is looked at and nothing else, where there is one, with the credits that
+    pay before it; `whose` says whose.
     """
 
     now: datetime
@@ -33,6 +34,7 @@ class Forecast:
     daily_nano: int
     limit_nano: int | None
     whose: str | Promise
+    counts_credits: bool
 
     @property
     def total_nano(self) -> int:
@@ -60,8 +62,8 @@ def forecast(
     month, today = periods.month, periods.day.starts_at
     week = today - DAY * DAYS_BEFORE
     sights = telling(sights, by_member=narrowing.member is not None)
-    whose, limit_nano, counted = _budget(
-        project, sights, narrowing, reader if is_organization_wide else None, month.starts_at
+    whose, limit_nano, counted, pays_first = _budget(
+        project, sights, narrowing, reader if is_organization_wide else None
     )
     sums = UsageRollup15Min.objects.filter(
         narrowing.applied(), counted, bucket_at__gte=min(month.starts_at, week), bucket_at__lte=now
@@ -69,42 +71,56 @@ def forecast(
     costs = sums.aggregate(
         spent=Sum("cost_nano", filter=Q(bucket_at__gte=month.starts_at)),
         before=Sum("cost_nano", filter=Q(bucket_at__gte=week, bucket_at__lt=today)),
+        credit=Sum("credit_nano", filter=Q(bucket_at__gte=month.starts_at)),
     )
     if not any(costs.values()):
         return None
+    daily_nano = int(costs["before"] or 0) // DAYS_BEFORE
+    credit_nano = 0
+    if limit_nano is not None and pays_first is not None:
+        credit_nano = int(costs["credit"] or 0) + _still_paid(pays_first, daily_nano, now, month.ends_at)
+        if credit_nano:
+            whose, limit_nano = _("Budget of the organization with its credits"), limit_nano + credit_nano
     return Forecast(
         now=now,
         ends_at=month.ends_at,
         spent_nano=int(costs["spent"] or 0),
-        daily_nano=int(costs["before"] or 0) // DAYS_BEFORE,
+        daily_nano=daily_nano,
         limit_nano=limit_nano,
         whose=whose,
+        counts_credits=credit_nano > 0,
     )
 
 
 def _budget(
-    project: Project, sights: Sights, narrowing: Narrowing, reader_of_all: User | None, since: datetime
-) -> tuple[str | Promise, int | None, Q]:
-    """What the budget is called that counts what is looked at, its amount, and which sums it counts.
-
-    An organization's credits, which pay before it does, are part of the amount: what they paid `since` then, when the
-    month began, and what is left of them.
-    """
+    project: Project, sights: Sights, narrowing: Narrowing, reader_of_all: User | None
+) -> tuple[str | Promise, int | None, Q, Balance | None]:
+    """What the budget is called that counts what is looked at, its amount, which sums it counts, and the credits that
+    pay before it does."""
     seen = seen_of(sights)
     if narrowing.key is not None and narrowing == Narrowing(key=narrowing.key):
         keys = ApiKey.objects.filter(public_id=narrowing.key, project__in=[sight.project for sight in sights])
-        return _("Budget of the key"), keys.values_list("monthly_budget_nano", flat=True).first(), seen
+        return _("Budget of the key"), keys.values_list("monthly_budget_nano", flat=True).first(), seen, None
     if narrowing != EVERYTHING or any(sight.own is not None for sight in sights):
-        return "", None, seen
+        return "", None, seen, None
     if reader_of_all is None:
-        return _("Budget of the project"), project.monthly_budget_nano, seen
+        return _("Budget of the project"), project.monthly_budget_nano, seen, None
     limit_nano = project.organization.monthly_budget_nano
     # Who sees every project that is there need not have seen those that were archived, nor the credits.
     if limit_nano is None or Right.SEE_USAGE not in rights_in_organization(reader_of_all, project.organization):
-        return "", None, seen
+        return "", None, seen, None
     # Those that were archived this month have used of it as well.
     counted = Q(project_id__in=list(project.organization.projects.values_list("public_id", flat=True)))
-    drawn = UsageRollup15Min.objects.filter(counted, bucket_at__gte=since).aggregate(sum=Sum("credit_nano"))["sum"]
-    credit_nano = int(drawn or 0) + balance_of(project.organization).left_nano
-    whose = _("Budget of the organization with its credits") if credit_nano else _("Budget of the organization")
-    return whose, limit_nano + credit_nano, counted
+    return _("Budget of the organization"), limit_nano, counted, balance_of(project.organization)
+
+
+def _still_paid(balance: Balance, daily_nano: int, now: datetime, ends_at: datetime) -> int:
+    """What credits can still pay in the month: those that end before it does, only what calls cost until then."""
+    paid = 0
+    # The one that ends first is drawn on before the others.
+    for grant in balance.grants:
+        left_nano = grant.left_nano_at(now)
+        if grant.expires_at is not None and grant.expires_at < ends_at:
+            left_nano = min(left_nano, max(0, int(daily_nano * ((grant.expires_at - now) / DAY)) - paid))
+        paid += left_nano
+    return paid

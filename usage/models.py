@@ -462,12 +462,19 @@ class CreditGrant(models.Model):
 
     @property
     def has_expired(self) -> bool:
-        return self.expires_at is not None and self.expires_at <= timezone.now()
+        return self._has_expired_at(timezone.now())
+
+    def _has_expired_at(self, moment: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= moment
 
     @property
     def left_nano(self) -> int:
         """What calls can still draw."""
-        return 0 if self.has_expired or self.revoked_at is not None else self.unused_nano
+        return self.left_nano_at(timezone.now())
+
+    def left_nano_at(self, moment: datetime) -> int:
+        """What calls can draw then, if none did until then."""
+        return 0 if self._has_expired_at(moment) or self.revoked_at is not None else self.unused_nano
 
 
 class CreditRevocation(models.Model):

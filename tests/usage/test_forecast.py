@@ -15,6 +15,7 @@ from tests.usage.test_ingest import event
 from usage.credits.services import grant_credits
 from usage.forecast import Forecast, forecast
 from usage.ingest import insert_all
+from usage.models import CreditGrant, UsageRollup15Min
 from usage.reports import EVERYTHING, Narrowing
 from usage.sight import Sight
 
@@ -123,6 +124,27 @@ def test_credits_pay_before_the_budget_of_an_organization(project: Project, key:
     found = told_of_all(ada, Sight(project))
     assert (found.whose, found.limit_nano) == ("Budget of the organization with its credits", 17 * DOLLAR)
     assert found.used_up_at == NOON + timedelta(days=6)
+
+
+def test_credits_that_end_pay_only_what_is_spent_until_then(project: Project, key: ApiKey, ada: User) -> None:
+    """At a dollar a day; what ends first is drawn on before the others, and what lives longer counts whole."""
+    organization = project.organization
+    organization.monthly_budget_nano = 12 * DOLLAR
+    for days, dollars, limit in [(2, 3, 14), (4, 1, 15), (-1, 5, 15), (5, 90, 17), (9.5, 5, 22)]:
+        CreditGrant.objects.create(
+            organization_id=organization.public_id, amount_nano=dollars * DOLLAR, at_hand_nano=dollars * DOLLAR,
+            reason="A pilot", granted_by="sam", expires_at=NOON + timedelta(days=days),
+        )  # fmt: skip
+        assert told_of_all(ada, Sight(project)).limit_nano == limit * DOLLAR
+    found = told_of_all(ada, Sight(project))
+    assert (found.spent_nano, found.used_up_at) == (11 * DOLLAR, None)
+
+
+def test_credits_that_ended_are_in_what_they_paid(project: Project, key: ApiKey, ada: User) -> None:
+    project.organization.monthly_budget_nano = 0
+    UsageRollup15Min.objects.filter(bucket_at__day=22).update(credit_nano=DOLLAR)
+    found = told_of_all(ada, Sight(project))
+    assert (found.whose, found.limit_nano) == ("Budget of the organization with its credits", DOLLAR)
 
 
 def test_a_budget_of_more_than_is_seen_is_not_told_of(project: Project, key: ApiKey, ada: User) -> None:
