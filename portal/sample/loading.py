@@ -1,19 +1,23 @@
 """Sample data: people, organizations, a month of usage, a forum worth reading; labelled, and removable at once."""
 
+import json
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from accounts.models import Membership, Organization, Project, User
-from accounts.roles import Role
+from accounts.audit import person_token
+from accounts.models import Membership, Organization, Plan, Project, ProjectMembership, User
+from accounts.plans.services import assign_plan, make_plan
+from accounts.roles import ProjectRole, Role
 from apikeys.models import ApiKey
 from apikeys.services import mint_key
 from common.ids import new_id, uuid7
-from common.money import token_cost
+from common.money import NANO, token_cost
 from community.models import FlagReason, Post, PostRevision, PostState, Tag, Vote
 from community.services import change_state, raise_flag
 from forum import services as forum
@@ -21,7 +25,7 @@ from forum.models import Question
 from portal.sample.questions import SampleQuestion, sample_questions
 from usage.events import Event
 from usage.ingest import insert_all
-from usage.models import Source
+from usage.models import CreditGrant, Source
 from usage.services import remove_usage
 
 PEOPLE = {
@@ -34,6 +38,14 @@ TEAMS = {
     "青禾科技（示例）": ["haoran", "yutong", "zihan", "meilin"],
 }
 DAYS = 30
+PLAN = {
+    "name": "Research (sample)",
+    "description": "For teams that try things out.",
+    "requests_per_minute": 600,
+    "tokens_per_day": 5_000_000,
+    "monthly_budget_nano": 20 * NANO,
+}
+BUDGETS = {"monthly_budget_nano": 5 * NANO, "alert_percents": [50, 80, 100]}
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,25 @@ MODELS = [
     SampleModel("sample/chat-8b", 0.6, 50_000_000, 150_000_000, 14),
     SampleModel("sample/chat-70b", 0.25, 400_000_000, 900_000_000, 38),
     SampleModel("sample/embeddings", 0.15, 10_000_000, 0, 0),
+]
+
+
+@dataclass(frozen=True)
+class SampleGrant:
+    """Credits with the days since they were granted, and until they end or since they did."""
+
+    dollars: float
+    reason: str
+    days_ago: int
+    ends_in_days: int | None
+
+
+# Used up, ended with something left, about to end, and without an end.
+GRANTS = [
+    SampleGrant(0.02, "Welcome (sample)", DAYS + 5, -DAYS + 12),
+    SampleGrant(0.2, "Hackathon (sample)", DAYS - 15, -DAYS + 17),
+    SampleGrant(0.5, "Pilot (sample)", DAYS - 20, 5),
+    SampleGrant(10, "Research award (sample)", 2, None),
 ]
 
 
@@ -78,8 +109,11 @@ def load_sample_data() -> bool:
 def _fill() -> None:
     people = {name: _person(name, full_name) for name, full_name in PEOPLE.items()}
     chance = random.Random(7)  # noqa: S311  the same month for everyone
+    plan = Plan.objects.filter(name=PLAN["name"]).first() or make_plan(changes=PLAN, by=people["sam"])
     for organization_name, team in TEAMS.items():
-        _load_usage(_organization(organization_name, [people[name] for name in team]), chance)
+        project = _organization(organization_name, [people[name] for name in team])
+        assign_plan(organization=project.organization, plan=plan, by=people["sam"])
+        _load_usage(project, _grants(project.organization, by=people["sam"]), chance)
     for sample in sample_questions():
         _load_question(sample, people)
     _load_flags(people)
@@ -87,7 +121,7 @@ def _fill() -> None:
 
 @transaction.atomic
 def remove_sample_data() -> Kept:
-    """Take the sample data away again, but for what real people built on."""
+    """Take the sample data away again, but for what real people built on; grants of credits stay too."""
     sample = Organization.objects.filter(is_sample=True)
     remove_usage(list(sample.values_list("public_id", flat=True)))
     real = Post.objects.filter(author__is_sample=False).filter(
@@ -97,6 +131,7 @@ def remove_sample_data() -> Kept:
     for question in questions.filter(has_real_posts=False):
         _remove_thread(question)
     sample.delete()
+    Plan.objects.filter(name=PLAN["name"], organizations=None).delete()
     wrote = Exists(Post.objects.filter(author=OuterRef("pk")))
     revised = Exists(PostRevision.objects.filter(editor=OuterRef("pk")))
     User.objects.filter(~wrote, ~revised, is_sample=True).delete()
@@ -125,7 +160,7 @@ def _opened_at() -> datetime:
 
 
 def _organization(name: str, members: list[User]) -> Project:
-    organization = Organization.objects.create(name=name, is_sample=True)
+    organization = Organization.objects.create(name=name, is_sample=True, **BUDGETS)
     for index, user in enumerate(members):
         role = Role.MEMBER if index else Role.OWNER
         Membership.objects.create(organization=organization, user=user, role=role)
@@ -137,12 +172,48 @@ def _organization(name: str, members: list[User]) -> Project:
 
 
 def _let_staff_look() -> None:
+    """With what credits and statements are for, and as viewers of what is in the project besides."""
     for organization in Organization.objects.filter(is_sample=True, is_personal=False):
         for user in User.objects.filter(is_staff=True).exclude(memberships__organization=organization):
-            Membership.objects.create(organization=organization, user=user, role=Role.VIEWER)
+            membership = Membership.objects.create(organization=organization, user=user, role=Role.BILLING)
+            for project in organization.projects.all():
+                ProjectMembership.objects.create(project=project, membership=membership, role=ProjectRole.VIEWER)
 
 
-def _load_usage(project: Project, chance: random.Random) -> None:
+def _grants(organization: Organization, *, by: User) -> list[CreditGrant]:
+    """Straight into the table: by the service they would all begin today."""
+    now = timezone.now()
+    return [
+        CreditGrant.objects.create(
+            organization_id=organization.public_id,
+            amount_nano=int(grant.dollars * NANO),
+            at_hand_nano=int(grant.dollars * NANO),
+            reason=grant.reason,
+            at=now - timedelta(days=grant.days_ago),
+            expires_at=None if grant.ends_in_days is None else now + timedelta(days=grant.ends_in_days),
+            granted_by=person_token(by),
+        )
+        for grant in GRANTS
+    ]
+
+
+def _paid_by(grants: Sequence[CreditGrant], events: Sequence[Event]) -> list[Event]:
+    """The calls, oldest first, with what each drew on the grants, which are in the order in which they end."""
+    left = {grant.public_id: grant.amount_nano for grant in grants}
+    paid = []
+    for event in sorted(events, key=lambda event: event.id):
+        draws, due = {}, event.cost_nano
+        for grant in grants:
+            is_there = grant.at <= event.at and (grant.expires_at is None or event.at < grant.expires_at)
+            if is_there and (drawn := min(due, left[grant.public_id])):
+                draws[grant.public_id] = drawn
+                left[grant.public_id] -= drawn
+                due -= drawn
+        paid.append(replace(event, draws_text=json.dumps(draws)) if draws else event)
+    return paid
+
+
+def _load_usage(project: Project, grants: Sequence[CreditGrant], chance: random.Random) -> None:
     keys = list(ApiKey.objects.filter(project=project).select_related("created_by"))
     now = timezone.now()
     events = []
@@ -154,7 +225,7 @@ def _load_usage(project: Project, chance: random.Random) -> None:
             at = start + timedelta(seconds=chance.triangular(0, 86_400, 50_000))
             if at < now:
                 events.append(_event(project, chance.choices(keys, [4, 3, 2, 1])[0], at, chance))
-    insert_all(events)
+    insert_all(_paid_by(grants, events))
 
 
 def _event(project: Project, key: ApiKey, at: datetime, chance: random.Random) -> Event:

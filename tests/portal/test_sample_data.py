@@ -6,7 +6,8 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import Membership, Organization, User
+from accounts.models import Membership, Organization, Plan, User
+from accounts.plans.services import assign_plan
 from accounts.roles import Role
 from apikeys.models import ApiKey
 from community.models import Flag, Post, Tag
@@ -16,8 +17,10 @@ from portal.sample.loading import PEOPLE, load_sample_data
 from portal.sample.questions import sample_questions
 from search.models import SearchDocument
 from tests.usage.test_ingest import event
+from usage.credits.services import balance_of
 from usage.ingest import insert_all
-from usage.models import MEASURES, ROLLUPS, UsageEvent
+from usage.models import MEASURES, ROLLUPS, CreditDraw, UsageEvent
+from usage.reconciliation import reconcile, this_month_and_the_last
 
 pytestmark = pytest.mark.django_db
 
@@ -42,21 +45,35 @@ def test_it_works(sam: User, sam_client: Client) -> None:
     page = sam_client.get("/usage/?range=30d").content.decode()
     assert "sample/chat-8b" in page
     assert "You are looking at sample data" in page
+    for organization in Organization.objects.filter(is_sample=True, is_personal=False):
+        page = sam_client.get(f"/organizations/{organization.public_id}/credits/").content.decode()
+        assert all(state in page for state in ("Used up", "Expired", "Pilot (sample)", "Research award (sample)"))
+        balance = balance_of(organization)
+        assert 0 < balance.used_nano < balance.used_nano + balance.left_nano
+        assert sam_client.get(f"/organizations/{organization.public_id}/statements/").status_code == 200
+        assert "Research (sample)" in sam_client.get(f"/organizations/{organization.public_id}/plan/").content.decode()
+    assert "Research (sample)" in sam_client.get("/plans/").content.decode()
+    # The ledger and its sums agree, draws too.
+    assert not reconcile(this_month_and_the_last()).differences
 
 
 def test_removal_leaves_nothing_of_it(sam: User) -> None:
     # Of the same cells as some of the samples, but where all organizations are summed together.
     insert_all([event(model="sample/chat-8b", backend="sample", is_streamed=True)])
     sums = {table: list(table.objects.values(*table.CELL, *MEASURES)) for table in ROLLUPS}
-    before = {model: model.objects.count() for model in (User, Organization, Post, Tag, UsageEvent, SearchDocument)}
+    models = (User, Organization, Plan, Post, Tag, UsageEvent, CreditDraw, SearchDocument)
+    before = {model: model.objects.count() for model in models}
     sample_data()
     assert "is removed" in sample_data("--remove")
     assert {model: model.objects.count() for model in before} == before
     assert {table: list(table.objects.values(*table.CELL, *MEASURES)) for table in ROLLUPS} == sums
 
 
-def test_what_a_real_person_wrote_stays(ada: User) -> None:
+def test_what_real_people_built_on_stays(ada: User) -> None:
     load_sample_data()
+    home = Organization.objects.get(memberships__user=ada, is_sample=False)
+    plan = Plan.objects.get()
+    assign_plan(organization=home, plan=plan, by=ada)
     question = Question.objects.first()
     assert question
     mine = answer(question=question, author=ada, source="It also happens with a proxy of a cloud provider.")
@@ -67,6 +84,8 @@ def test_what_a_real_person_wrote_stays(ada: User) -> None:
     assert question.post.author in kept
     assert not any(person.is_active for person in kept)
     assert all(person.name in said for person in kept)
+    home.refresh_from_db()
+    assert home.plan == plan
 
 
 def test_a_sample_person_who_stayed_does_not_keep_the_data_from_coming_back(ada: User, client: Client) -> None:
@@ -87,7 +106,7 @@ def test_staff_who_come_later_can_look_at_it_too(ada: User) -> None:
     User.objects.filter(pk=ada.pk).update(is_staff=True)
     load_sample_data()
     memberships = Membership.objects.filter(user=ada, organization__is_sample=True)
-    assert [membership.role for membership in memberships] == [Role.VIEWER, Role.VIEWER]
+    assert [membership.role for membership in memberships] == [Role.BILLING, Role.BILLING]
 
 
 def test_keys_are_older_than_their_calls(sam: User) -> None:
