@@ -1,9 +1,10 @@
 """What staff do with plans, and what puts an organization on one."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from django.db import transaction
+import psycopg
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import record
@@ -14,13 +15,16 @@ from common.edits import check_unchanged, plain
 
 Changes = Mapping[str, Any]
 
+IS_DEFAULT = _("New organizations begin on it. Choose another plan for them first.")
+NAME_TAKEN = _("There is a plan of this name already. Choose another name.")
+
 
 @transaction.atomic
 def make_plan(*, changes: Changes, by: User) -> Plan:
-    """A new plan with these values; nobody is on it yet."""
+    """A new plan with these values; nobody is on it yet. Raises RefusedError as `_save` does."""
     plan = Plan(**changes)
     _leave_one_default(plan, by)
-    plan.save()
+    _save(plan)
     after = {name: plain(value) for name, value in changes.items()}
     PlanChange.objects.create(plan=plan, by=by, after=after)
     record("plan.created", by=by, target=plan, label=plan.name, after=after)
@@ -31,7 +35,7 @@ def make_plan(*, changes: Changes, by: User) -> Plan:
 def change_plan(*, plan: Plan, changes: Changes, by: User, shown: Changes | None = None) -> None:
     """Change what a plan is and allows, for all organizations on it; calls feel it at once.
 
-    Raises ChangedMeanwhileError as `check_unchanged` does.
+    Raises ChangedMeanwhileError as `check_unchanged` does, and RefusedError as `_save`.
     """
     # Under the lock: what somebody else changes at the same time must not be set back. All of them, in one order: the
     # plan that is for new organizations may change along.
@@ -45,7 +49,7 @@ def change_plan(*, plan: Plan, changes: Changes, by: User, shown: Changes | None
     for name, value in after.items():
         setattr(locked, name, value)
     _leave_one_default(locked, by)
-    locked.save(update_fields=list(after))
+    _save(locked, list(after))
     before, after = ({name: plain(values[name]) for name in after} for values in (now, after))
     PlanChange.objects.create(plan=locked, by=by, before=before, after=after)
     record("plan.changed", by=by, target=locked, label=locked.name, before=before, after=after)
@@ -56,6 +60,28 @@ def _leave_one_default(plan: Plan, by: User) -> None:
     if plan.is_default:
         for other in Plan.objects.filter(is_default=True).exclude(pk=plan.pk):
             change_plan(plan=other, changes={"is_default": False}, by=by)
+
+
+def _save(plan: Plan, names: list[str] | None = None) -> None:
+    """Raises RefusedError where what somebody else did at the same time stands against it; `code` says what."""
+    try:
+        with transaction.atomic():
+            plan.save(update_fields=names)
+    except IntegrityError as error:
+        match cast("psycopg.Error", error.__cause__).diag.constraint_name:
+            case "no_archived_plan_is_default" if names and "is_default" in names:
+                words = _("Somebody else archived this plan at this moment. New organizations cannot begin on it.")
+                code = "plan_archived"
+            case "no_archived_plan_is_default":
+                words, code = IS_DEFAULT, "plan_is_default"
+            case "one_default_plan":
+                words = _(
+                    "Somebody else chose a plan for new organizations at this moment. Save again to choose this one."
+                )
+                code = "plan_default_taken"
+            case _:
+                words, code = NAME_TAKEN, "plan_name_taken"
+        raise RefusedError(words, code=code) from error
 
 
 @transaction.atomic

@@ -1,8 +1,11 @@
 """The pages on which staff make plans and organizations choose one, and what is kept of it."""
 
+from functools import partial
+from threading import Thread
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
@@ -15,6 +18,7 @@ from apikeys.services import mint_key
 from apikeys.terms import Terms
 from catalog.models import Backend, Deployment, HostedModel
 from tests.conftest import person
+from tests.races import at_once, wait_until_somebody_waits
 from tests.usage.ledger import add_usage
 
 pytestmark = pytest.mark.django_db
@@ -206,6 +210,89 @@ def test_what_is_no_plan_is_refused(
     plan(sam)
     assert sam_client.post("/plans/new/", {"name": "Team", "position": "0", **wrong}).status_code == 400
     assert Plan.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine", "words"),
+    [
+        ({"is_default": True}, {"is_archived": "on"}, "New organizations begin on it."),
+        ({"is_archived": True}, {"is_default": "on"}, "Somebody else archived this plan"),
+    ],
+)
+def test_a_plan_is_not_archived_and_for_new_organizations_by_two_together(
+    theirs: dict[str, Any], mine: dict[str, Any], words: str, sam: User, sam_client: Client
+) -> None:
+    made = plan(sam)
+    fields = {"name": "Starter", "position": "0", "shown": shown_in(sam_client.get(f"/plans/{made.public_id}/"))}
+    change_plan(plan=made, changes=theirs, by=sam)
+    response = sam_client.post(f"/plans/{made.public_id}/", {**fields, **mine})
+    assert response.status_code == 400
+    assert words in response.content.decode()
+    made.refresh_from_db()
+    assert made.is_archived != made.is_default
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_archive_it_and_have_new_ones_begin_on_it_at_once_one_is_told(sam: User) -> None:
+    made = plan(sam)
+    answers = race_of(f"/plans/{made.public_id}/", sam, {"is_archived": "on"}, {"is_default": "on"}, name="Starter")
+    assert answers == [302, 400]
+    made.refresh_from_db()
+    assert made.is_archived != made.is_default
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("has_one", [False, True])
+def test_of_two_new_plans_for_new_organizations_at_once_one_is_that(has_one: bool, sam: User) -> None:
+    if has_one:
+        plan(sam, is_default=True)
+    answers = race_of("/plans/new/", sam, {"name": "One"}, {"name": "Two"}, is_default="on")
+    assert answers in ([302, 302], [302, 400])
+    assert Plan.objects.filter(is_default=True).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_new_plans_of_one_name_at_once_one_is_made(sam: User) -> None:
+    assert race_of("/plans/new/", sam, {}, {}, name="Team") == [302, 400]
+    assert Plan.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waited_for_another_reads_that_there_is_a_plan_for_new_ones_now(sam: User, sam_client: Client) -> None:
+    """Theirs is made while ours waits for what both change."""
+    pages: list[str] = []
+
+    def make_mine() -> None:
+        wanted = {"name": "Mine", "position": "0", "is_default": "on"}
+        pages.append(sam_client.post("/plans/new/", wanted).content.decode())
+
+    thread = Thread(target=make_mine)
+    with transaction.atomic():
+        plan(sam, "Theirs", is_default=True)
+        thread.start()
+        wait_until_somebody_waits()
+    thread.join()
+    assert "Somebody else chose a plan for new organizations" in pages[0]
+    assert Plan.objects.get().name == "Theirs"
+
+
+def race_of(address: str, staff: User, *changes: dict[str, str], **fields: str) -> list[int]:
+    """How two who saw the same page are answered, who post their changes of it at once."""
+    statuses: list[int] = []
+    clients = [Client(), Client()]
+    for client in clients:
+        client.force_login(staff)
+    shown = shown_in(clients[0].get(address))
+
+    def post(client: Client, own: dict[str, str]) -> None:
+        statuses.append(client.post(address, {"position": "0", "shown": shown, **fields, **own}).status_code)
+
+    assert at_once(*(partial(post, *pair) for pair in zip(clients, changes, strict=True))) == [None, None]
+    return sorted(statuses)
+
+
+def shown_in(page: Any) -> str:
+    return str(page.context["form"]["shown"].value())
 
 
 def test_what_another_changed_meanwhile_is_not_set_back(

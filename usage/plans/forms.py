@@ -6,7 +6,9 @@ from django.forms import BoundField
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
+from accounts.errors import RefusedError
 from accounts.models import Organization, Plan
+from accounts.plans.services import IS_DEFAULT, NAME_TAKEN
 from catalog.forms import MOST_EXPENSIVE_DOLLARS
 from catalog.models import HostedModel
 from common.edits import plain
@@ -14,6 +16,13 @@ from common.forms import DollarsField, EditForm
 from common.limits import LIMITS, limit_field
 from usage.plans.history import value_in_words
 
+# The field that each refusal of the services is about.
+REFUSED = {
+    "plan_archived": "is_default",
+    "plan_default_taken": "is_default",
+    "plan_is_default": "is_archived",
+    "plan_name_taken": "name",
+}
 ABOUT = ("name", "description", "position", "is_open", "is_default", "is_archived")
 
 
@@ -106,13 +115,13 @@ class PlanForm(EditForm):
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
         if Plan.objects.filter(name__iexact=name).exclude(pk=self.plan.pk).exists():
-            raise forms.ValidationError(_("There is a plan of this name already. Choose another name."))
+            raise forms.ValidationError(NAME_TAKEN)
         return name
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("is_archived") and cleaned.get("is_default"):
-            self.add_error("is_archived", _("New organizations begin on it. Choose another plan for them first."))
+            self.add_error("is_archived", IS_DEFAULT)
         cleaned["prices"] = {}
         for model in self.models:
             pair = [cleaned.pop(f"{side}:{model}", None) for side in ("input", "output")]
@@ -127,6 +136,10 @@ class PlanForm(EditForm):
         """What was changed in it, or all that is said of a new plan."""
         values = {name: value for name, value in self.cleaned_data.items() if name != "shown"}
         return self.edited(values) if self.plan.pk else {name: plain(value) for name, value in values.items()}
+
+    def refuse(self, error: RefusedError) -> None:
+        """Say beside its field what somebody else did at the same time."""
+        self.add_error(REFUSED[error.code], str(error))
 
     def in_words(self, name: str, value: Any) -> str:
         return value_in_words(name, value)

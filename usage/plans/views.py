@@ -34,9 +34,13 @@ def plans_page(request: AuthedRequest) -> HttpResponse:
 def new_plan(request: AuthedRequest) -> HttpResponse:
     form = PlanForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        plan = services.make_plan(changes=form.changes(), by=request.user)
-        messages.success(request, _("The plan is made. Put organizations on it here, or open it to all."))
-        return redirect("plans:plan", plan.public_id)
+        try:
+            plan = services.make_plan(changes=form.changes(), by=request.user)
+        except RefusedError as error:
+            form.refuse(error)
+        else:
+            messages.success(request, _("The plan is made. Put organizations on it here, or open it to all."))
+            return redirect("plans:plan", plan.public_id)
     return render(request, "plans/new_plan.html", {"form": form}, status=400 if form.errors else 200)
 
 
@@ -51,6 +55,8 @@ def plan_page(request: AuthedRequest, plan_id: str) -> HttpResponse:
             services.change_plan(plan=plan, changes=form.changes(), shown=form.was_shown, by=request.user)
         except ChangedMeanwhileError as error:
             form.refuse_to_overwrite(error)
+        except RefusedError as error:
+            form.refuse(error)
         else:
             messages.success(request, _("The plan is saved. Calls feel it at once."))
             return redirect("plans:plan", plan.public_id)
