@@ -1,10 +1,13 @@
 """Models over the REST API."""
 
+from typing import Any
+
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, serializers
 from rest_framework.permissions import AllowAny
 
+from accounts.api import PROJECT_PARAMETER, project_of
 from catalog.models import Availability, HostedModel
 from common.api import REFUSALS, KeysetPagination
 
@@ -40,11 +43,17 @@ class ModelSerializer(serializers.ModelSerializer[HostedModel]):
 
 @extend_schema_view(
     get=extend_schema(
-        operation_id="models_list", responses={200: ModelSerializer(many=True), **REFUSALS}, tags=["models"]
+        operation_id="models_list",
+        parameters=[PROJECT_PARAMETER],
+        responses={200: ModelSerializer(many=True), **REFUSALS},
+        tags=["models"],
     )
 )
 class ModelsView(generics.ListAPIView[HostedModel]):
-    """Every model that can be called here, newest first."""
+    """Every model that can be called here, newest first.
+
+    To who is signed in, prices are those of the plan that the organization of the project is on.
+    """
 
     serializer_class = ModelSerializer
     permission_classes = [AllowAny]
@@ -53,3 +62,8 @@ class ModelsView(generics.ListAPIView[HostedModel]):
 
     def get_queryset(self) -> "QuerySet[HostedModel]":
         return HostedModel.objects.for_models_page()
+
+    def paginate_queryset(self, queryset: Any) -> list[Any]:
+        """The models of the page as they are to the reader's organization."""
+        plan = project_of(self.request).organization.plan if self.request.user.is_authenticated else None
+        return [model.under(plan) for model in super().paginate_queryset(queryset) or ()]

@@ -9,7 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.db.models import Case, Exists, F, OuterRef, Prefetch, Q, Value, When
 from django.db.models.functions import Cast, Concat, Lower
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -211,6 +211,13 @@ class HostedModelQuerySet(models.QuerySet["HostedModel"]):
     def in_plan(self, plan: Plan | None) -> Self:
         """Those that organizations on the plan may use; all of them without one."""
         return self.filter(public_name__in=plan.allowed_models) if plan is not None and plan.allowed_models else self
+
+    def priced_under(self, plan: Plan | None) -> Self:
+        """With `price_nano`, what output costs organizations on the plan, to sort by."""
+        prices = plan.prices if plan is not None else {}
+        own = [When(public_name=name, then=Value(output)) for name, (_input, output) in prices.items()]
+        output = models.BigIntegerField()
+        return self.annotate(price_nano=Case(*own, default=F("output_price_nano"), output_field=output))
 
     def matching(self, text: str) -> Self:
         """Those whose name or description holds `text`."""

@@ -27,7 +27,7 @@ from catalog.running import note_running
 ORDERS = {
     "name": BY_NAME,
     "newest": NEWEST,
-    "price": Order(gettext_lazy("Lowest price first"), "output_price_nano", ascending=True),
+    "price": Order(gettext_lazy("Lowest price first"), "price_nano", ascending=True),
 }
 BACKEND_ORDERS = {"name": Order(gettext_lazy("Name"), "name", ascending=True), "newest": NEWEST}
 
@@ -35,11 +35,11 @@ BACKEND_ORDERS = {"name": Order(gettext_lazy("Name"), "name", ascending=True), "
 @require_safe
 def models_page(request: HttpRequest) -> HttpResponse:
     """Every model that can be called here, for anybody."""
-    listing = Listing.of(request, ORDERS)
-    found = HostedModel.objects.for_models_page()
+    listing, plan = Listing.of(request, ORDERS), _plan_of(request)
+    found = HostedModel.objects.for_models_page().priced_under(plan)
     if listing.query:
         found = found.matching(listing.query)
-    page, plan = listing.page(found), _plan_of(request)
+    page = listing.page(found)
     context = {"listing": listing, "page": page, "plan": plan, "models": [model.under(plan) for model in page.items]}
     return render(request, "catalog/models.html", context)
 

@@ -344,6 +344,34 @@ def test_the_price_list_is_that_of_the_plan(
     assert "Not in your plan" in ada_client.get("/models/lab/large/").content.decode()
 
 
+def test_the_lowest_price_is_the_one_in_the_plan(
+    client: Client, ada_client: Client, project: Project, sam: User, models: list[HostedModel]
+) -> None:
+    prices = {"lab/large": [90 * MILLION, 1], "gone": [0, 0]}
+    assign_plan(organization=project.organization, plan=plan(sam, prices=prices), by=sam)
+    cheapest = [
+        [model.public_name for model in reader.get("/models/?sort=price").context["page"].items]
+        for reader in (client, ada_client)
+    ]
+    assert cheapest == [["small", "lab/large"], ["lab/large", "small"]]
+
+
+def test_programs_read_the_prices_of_the_plan_of_the_project_they_name(
+    client: Client, ada_client: Client, project: Project, ada: User, sam: User, models: list[HostedModel]
+) -> None:
+    lab = create_organization(name="Lab", by=ada)
+    assign_plan(organization=lab.organization, plan=plan(sam, prices={"small": [2, 3]}), by=sam)
+
+    def prices(reader: Client, **query: str) -> tuple[int, int]:
+        [model] = [one for one in reader.get("/api/models/", query).json()["data"] if one["id"] == "small"]
+        return model["input_price_nano"], model["output_price_nano"]
+
+    usual = (300 * MILLION, 300 * MILLION)
+    assert prices(ada_client, project=lab.public_id) == (2, 3)
+    assert prices(ada_client, project=project.public_id) == usual
+    assert prices(client) == prices(client, project=lab.public_id) == usual
+
+
 def test_over_the_rest_api(ada_client: Client, project: Project, sam: User, models: list[HostedModel]) -> None:
     wanted = plan(sam, is_open=True, allowed_models=["small"], prices={"small": [5, 6]}, requests_per_day=3)
     closed = plan(sam, "Closed")
