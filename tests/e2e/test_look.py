@@ -10,10 +10,15 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, expect
 
-from accounts.models import User
+from accounts.models import Project, User
+from common.ids import uuid7
 from tests.pages import PAGES, Who, build_world
+from tests.usage.ledger import a_key
+from tests.usage.test_ingest import event
+from usage.ingest import insert_all
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
@@ -21,6 +26,10 @@ DESK = ViewportSize(width=1280, height=800)
 PHONE = ViewportSize(width=390, height=844)
 MAIN_SCRIPT_BYTES = 30_000
 STYLE_BYTES = 30_000
+# Where a table scrolls it has a scroller; where it does not, what is to the right of its frame cannot be reached.
+CUT_TABLES = """() => [...document.querySelectorAll(".table-wrap")].some(
+    (wrap) => getComputedStyle(wrap).overflowX === "clip" && wrap.firstElementChild.offsetWidth > wrap.clientWidth
+)"""
 
 
 @pytest.fixture
@@ -122,9 +131,53 @@ def look_at(page: Page) -> list[str]:
     ]
     if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
         found.append("wider than the screen")
+    if page.evaluate(CUT_TABLES):
+        found.append("has a table whose last column is cut off")
     if page.locator("h1").count() != 1:
         found.append("has not exactly one h1")
     return found
+
+
+def test_long_names_and_large_figures_leave_tables_whole(
+    world: dict[str, str],
+    project: Project,
+    ada: User,
+    live_server: Any,
+    browser: Browser,
+    contexts: list[BrowserContext],
+    sign_in: SignIn,
+    ada_client: Client,
+    sam_client: Client,
+) -> None:
+    long = "a-name-of-sixty-characters-which-has-no-space-to-break-it-at"
+    key = a_key(project, name=long, created_by=ada)
+    now = timezone.now()
+    told: Any = {
+        "model": long, "key_id": key.public_id, "source": "key", "latency_ms": 129_000, "first_token_ms": 64_000,
+        "prompt_tokens": 1_234_567, "cached_tokens": 1_234_000, "completion_tokens": 123_456, "is_streamed": True,
+        "cost_nano": 12_345_678_000_000, "backend": "a-server-with-a-name-of-sixty-characters-and-none-to-break",
+        "organization_id": project.organization.public_id, "project_id": project.public_id,
+    }  # fmt: skip
+    insert_all([event(id=uuid7(milliseconds=int(now.timestamp() * 1000)).hex, **told)])
+    pages = {
+        "/usage/?group=key": ada_client,
+        "/usage/calls/": ada_client,
+        "/organizations/{organization}/statements/{month}/": ada_client,
+        "/operations/": sam_client,
+        "/operations/organizations/{organization}/": sam_client,
+    }
+    context = browser.new_context(viewport=DESK)
+    contexts.append(context)
+    page = context.new_page()
+    cut = []
+    for path, person in pages.items():
+        sign_in(context, person)
+        for language in ("en", "zh-hans"):
+            context.add_cookies([{"name": "language", "value": language, "url": live_server.url}])
+            page.goto(live_server.url + path.format(**world))
+            if page.evaluate(CUT_TABLES):
+                cut.append(f"{path} in {language}")
+    assert cut == []
 
 
 def test_the_theme_is_kept_without_a_script(live_server: Any, browser: Browser, contexts: list[BrowserContext]) -> None:

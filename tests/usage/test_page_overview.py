@@ -71,6 +71,7 @@ def test_an_empty_period_is_not_taken_for_a_new_project(ada_client: Client, proj
     body = page(ada_client, window="today")
     assert "No call has been made yet" not in body
     assert "Nothing was called in this period" in body
+    assert 'data-behavior="chart"' not in body
 
 
 def test_what_is_not_understood_is_as_if_not_there(ada_client: Client, key: Any) -> None:
@@ -221,6 +222,8 @@ def test_an_error_code_leads_to_its_docs_and_its_calls(ada_client: Client, proje
         add_usage(project, now, status=429, error_code=code, model="small")
     body = page(ada_client, model="small")
     assert "/docs/errors-and-retries/#rate_limit_exceeded" in body
+    legend = body[body.index('aria-label="Colors of the error codes"') :].partition("</ul>")[0]
+    assert 'title="rate_limit_exceeded"' in legend
     assert "/usage/calls/?window=30d&amp;model=small&amp;code=rate_limit_exceeded" in body
     assert "/usage/calls/?window=30d&amp;model=small&amp;outcome=429" in body
     lines = list(csv.DictReader(io.StringIO(page(ada_client, reverse("usage:failures_file"), window="7d"))))

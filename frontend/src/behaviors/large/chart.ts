@@ -157,7 +157,6 @@ function describe(drawing: Drawing) {
         };
   });
 
-  const isEmpty = drawing.series.every((series) => series.values.every((value) => !value));
   const options = {
     responsive: true,
     maintainAspectRatio: false,
@@ -175,9 +174,7 @@ function describe(drawing: Drawing) {
         beginAtZero: true,
         grid: { color: colors.line },
         border: { display: false },
-        suggestedMax: isEmpty ? 1 : undefined,
-        // Of nothing there are no fractions.
-        ticks: { color: colors.muted, font, maxTicksLimit: isEmpty ? 2 : 5, precision: drawing.unit === "count" ? 0 : undefined, callback: (value: number | string) => (isEmpty && value ? "" : short(Number(value))) },
+        ticks: { color: colors.muted, font, maxTicksLimit: 5, precision: drawing.unit === "count" ? 0 : undefined, callback: (value: number | string) => short(Number(value)) },
       },
     },
     plugins: {
@@ -208,7 +205,8 @@ function formatter(unit: Unit, short: boolean): (value: number) => string {
   if (unit === "milliseconds") {
     const seconds = new Intl.NumberFormat(language, { style: "unit", unit: "second", maximumFractionDigits: 1 });
     const millis = new Intl.NumberFormat(language, { style: "unit", unit: "millisecond", maximumFractionDigits: 0 });
-    return (value) => (value >= 1000 ? seconds.format(value / 1000) : millis.format(value));
+    // The figures beside a chart say “s” in English.
+    return (value) => (value >= 1000 ? seconds.format(value / 1000).replace(" sec", " s") : millis.format(value));
   }
   const form: Intl.NumberFormatOptions = short
     ? { notation: "compact", maximumSignificantDigits: 3 }
