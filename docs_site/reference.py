@@ -1,6 +1,7 @@
 """The REST API's reference, read off its own OpenAPI schema: nothing is written twice, so nothing is out of date."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,10 +12,14 @@ from django.utils.text import slugify
 from django.utils.translation import get_language
 from drf_spectacular.generators import SchemaGenerator
 
+from common import markdown
+
 METHODS = ("get", "post", "put", "patch", "delete")
 DEEPEST = 4
 # As they stand in the schema: from here on every answer is a problem, and told once for all.
 REFUSED_FROM = "400"
+# The schema lists the values of a field with what each is called; one that is called what it is says nothing.
+CALLED_WHAT_IT_IS = re.compile(r"^\* `(.+)` - \1$\n?", re.MULTILINE)
 Schema = Mapping[str, Any]
 
 
@@ -27,6 +32,11 @@ class Field:
     is_required: bool
     text: str
     depth: int = 0
+
+    @property
+    def html(self) -> str:
+        """The text, which may hold a list of values and code, as safe HTML."""
+        return markdown.render(CALLED_WHAT_IT_IS.sub("", self.text))
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ class _Reader:
             id=found["operationId"],
             method=method.upper(),
             path=path,
-            title=" ".join(title.split()),
+            title=" ".join(title.replace("`", "").split()),
             text=" ".join(rest.split()),
             parameters=tuple(self._parameter(one) for one in found.get("parameters", [])),
             body=tuple(self._fields(body)),

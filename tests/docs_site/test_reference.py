@@ -49,6 +49,13 @@ def test_fields_stand_inside_what_they_are_part_of() -> None:
     assert types["failing_since"] == "date-time | null"
 
 
+def test_values_are_told_in_a_list_and_no_name_twice() -> None:
+    fields = {field.name: field.html for field in operations()["usage_calls"].parameters}
+    assert "<li><code>499</code> - " in fields["outcome"]
+    assert "<code>rate_limit_exceeded</code>" in fields["code"]
+    assert "chat/completions" not in fields["endpoint"]
+
+
 def test_a_sample_carries_this_portal_and_what_is_required() -> None:
     sample = operations()["webhooks_create"].sample
     assert '"http://localhost:8000/api/organizations/' in sample
