@@ -162,9 +162,9 @@ def test_long_names_and_large_figures_leave_tables_whole(
     pages = {
         "/usage/?group=key": ada_client,
         "/usage/calls/": ada_client,
-        "/organizations/{organization}/statements/{month}/": ada_client,
         "/operations/": sam_client,
         "/operations/organizations/{organization}/": sam_client,
+        "/organizations/{organization}/statements/{month}/": ada_client,
     }
     context = browser.new_context(viewport=DESK)
     contexts.append(context)
@@ -178,6 +178,13 @@ def test_long_names_and_large_figures_leave_tables_whole(
             if page.evaluate(CUT_TABLES):
                 cut.append(f"{path} in {language}")
     assert cut == []
+    # On a sheet of A4 the name is not squeezed to a letter a line.
+    page.set_viewport_size({"width": 794, "height": 1123})
+    page.emulate_media(media="print")
+    page.goto(live_server.url + "/organizations/{organization}/statements/{month}/".format(**world))
+    name = page.get_by_role("rowheader", name=long).first
+    assert name.evaluate("cell => cell.offsetWidth") > 150
+    assert not page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
 
 
 def test_the_theme_is_kept_without_a_script(live_server: Any, browser: Browser, contexts: list[BrowserContext]) -> None:
