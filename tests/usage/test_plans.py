@@ -64,6 +64,8 @@ def test_it_works(sam_client: Client, ada_client: Client, project: Project, mode
         assert shown in offered
     confirming = ada_client.get(page_of(project.organization, made)).content.decode()
     assert f'value="{made.mark}"' in confirming
+    for changed in ("1,000", "$20.00", "lab/large", "$0.05", "No limit", "Not in the plan"):
+        assert changed in confirming
     assert ada_client.post(page_of(project.organization, made), {"mark": made.mark}).status_code == 302
     assert "Your plan" in ada_client.get(page_of(project.organization)).content.decode()
     limits = ada_client.get(f"/organizations/{project.organization.public_id}/limits/").content.decode()

@@ -30,6 +30,41 @@ class Offer:
 
 
 @dataclass(frozen=True)
+class ComparedLimit:
+    """A limit that one of two plans sets, in words; empty where it sets none."""
+
+    label: str | Promise
+    now: str
+    then: str
+
+    @property
+    def is_changed(self) -> bool:
+        return self.now != self.then
+
+
+@dataclass(frozen=True)
+class ComparedModel:
+    """A model that one of two plans is for, as it is under each; None where it is not for it."""
+
+    name: str
+    now: HostedModel | None
+    then: HostedModel | None
+
+    @property
+    def is_changed(self) -> bool:
+        return _price(self.now) != _price(self.then)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What another plan would change. Models that stay as they are stand apart, for there may be many."""
+
+    limits: list[ComparedLimit]
+    changed: list[ComparedModel]
+    same: list[ComparedModel]
+
+
+@dataclass(frozen=True)
 class Exceeded:
     """A limit of a plan that is reached already, in words."""
 
@@ -56,6 +91,25 @@ class Consequences:
 def offer_of(plan: Plan | None, models: Sequence[HostedModel]) -> Offer:
     """The plan with those of `models` that it is for."""
     return Offer(plan, [model.under(plan) for model in models if plan is None or plan.allows(model.public_name)])
+
+
+def compared(now: Offer, then: Offer) -> Comparison:
+    """Two plans side by side."""
+    before, after = (dict(offer.plan.limits_in_words) if offer.plan else {} for offer in (now, then))
+    limits = [
+        ComparedLimit(label, before.get(label, ""), after.get(label, ""))
+        for label in LABELS.values()
+        if label in before or label in after
+    ]
+    held, offered = ({model.public_name: model for model in offer.models} for offer in (now, then))
+    models = [ComparedModel(name, held.get(name), offered.get(name)) for name in {**held, **offered}]
+    return Comparison(
+        limits, [model for model in models if model.is_changed], [model for model in models if not model.is_changed]
+    )
+
+
+def _price(model: HostedModel | None) -> tuple[int, int] | None:
+    return None if model is None else (model.input_price_nano, model.output_price_nano)
 
 
 def consequences_of(plan: Plan, organization: Organization) -> Consequences:

@@ -17,7 +17,7 @@ from catalog.models import HostedModel
 from common.edits import ChangedMeanwhileError
 from usage.plans.forms import AssignForm, PlanForm
 from usage.plans.history import told
-from usage.plans.offers import consequences_of, offer_of
+from usage.plans.offers import compared, consequences_of, offer_of
 
 MOST_LISTED = 50
 
@@ -151,8 +151,7 @@ def choose_plan(request: AuthedRequest, organization_id: str, plan_id: str) -> H
         "organization": found,
         "plan": plan,
         "fault": fault,
-        "offer": offer_of(plan, models),
-        "current": offer_of(found.plan, models),
+        "comparison": compared(offer_of(found.plan, models), offer_of(plan, models)),
         "consequences": consequences_of(plan, found),
     }
     return render(request, "plans/choose.html", context, status=409 if fault else 200)
