@@ -4,8 +4,13 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 
+from django.http import HttpResponse
+
 # The last four are =, +, - and @ as East Asian keyboards write them.
 FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+# Makes spreadsheets read UTF-8.
+MARK = "\ufeff"
 
 
 def safe_cells(cells: Iterable[str]) -> list[str]:
@@ -14,8 +19,16 @@ def safe_cells(cells: Iterable[str]) -> list[str]:
 
 
 def csv_head(columns: Sequence[str]) -> bytes:
-    """How a CSV file begins. The mark before the names of the columns makes spreadsheets read UTF-8."""
-    return "\ufeff".encode() + csv_lines([columns])
+    """How a CSV file begins: the names of the columns, and before them the mark."""
+    return MARK.encode() + csv_lines([columns])
+
+
+def csv_answer(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> HttpResponse:
+    """A file `name` to download, made as a whole: what is long is streamed from the same parts."""
+    answer = HttpResponse(csv_head(columns), content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    answer.write(csv_lines(rows))
+    return answer
 
 
 def csv_lines(rows: Iterable[Sequence[object]]) -> bytes:

@@ -1,6 +1,5 @@
 """The usage page: the frame of it, the part that renews itself, and its tables and charts as files."""
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -22,7 +21,7 @@ from accounts.access import AuthedRequest, current_project, project_for
 from accounts.models import Project, User
 from catalog.models import HostedModel
 from common.money import dollars
-from common.spreadsheets import safe_cells
+from common.spreadsheets import csv_answer, safe_cells
 from usage import log
 from usage.charts import PERCENTILES, busiest_hour, charts_of, colors_of, failure_colors, heat_map, legend_of
 from usage.forecast import forecast
@@ -266,12 +265,7 @@ def _asked_report(request: AuthedRequest) -> tuple[Asked, Report, Sights]:
 
 
 def _file(name: str, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> HttpResponse:
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{name}-{timezone.localdate()}.csv"'
-    writer = csv.writer(response)
-    writer.writerow(columns)
-    writer.writerows(lines)
-    return response
+    return csv_answer(f"{name}-{timezone.localdate()}.csv", columns, lines)
 
 
 def _local(start: datetime, report: Report) -> str:

@@ -1,7 +1,5 @@
 """The pages of cohorts, for those who manage the people of an organization."""
 
-import csv
-
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models.functions import Upper
@@ -21,7 +19,7 @@ from accounts.invitations.links import switch_join_link
 from accounts.listing import BY_NAME, NEWEST, Listing
 from accounts.models import Cohort, ProjectMembership
 from accounts.roles import Right
-from common.spreadsheets import safe_cells
+from common.spreadsheets import csv_answer, safe_cells
 
 ORDERS = {
     "newest": NEWEST,
@@ -118,17 +116,19 @@ def switch_cohort_link(request: AuthedRequest, cohort_id: str) -> HttpResponse:
 def roster(request: AuthedRequest, cohort_id: str) -> HttpResponse:
     """Everybody in the cohort, as CSV."""
     found = cohort_for(request.user, cohort_id)
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
     name = f"roster-{slugify(found.project.name) or found.public_id}-{timezone.localdate()}.csv"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    writer = csv.writer(response)
-    writer.writerow(["name", "email", "role", "joined_at", "id"])
     places = ProjectMembership.objects.for_members_page(found.project)
-    for place in places.order_by(Upper("membership__user__name"), "pk").iterator():
-        person = place.membership.user
-        joined = timezone.localtime(place.created_at).isoformat(timespec="seconds")
-        writer.writerow(safe_cells([str(person), person.email, place.role, joined, person.public_id]))
-    return response
+    return csv_answer(
+        name,
+        ["name", "email", "role", "joined_at", "id"],
+        map(_roster_cells, places.order_by(Upper("membership__user__name"), "pk").iterator()),
+    )
+
+
+def _roster_cells(place: ProjectMembership) -> list[str]:
+    person = place.membership.user
+    joined = timezone.localtime(place.created_at).isoformat(timespec="seconds")
+    return safe_cells([str(person), person.email, place.role, joined, person.public_id])
 
 
 def _frame(found: Cohort) -> dict[str, object]:

@@ -1,6 +1,5 @@
 """The operators' pages: the whole installation, and what one organization used."""
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.access import AuthedRequest, staff_required
 from accounts.models import Organization
-from common.spreadsheets import safe_cells
+from common.spreadsheets import csv_answer, safe_cells
 from portal.operations import disk, now
 from usage import installation
 from usage.charts import charts_of, colors_of, failure_colors, legend_of
@@ -93,12 +92,8 @@ def file(request: AuthedRequest, table: str) -> HttpResponse:
         raise Http404
     columns, rows = TABLES[table]
     span = _span(request)
-    response = HttpResponse(content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{table}-{span}-{timezone.localdate()}.csv"'
-    writer = csv.writer(response)
-    writer.writerow(columns)
-    writer.writerows(rows(installation.time_of(span, now=timezone.now())))
-    return response
+    lines = rows(installation.time_of(span, now=timezone.now()))
+    return csv_answer(f"{table}-{span}-{timezone.localdate()}.csv", columns, lines)
 
 
 def _query(span: Span) -> str:

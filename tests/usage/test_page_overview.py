@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import Project, ProjectMembership, User
 from accounts.roles import ProjectRole, Role
+from common.spreadsheets import MARK
 from tests.usage.ledger import a_key, add_call, add_usage
 
 pytestmark = pytest.mark.django_db
@@ -226,7 +226,7 @@ def test_an_error_code_leads_to_its_docs_and_its_calls(ada_client: Client, proje
     assert 'title="rate_limit_exceeded"' in legend
     assert "/usage/calls/?window=30d&amp;model=small&amp;code=rate_limit_exceeded" in body
     assert "/usage/calls/?window=30d&amp;model=small&amp;outcome=429" in body
-    lines = list(csv.DictReader(io.StringIO(page(ada_client, reverse("usage:failures_file"), window="7d"))))
+    lines = rows_of(ada_client, "failures_file", window="7d")
     assert [(line["status"], line["error_code"], line["calls"]) for line in lines] == [
         ("429", "rate_limit_exceeded", "2"),
         ("429", "", "1"),
@@ -234,7 +234,9 @@ def test_an_error_code_leads_to_its_docs_and_its_calls(ada_client: Client, proje
 
 
 def rows_of(client: Client, name: str, **query: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(page(client, reverse(f"usage:{name}"), **query))))
+    file = page(client, reverse(f"usage:{name}"), **query)
+    assert file.startswith(MARK)
+    return list(csv.DictReader(io.StringIO(file.removeprefix(MARK))))
 
 
 def test_every_chart_and_table_can_be_taken_along(ada_client: Client, key: Any, project: Project) -> None:
@@ -261,12 +263,12 @@ def test_every_chart_and_table_can_be_taken_along(ada_client: Client, key: Any, 
 
 
 @pytest.fixture
-def lines(ada_client: Client, key: Any, project: Project, now: datetime) -> Iterator[list[dict[str, str]]]:
+def lines(ada_client: Client, key: Any, project: Project, now: datetime) -> list[dict[str, str]]:
     add_usage(project, now, model='=HYPERLINK("http://evil.example")', errors=1)
-    return csv.DictReader(io.StringIO(page(ada_client, EXPORT, window="7d")))  # type: ignore[return-value]
+    return rows_of(ada_client, "export", window="7d")
 
 
-def test_the_table_can_be_taken_along(lines: Iterator[dict[str, str]], now: datetime) -> None:
+def test_the_table_can_be_taken_along(lines: list[dict[str, str]], now: datetime) -> None:
     rows = {line["model_id"]: line for line in lines}
     small = rows["small"]
     assert small["from"] == f"{now:%Y-%m-%d}T00:00:00+00:00"
@@ -276,5 +278,5 @@ def test_the_table_can_be_taken_along(lines: Iterator[dict[str, str]], now: date
     assert int(small["p95_latency_ms"]) == pytest.approx(810, rel=0.1)
 
 
-def test_no_cell_is_a_formula(lines: Iterator[dict[str, str]]) -> None:
+def test_no_cell_is_a_formula(lines: list[dict[str, str]]) -> None:
     assert all(not cell.startswith("=") for line in lines for cell in line.values())

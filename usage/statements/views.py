@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from accounts.access import AuthedRequest, organization_for
 from accounts.roles import Right
 from common.money import dollars
-from common.spreadsheets import csv_head, csv_lines, safe_cells
+from common.spreadsheets import csv_answer, safe_cells
 from usage.statements.months import Charges, Month, Statement, months_of, statement
 
 COLUMNS = (
@@ -43,10 +43,7 @@ def month(request: AuthedRequest, organization_id: str, name: str) -> HttpRespon
 def file(request: AuthedRequest, organization_id: str, name: str) -> HttpResponse:
     """The same as CSV: a line for each project, model and key, to the nano-dollar."""
     found = _statement(request, organization_id, name)
-    response = HttpResponse(csv_head(COLUMNS), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="statement-{found.month}-{organization_id}.csv"'
-    response.write(csv_lines(_cells(found)))
-    return response
+    return csv_answer(f"statement-{found.month}-{organization_id}.csv", COLUMNS, _cells(found))
 
 
 def _statement(request: AuthedRequest, organization_id: str, name: str) -> Statement:
