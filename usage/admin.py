@@ -1,10 +1,14 @@
 from datetime import datetime
 from typing import cast
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext
 
 from accounts.access import AuthedRequest
 from common.admin import ReadOnlyAdmin
@@ -98,19 +102,24 @@ class CreditGrantAdmin(ReadOnlyAdmin):
     list_display = [
         "at",
         "public_id",
-        "organization_id",
+        "organization",
         "amount",
         "used",
         "left",
         "reason",
         "expires_at",
         "revoked_at",
+        "take_back",
     ]
     search_fields = ["public_id__exact", "organization_id__exact", "reason"]
     ordering = ["-pk"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditGrant]:
-        return CreditGrant.objects.with_used()
+        return CreditGrant.objects.for_staff()
+
+    @admin.display(description=_("organization"), ordering="organization_id")
+    def organization(self, grant: CreditGrant) -> str:
+        return f"{grant.organization_name or ''} {grant.organization_id}".lstrip()
 
     @admin.display(description=_("amount"), ordering="amount_nano")
     def amount(self, grant: CreditGrant) -> str:
@@ -127,6 +136,19 @@ class CreditGrantAdmin(ReadOnlyAdmin):
     @admin.display(description=_("revoked"))
     def revoked_at(self, grant: CreditGrant) -> datetime | None:
         return grant.revoked_at
+
+    @admin.display(description="")
+    def take_back(self, grant: CreditGrant) -> str:
+        """Leads to the revocation of a grant of which something is left."""
+        if not grant.left_nano:
+            return ""
+        query = urlencode({"grant": grant.pk})
+        return format_html(
+            '<a href="{}?{}">{}</a>',
+            reverse("admin:usage_creditrevocation_add"),
+            query,
+            pgettext("credits", "Take back"),
+        )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return admin.ModelAdmin.has_add_permission(self, request)

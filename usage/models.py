@@ -406,6 +406,17 @@ class CreditGrantQuerySet(models.QuerySet["CreditGrant"]):
         used_nano = Coalesce(models.Subquery(summed, output_field=models.BigIntegerField()), zero)
         return self.annotate(used_nano=used_nano, revoked_at=models.F("revocation__at"))
 
+    def for_staff(self) -> Self:
+        """Each as `with_used` has it, with `organization_name`: none where the organization is gone."""
+        home = Organization.objects.filter(public_id=models.OuterRef("organization_id"))
+        return self.with_used().annotate(organization_name=models.Subquery(home.values("name")[:1]))
+
+    def to_take_back(self) -> Self:
+        """Those of which calls can still draw something, as staff see them, the newest first."""
+        going_on = models.Q(expires_at__isnull=True) | models.Q(expires_at__gt=timezone.now())
+        left = models.Q(used_nano__lt=models.F("amount_nano"), revoked_at__isnull=True)
+        return self.for_staff().filter(going_on & left).order_by("-pk")
+
     def of(self, organization: Organization) -> Self:
         """An organization's, in the order in which they are drawn on."""
         theirs = self.filter(organization_id=organization.public_id).with_used()
@@ -422,6 +433,8 @@ class CreditGrant(models.Model):
     # What `with_used` adds.
     used_nano: int
     revoked_at: datetime | None
+    # What `for_staff` adds.
+    organization_name: str | None
 
     public_id = models.CharField(max_length=40, unique=True, editable=False, default=grant_id)
     organization_id = models.CharField(_("organization"), max_length=40, db_index=True)

@@ -82,6 +82,23 @@ def test_what_staff_granted_they_take_back_once(
     assert "Taken back" in page
 
 
+def test_staff_read_whose_grant_they_take_back(sam_client: Client, project: Project, sam: User) -> None:
+    granted, used_up = grant(project, sam, 7), grant(project, sam, 5, reason="Used up")
+    draw(granted, 2)
+    draw(used_up, 5)
+    revoke_grant(grant=grant(project, sam, reason="Gone"), reason="Mistaken", by=sam)
+    listed = sam_client.get(reverse("admin:usage_creditgrant_changelist")).content.decode()
+    assert f"{project.organization.name} {project.organization.public_id}" in listed
+    leads = reverse("admin:usage_creditrevocation_add") + f"?grant={granted.pk}"
+    assert listed.count("?grant=") == 1
+    assert f'href="{leads}"' in listed
+    form = sam_client.get(leads).content.decode()
+    named = f"{project.organization.name}: $5.00 left of $7.00, “Welcome” ({granted.public_id})"
+    assert f'<option value="{granted.pk}" selected>{named}</option>' in form
+    assert used_up.public_id not in form
+    assert "Gone" not in form
+
+
 def test_each_grant_says_how_it_stands(ada_client: Client, project: Project, sam: User) -> None:
     draw(grant(project, sam, 7), 7)
     revoke_grant(grant=grant(project, sam), reason="Mistaken", by=sam)

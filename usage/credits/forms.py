@@ -1,10 +1,14 @@
 """The forms with which staff grant credits and take them back."""
 
+from typing import Any, cast
+
 from django import forms
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
 from common.forms import DollarsField
+from common.money import display_dollars
 from usage.models import CreditGrant, CreditRevocation
 
 
@@ -31,7 +35,30 @@ class GrantForm(forms.ModelForm[CreditGrant]):
         return named
 
 
+class GrantField(forms.ModelChoiceField[CreditGrant]):
+    """Says whose each grant is, for taking one back cannot be undone."""
+
+    def label_from_instance(self, obj: CreditGrant) -> str:
+        return gettext("%(organization)s: %(left)s left of %(amount)s, “%(reason)s” (%(id)s)") % {
+            "organization": obj.organization_name or obj.organization_id,
+            "left": display_dollars(obj.left_nano),
+            "amount": display_dollars(obj.amount_nano),
+            "reason": obj.reason,
+            "id": obj.public_id,
+        }
+
+
 class RevocationForm(forms.ModelForm[CreditRevocation]):
+    grant = GrantField(
+        CreditGrant.objects.none(),
+        label=_("Grant"),
+        help_text=_("Those with something left, the newest first. It cannot be undone."),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cast(GrantField, self.fields["grant"]).queryset = CreditGrant.objects.to_take_back()
+
     class Meta:
         model = CreditRevocation
         fields = ["grant", "reason"]
