@@ -181,6 +181,10 @@ def _budget_error(caller: Caller, counter: Counter, refused: Refused) -> BudgetE
     else:
         owner = OWNERS[scope.kind].format(name=scope.name)
         text = f"The {span} budget of {owner} {fault} The budget {when}"
+        if scope.kind == PLAN and caller.knows_credits:
+            text += (
+                " What credits pay counts against it as well; an owner or an admin may be able to choose another plan."
+            )
     error = BudgetError(text, of=scope.kind, span=span)
     error.details = _details(caller, scope, f"{span}_budget_nano", refused, ends_at, WINDOWS[span])
     if scope.kind == ORGANIZATION and caller.knows_credits:

@@ -11,11 +11,13 @@ from accounts.plans.services import assign_plan, change_plan, make_plan
 from apikeys.services import change_key
 from common import redis
 from common.ids import new_id
+from common.money import NANO
 from playground.models import Run
 from playground.services import start_run
 from tests.gateway.conftest import MILLION, Reply, Stage, ask, begun, wait_for
 from tests.gateway.test_limits_of_scopes import Team, refusal
 from usage.counters import base_of
+from usage.credits.services import grant_credits
 from usage.models import UsageEvent
 from usage.policies import caller_for_run
 
@@ -107,6 +109,17 @@ def test_the_price_of_the_plan_counts_against_its_budget(team: Team, event_of: E
     refusal(reply, "plan", "monthly_budget_nano")
     assert reply.error["code"] == "insufficient_quota"
     assert "The monthly budget of your organization’s plan" in reply.error["message"]
+
+
+def test_credits_do_not_lift_the_budget_of_a_plan_and_the_refusal_says_so(team: Team) -> None:
+    grant_credits(
+        organization=team.organization, amount_nano=100 * NANO, reason="Welcome", expires_at=None, by=team.owner
+    )
+    put(team, monthly_budget_nano=1)
+    wait_for(lambda: team.complete().status == 429)
+    reply = team.complete()
+    refusal(reply, "plan", "monthly_budget_nano")
+    assert "What credits pay counts against it as well" in reply.error["message"]
 
 
 def test_a_change_of_the_plan_is_felt_at_once(team: Team, event_of: EventOf) -> None:
