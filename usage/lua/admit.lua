@@ -13,21 +13,24 @@
 -- A window is the last 60 seconds, one bucket a second, with running sums: never more than the limit in any minute.
 -- A call without a bound on its answer needs its prompt and wants more: it reserves what is left of what it wants.
 -- Credits are drawn on before money: an organization's own counters take only what they do not cover.
+-- Sums are written as Lua has added them up, one by one until 2^53: of nano-dollars, nine million dollars in a period.
 local id, lease, worst = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local need, want = tonumber(ARGV[4]), tonumber(ARGV[5])
 if not (lease and worst and need and want) or worst < 0 or need < 0 or want < need then
   return redis.error_reply('ERR an amount is missing or negative')
 end
 local time = redis.call('TIME')
-local second = tonumber(time[1])
+local second, r_newest, t_newest = tonumber(time[1]), 'r' .. time[1], 't' .. time[1]
 local now = second * 1000 + math.floor(tonumber(time[2]) / 1000)
 local reset = (second + 60) * 1000 - now
 local windows, sets, grants = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local counters = #KEYS - 3 - windows - sets - grants
+-- Sums are written out in full, which neither Lua (1e+15) nor every Redis does of itself.
+local function text(number) return string.format('%.0f', number) end
 
 -- Sums of a window and of its newest bucket, once the buckets that are a minute old have left it.
 local function slide(key)
-  local head = redis.call('HMGET', key, 'at', 'r', 't', 'r' .. second, 't' .. second)
+  local head = redis.call('HMGET', key, 'at', 'r', 't', r_newest, t_newest)
   local at = tonumber(head[1] or nil)
   if not at then return 0, 0, 0, 0 end
   local r, t = tonumber(head[2]), tonumber(head[3])
@@ -92,7 +95,8 @@ for i = 1, refusal and 0 or sets do
 end
 
 base = base + sets
-local held = {}
+-- Of the counters of periods what they have counted and what the call may cost them; which of all are known.
+local known, dues, held = {}, {}, {}
 local draws, rest = {}, worst
 for i = 1, refusal and 0 or grants do
   local used = redis.call('HMGET', KEYS[3 + windows + sets + counters + i], 'spent', 'held', 'most', 'seeding')
@@ -109,6 +113,7 @@ for i = 1, refusal and 0 or counters do
   local money, requests, tokens, gpu =
     tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   local used = redis.call('HMGET', KEYS[3 + windows + sets + i], 'spent', 'held', 'requests', 'tokens', 'gpu', 'seeding')
+  known[i], dues[i] = used, due
   -- What is not known yet is not counted in: whoever fills it counts what is held.
   held[i] = used[1] and '1' or '0'
   if not refusal and (requests or tokens or gpu or (money and due > 0)) then
@@ -130,43 +135,39 @@ for i = 1, refusal and 0 or counters do
     end
   end
 end
--- Numbers are written out in full: Lua would print 1e15 as 1e+15, and a reply would cut what is over 53 bits.
-local function text(number) return string.format('%.0f', number) end
 
 if refusal then
-  local reply = {refusal[1], text(reset), text(refusal[2]), text(refusal[3]), text(refusal[4]), text(refusal[5]),
-    text(worst - rest)}
-  for i = 1, #left do reply[#reply + 1] = text(left[i]) end
+  local reply = {refusal[1], reset, refusal[2], refusal[3], refusal[4], refusal[5], worst - rest}
+  for i = 1, #left do reply[#reply + 1] = left[i] end
   return reply
 end
 
 for i = 1, windows do
   local key, w = KEYS[3 + i], slid[i]
-  redis.call('HSET', key, 'at', second, 'r', text(w[1] + 1), 't', text(w[2] + reserve),
-    'r' .. second, text(w[3] + 1), 't' .. second, text(w[4] + reserve))
-  redis.call('EXPIRE', key, 61)
+  redis.call('HSET', key, 'at', time[1], 'r', text(w[1] + 1), 't', text(w[2] + reserve),
+    r_newest, text(w[3] + 1), t_newest, text(w[4] + reserve))
+  -- The first call of a second has set it for all of that second.
+  if w[3] == 0 then redis.call('EXPIRE', key, 61) end
   if left[2 * i - 1] >= 0 then left[2 * i - 1] = left[2 * i - 1] - 1 end
   if left[2 * i] >= 0 then left[2 * i] = math.max(0, left[2 * i] - reserve) end
 end
-for i = 1, sets do redis.call('ZADD', KEYS[3 + windows + i], text(now + lease), id) end
+for i = 1, sets do redis.call('ZADD', KEYS[3 + windows + i], now + lease, id) end
 for i = 1, counters do
   if held[i] == '1' then
-    local key = KEYS[3 + windows + sets + i]
-    local due = grants > 0 and is_after_credits(key) and rest or worst
-    if due > 0 then redis.call('HINCRBY', key, 'held', due) end
-    redis.call('HINCRBY', key, 'requests', 1)
-    if reserve > 0 then redis.call('HINCRBY', key, 'tokens', text(reserve)) end
+    local used = known[i]
+    redis.call('HSET', KEYS[3 + windows + sets + i],
+      'held', text(used[2] + dues[i]), 'requests', text(used[3] + 1), 'tokens', text(used[4] + reserve))
   end
 end
 for i = 1, grants do
   draws[i] = text(draws[i])
   if draws[i] ~= '0' then redis.call('HINCRBY', KEYS[3 + windows + sets + counters + i], 'held', draws[i]) end
 end
-local head = text(second) .. '|' .. text(reserve) .. '|' .. ARGV[3] .. '|' .. table.concat(held) .. '|'
+local head = time[1] .. '|' .. text(reserve) .. '|' .. ARGV[3] .. '|' .. table.concat(held) .. '|'
 if grants > 0 then head = head .. table.concat(draws, ',') .. '|' end
 redis.call('SADD', KEYS[3], ARGV[7])
 redis.call('HSET', KEYS[2], id, head .. ARGV[6])
-redis.call('ZADD', KEYS[1], text(now + lease), id)
-local reply = {'ok', text(reset), head}
-for i = 1, #left do reply[#reply + 1] = text(left[i]) end
+redis.call('ZADD', KEYS[1], now + lease, id)
+local reply = {'ok', reset, head}
+for i = 1, #left do reply[#reply + 1] = left[i] end
 return reply

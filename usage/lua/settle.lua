@@ -15,6 +15,8 @@ local id, cost, tokens = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if not tokens or tokens < 0 or not tonumber(cost) or tonumber(cost) < 0 then
   return redis.error_reply('ERR an amount is missing or negative')
 end
+-- Sums are written out in full, which neither Lua (1e+15) nor every Redis does of itself.
+local function text(number) return string.format('%.0f', number) end
 local hold = redis.call('HGET', KEYS[2], id)
 if ARGV[5] == '1' then
   local time = redis.call('TIME')
@@ -32,22 +34,16 @@ if hold then
   redis.call('ZREM', KEYS[1], id)
   for i = 4, 3 + windows do
     -- A bucket that has left the window has taken its reservation along, and one that Redis lost may be another.
-    local bucket = tonumber(redis.call('HGET', KEYS[i], 't' .. second) or nil)
-    local correction = math.max(tokens - tonumber(reserved), -(bucket or 0))
-    if bucket and correction ~= 0 then
-      redis.call('HINCRBY', KEYS[i], 't', string.format('%.0f', correction))
-      redis.call('HINCRBY', KEYS[i], 't' .. second, string.format('%.0f', correction))
+    local sums = redis.call('HMGET', KEYS[i], 't', 't' .. second)
+    if sums[2] then
+      local correction = math.max(tokens - reserved, -sums[2])
+      redis.call('HSET', KEYS[i], 't', text(sums[1] + correction), 't' .. second, text(sums[2] + correction))
     end
   end
   for i = 4 + windows, 3 + windows + sets do redis.call('ZREM', KEYS[i], id) end
 end
 local asked, gpu = tonumber(ARGV[9] or 0), ARGV[10] or '0'
 local is_used = cost ~= '0' or tokens > 0 or asked > 0
-
--- Redis writes a number out in full where it is given one; Lua would not.
-local function add(key, name, number)
-  if number ~= 0 then redis.call('HINCRBY', key, name, number) end
-end
 local function is_older(born) return second and tonumber(second) < tonumber(born or 0) end
 
 local reservations, taken = {}, {}
@@ -71,22 +67,24 @@ end
 
 for i = 4 + windows + sets, last do
   local key, number = KEYS[i], i - 3 - windows - sets
-  local known = redis.call('HMGET', key, 'spent', 'born')
-  if known[1] and is_used and is_older(known[2]) then
+  local used = redis.call('HMGET', key, 'spent', 'held', 'requests', 'tokens', 'gpu', 'born')
+  if used[1] and is_used and is_older(used[6]) then
     redis.call('HDEL', key, 'spent')
-  elseif known[1] and hold then
-    local is_held, grant = string.sub(held, number, number) == '1', i - first_grant + 1
+  elseif used[1] and hold then
+    -- What it counts of the hold: all or nothing.
+    local share, grant = tonumber(string.sub(held, number, number)) or 0, i - first_grant + 1
     if grant >= 1 then
-      add(key, 'held', is_held and -reservations[grant] or 0)
-      add(key, 'spent', taken[grant])
+      redis.call('HSET', key,
+        'spent', text(used[1] + taken[grant]), 'held', text(used[2] - share * reservations[grant]))
     else
       -- An organization's own counters take what credits do not cover.
       local is_after_credits = draws ~= '' and string.find(key, '}:organization:', 1, true)
-      add(key, 'held', is_held and (is_after_credits and drawable or 0) - tonumber(worst) or 0)
-      add(key, 'spent', is_after_credits and due or tonumber(cost))
-      add(key, 'requests', asked - (is_held and 1 or 0))
-      add(key, 'tokens', tokens - (is_held and tonumber(reserved) or 0))
-      add(key, 'gpu', tonumber(gpu))
+      redis.call('HSET', key,
+        'spent', text(used[1] + (is_after_credits and due or cost)),
+        'held', text(used[2] - share * (is_after_credits and worst - drawable or worst)),
+        'requests', text(used[3] - share + asked),
+        'tokens', text(used[4] - share * reserved + tokens),
+        'gpu', text(used[5] + gpu))
     end
   end
 end
