@@ -83,16 +83,15 @@ class _Wire(asyncio.Protocol):
             if isinstance(answer, ResponseError):
                 if ask.again is not None and str(answer).startswith("NOSCRIPT"):
                     self.send(ask.again, _Ask(None, ask.future))
-                elif not ask.future.done():
-                    ask.future.set_exception(answer)
+                else:
+                    _fail(ask.future, answer)
             elif not ask.future.done():
                 ask.future.set_result(answer)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost.set()
         for ask in self.waiting:
-            if not ask.future.done():
-                ask.future.set_exception(LinkDownError())
+            _fail(ask.future, LinkDownError())
 
 
 class RedisLink:
@@ -149,10 +148,8 @@ class RedisLink:
 
     def _ask(self, command: Command, again: Command | None) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        # An exception nobody awaits is dealt with by a callback; asyncio need not report it.
-        future.add_done_callback(_seen)
         if self._wire is None or self._wire.lost.is_set():
-            future.set_exception(LinkDownError())
+            _fail(future, LinkDownError())
         else:
             self._wire.send(command, _Ask(again, future))
         return future
@@ -204,6 +201,8 @@ class RedisLink:
                 self._wire.abort()
 
 
-def _seen(future: "asyncio.Future[Any]") -> None:
-    if not future.cancelled():
+def _fail(future: "asyncio.Future[Any]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        # Seen: whom it concerns has a callback, and asyncio need not report what nobody awaits.
         future.exception()
