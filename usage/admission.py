@@ -71,7 +71,6 @@ class Admission:
     """A call that was let in, and what to settle it with. `hold` is how Redis has it on record, if it has."""
 
     id: str
-    organization_id: str
     counted: Counted
     headers: dict[str, str]
     hold: str
@@ -107,13 +106,11 @@ class Admissions:
 
         `lost` is the event it is settled with if this process dies before it says otherwise.
         """
-        scopes = caller.scopes
-        if demand.limits is not None:
-            scopes = (*scopes, Scope(MODEL, demand.model, demand.limits))
+        model = None if demand.limits is None else Scope(MODEL, demand.model, demand.limits)
         # By the id, as the ledger does: in a month that just began, or by a clock that jumped, now is another month.
-        reach = Reach.of(scopes, lost.at, caller.zone, caller.grants)
+        reach = Reach.of(caller, lost.at, model=model)
         counted = reach.counted
-        keys, args = _admit_arguments(caller.organization_id, reach, counted, demand, id, lost)
+        keys, args = counted.keys(ORGANIZATIONS), _admit_arguments(reach, demand, id, lost)
         may_be_held = self._link.is_up
         try:
             reply = await self._link.run(ADMIT, keys=keys, args=args)
@@ -125,21 +122,21 @@ class Admissions:
                 reply = await self._link.run(ADMIT, keys=keys, args=args)
         except asyncio.CancelledError:
             # The client left while Redis was deciding. This goes by the same connection, so it comes after.
-            self._send(_nothing_used(caller.organization_id, counted, id))
+            self._send(_nothing_used(counted, id))
             raise
         except (LinkDownError, RedisError) as error:
             try:
-                return self._admit_locally(caller, reach, counted, demand, id)
+                return self._admit_locally(caller, reach, demand, id)
             except ApiError:
                 log.warning("refused_without_redis", error=type(error).__name__)
                 if may_be_held:
                     # The script may have run before its answer was lost: the reaper would bill the call refused here.
-                    self._do(self._append(_nothing_used(caller.organization_id, counted, id)))
+                    self._do(self._append(_nothing_used(counted, id)))
                 raise
         left = [int(number) for number in reply[3 if reply[0] == "ok" else 7 :]]
         headers = headers_for(reach, left, reset_ms=int(reply[1]))
         if reply[0] == "ok":
-            return Admission(id, caller.organization_id, counted, headers, hold=reply[2], is_local=False)
+            return Admission(id, counted, headers, hold=reply[2], is_local=False)
         raise refusal(caller, reach, demand.model, _refused(reply, reach, demand), headers)
 
     def settle(self, admission: Admission, event: Event) -> "asyncio.Future[Any]":
@@ -153,7 +150,7 @@ class Admissions:
         admission with nothing left in it, which a call that is over is settled with."""
         if admission.is_local:
             self._settle_locally(admission)
-        self._send(_nothing_used(admission.organization_id, admission.counted, admission.id))
+        self._send(_nothing_used(admission.counted, admission.id))
         return replace(admission, hold="", is_local=False)
 
     def extend(self, admission: Admission, lost: Event) -> None:
@@ -161,11 +158,12 @@ class Admissions:
         has no lease."""
         if not admission.hold:
             return
-        base, counted = base_of(admission.organization_id), admission.counted
+        counted = admission.counted
+        base = base_of(counted.organization_id)
         keys = [SINCE, ORGANIZATIONS, f"{base}leases", f"{base}holds"]
         keys += [base + name for name in (*counted.running, *counted.counters)]
         tail = _hold_tail(counted, lost)
-        args = [admission.id, str(LEASE_MS), admission.hold, tail, admission.organization_id, str(len(counted.running))]
+        args = [admission.id, str(LEASE_MS), admission.hold, tail, counted.organization_id, str(len(counted.running))]
         self._link.run(HEARTBEAT, keys=keys, args=args)
 
     def forget_local(self) -> None:
@@ -216,12 +214,10 @@ class Admissions:
 
     # While Redis is away ------------------------------------------------------------------------------------------
 
-    def _admit_locally(
-        self, caller: Caller, reach: Reach, counted: Counted, demand: Demand, identifier: str
-    ) -> Admission:
+    def _admit_locally(self, caller: Caller, reach: Reach, demand: Demand, identifier: str) -> Admission:
         if demand.most_nano and any(counter.money is not None for counter in reach.limits):
             raise BudgetUnknownError("Your budget cannot be checked at the moment.", wait_seconds=2)
-        now = time.monotonic()
+        now, counted = time.monotonic(), reach.counted
         left: list[int] = []
         for number, (scope, name) in enumerate(zip(reach.windows, counted.windows, strict=True), 1):
             window = self._local.setdefault(name, _LocalWindow())
@@ -248,7 +244,7 @@ class Admissions:
         for name in counted.running:
             self._running[name] = self._running.get(name, 0) + 1
         headers = headers_for(reach, left, reset_ms=WINDOW_SECONDS * 1000)
-        return Admission(identifier, caller.organization_id, counted, headers, hold="", is_local=True)
+        return Admission(identifier, counted, headers, hold="", is_local=True)
 
     def _settle_locally(self, admission: Admission) -> None:
         for name in admission.counted.running:
@@ -279,7 +275,6 @@ class Admissions:
 def settlement(admission: Admission, event: Event) -> Settlement:
     """How to settle `admission` with `event`."""
     return _settlement(
-        admission.organization_id,
         admission.counted,
         id=admission.id,
         used=Used.by(event),
@@ -288,9 +283,9 @@ def settlement(admission: Admission, event: Event) -> Settlement:
     )
 
 
-def _nothing_used(organization_id: str, counted: Counted, identifier: str) -> Settlement:
+def _nothing_used(counted: Counted, identifier: str) -> Settlement:
     """How to undo an admission that nobody knows of: nothing used, no event."""
-    return _settlement(organization_id, counted, id=identifier, used=Used(), event="")
+    return _settlement(counted, id=identifier, used=Used(), event="")
 
 
 def settle_now(what: Settlement) -> None:
@@ -329,8 +324,7 @@ def _settlement_of_hold(organization_id: str, identifier: str, hold: str) -> Set
     # Of a process of the version before, which named other keys: its event is what counts.
     names = (tuple(tail.get(kind, ())) for kind in ("windows", "running", "counters"))
     return _settlement(
-        organization_id,
-        Counted(*names),
+        Counted(organization_id, *names),
         id=identifier,
         used=Used.by(event),
         event=tail["event"],
@@ -365,7 +359,7 @@ def _seed(caller: Caller, counter: Counter) -> bool:
     key, scope, period = base + counter.name, counter.scope, counter.period
     # A clock that is wrong may ask for a period that is long over.
     forgotten_at = max(period.end, int(time.time())) + int(COUNTER_KEPT.total_seconds())
-    amount = _text(counter.money if counter.is_grant else None)
+    amount = str(counter.money) if counter.is_grant else ""
     arguments = [str(SEED_MS), str(CLOSED_MS), str(forgotten_at), counter.name, amount]
     answer = SEED_BEGIN.run(client, keys=[SINCE, key, STREAM, f"{base}holds"], args=arguments)
     if answer[0] == "closed":
@@ -412,32 +406,20 @@ def _events_up_to(last: str) -> Iterator[Event]:
         first = f"({entries[-1][0]}"
 
 
-def _admit_arguments(
-    organization_id: str, reach: Reach, counted: Counted, demand: Demand, identifier: str, lost: Event
-) -> tuple[list[str], list[str]]:
-    base = base_of(organization_id)
-    args = [
+def _admit_arguments(reach: Reach, demand: Demand, identifier: str, lost: Event) -> tuple[str, ...]:
+    return (
         identifier,
         str(LEASE_MS),
         str(demand.most_nano),
         str(demand.needed_tokens),
         str(max(demand.wanted_tokens, demand.needed_tokens)),
-        _hold_tail(counted, lost),
-        organization_id,
-        *counted.sizes,
-        str(len(reach.counters) - len(reach.limits)),
-    ]
-    for scope in reach.windows:
-        args += [_text(scope.limits.requests_per_minute), _text(scope.limits.tokens_per_minute)]
-    args += [_text(scope.limits.concurrent_requests) for scope in reach.running]
-    for counter in reach.limits:
-        gpu_ms = None if counter.gpu_seconds is None else counter.gpu_seconds * 1000
-        args += [_text(counter.money), _text(counter.requests), _text(counter.tokens), _text(gpu_ms)]
-    return [f"{base}leases", f"{base}holds", ORGANIZATIONS, *counted.keys(base)], args
+        _hold_tail(reach.counted, lost),
+        reach.organization_id,
+        *reach.arguments,
+    )
 
 
 def _settlement(
-    organization_id: str,
     counted: Counted,
     *,
     id: str,  # noqa: A002
@@ -446,9 +428,8 @@ def _settlement(
     head: str = "",
     only_if_ended: bool = False,
 ) -> Settlement:
-    base = base_of(organization_id)
     return Settlement(
-        (f"{base}leases", f"{base}holds", STREAM, *counted.keys(base)),
+        counted.keys(STREAM),
         (
             id,
             str(used.cost_nano),
@@ -478,10 +459,6 @@ def _hold_tail(counted: Counted, lost: Event) -> str:
 def _share(limit: int | None) -> int | None:
     """What each of the web processes allows of a limit while they cannot count together."""
     return None if limit is None else max(1, limit // settings.GATEWAY_PROCESSES)
-
-
-def _text(limit: int | None) -> str:
-    return "" if limit is None else str(limit)
 
 
 def _refused(reply: list[str], reach: Reach, demand: Demand) -> Refused:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property, lru_cache
 from typing import NamedTuple, Self, cast
 
 from django.db.models import Q, Sum
@@ -16,7 +17,7 @@ from common import redis as servers
 from common.limits import NO_LIMITS, Limited
 from usage.events import Event
 from usage.models import CreditDraw, CreditGrant, UsageRollup15Min
-from usage.periods import Period, periods_at
+from usage.periods import Period, Periods, periods_at
 from usage.policies import (
     CREDIT,
     KEY,
@@ -64,66 +65,100 @@ class Counter(NamedTuple):
         return f"{self.scope.kind}:{self.scope.id}:used:{self.period.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Counted:
     """The keys that a call counts in, below its organization's: the same when it is admitted and when it is settled."""
 
+    organization_id: str
     windows: tuple[str, ...]
     running: tuple[str, ...]
     counters: tuple[str, ...]
 
-    def keys(self, base: str) -> list[str]:
-        return [base + name for name in (*self.windows, *self.running, *self.counters)]
+    def keys(self, third: str) -> tuple[str, ...]:
+        """Those of `admit.lua` and `settle.lua`, which have their own third one."""
+        return *self._records, third, *self._names
 
-    @property
+    @cached_property
+    def _records(self) -> tuple[str, str]:
+        base = base_of(self.organization_id)
+        return f"{base}leases", f"{base}holds"
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        base = base_of(self.organization_id)
+        return tuple(base + name for name in (*self.windows, *self.running, *self.counters))
+
+    @cached_property
     def sizes(self) -> tuple[str, str]:
         """How the scripts tell them apart."""
         return str(len(self.windows)), str(len(self.running))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reach:
     """The limits that hold for one call, of which each scope has only those that it sets.
 
     The last of the counters are the grants of credits that it draws on.
     """
 
+    organization_id: str
     windows: tuple[Scope, ...]
     running: tuple[Scope, ...]
     counters: tuple[Counter, ...]
 
     @classmethod
-    def of(cls, scopes: Iterable[Scope], at: datetime, zone: str, grants: Iterable[Grant] = ()) -> "Reach":
-        windows, running, counters = [], [], []
-        for scope in scopes:
-            limits = scope.limits
-            if limits.requests_per_minute is not None or limits.tokens_per_minute is not None:
-                windows.append(scope)
-            if limits.concurrent_requests is not None:
-                running.append(scope)
-            if limits.has_periods:
-                counters += _counters_of(scope, at, zone)
-        for grant in grants:
-            if at.timestamp() < grant.end:
-                counters.append(Counter.of_grant(grant))
-        return cls(tuple(windows), tuple(running), tuple(counters))
+    def of(cls, caller: Caller, at: datetime, *, model: Scope | None = None) -> "Reach":
+        """Of a call that `caller` makes at that time; of a model that has limits as well."""
+        scopes = caller.scopes if model is None else (*caller.scopes, model)
+        second = at.timestamp()
+        grants = tuple(grant for grant in caller.grants if second < grant.end)
+        return _reach(caller.organization_id, scopes, grants, periods_at(at, caller.zone))
 
-    @property
+    @cached_property
     def limits(self) -> tuple[Counter, ...]:
         """The counters that can refuse a call."""
         return tuple(counter for counter in self.counters if not counter.is_grant)
 
-    @property
+    @cached_property
     def counted(self) -> Counted:
         return Counted(
+            self.organization_id,
             tuple(f"{scope.kind}:{scope.id}:window" for scope in self.windows),
             tuple(f"{scope.kind}:{scope.id}:running" for scope in self.running),
             tuple(counter.name for counter in self.counters),
         )
 
+    @cached_property
+    def arguments(self) -> tuple[str, ...]:
+        """How `admit.lua` is told of them."""
+        told: list[int | None] = [len(self.counters) - len(self.limits)]
+        for scope in self.windows:
+            told += scope.limits.requests_per_minute, scope.limits.tokens_per_minute
+        told += (scope.limits.concurrent_requests for scope in self.running)
+        for counter in self.limits:
+            gpu_ms = None if counter.gpu_seconds is None else counter.gpu_seconds * 1000
+            told += counter.money, counter.requests, counter.tokens, gpu_ms
+        return *self.counted.sizes, *("" if number is None else str(number) for number in told)
 
-def _counters_of(scope: Scope, at: datetime, zone: str) -> list[Counter]:
-    limits, periods, found = scope.limits, periods_at(at, zone), []
+
+# All that the calls of a caller have in common for a day at most.
+@lru_cache(maxsize=4096)
+def _reach(organization_id: str, scopes: tuple[Scope, ...], grants: tuple[Grant, ...], periods: Periods) -> Reach:
+    windows, running, counters = [], [], []
+    for scope in scopes:
+        limits = scope.limits
+        if limits.requests_per_minute is not None or limits.tokens_per_minute is not None:
+            windows.append(scope)
+        if limits.concurrent_requests is not None:
+            running.append(scope)
+        if limits.has_periods:
+            counters += _counters_of(scope, periods)
+    counters += map(Counter.of_grant, grants)
+    return Reach(organization_id, tuple(windows), tuple(running), tuple(counters))
+
+
+def _counters_of(scope: Scope, periods: Periods) -> list[Counter]:
+    limits, found = scope.limits, []
     daily = (limits.daily_budget_nano, limits.requests_per_day, limits.tokens_per_day, limits.gpu_seconds_per_day)
     if daily != (None, None, None, None):
         found.append(Counter(scope, periods.day, *daily))

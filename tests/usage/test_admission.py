@@ -111,7 +111,7 @@ def scope_key(who: Caller, name: str) -> str:
 
 def counters_of(who: Caller, at: datetime | None = None) -> tuple[Counter, ...]:
     """What Redis counts for a caller at a moment."""
-    return Reach.of(who.scopes, at or timezone.now(), who.zone).counters
+    return Reach.of(who, at or timezone.now()).counters
 
 
 def seeded(who: Caller, at: datetime | None = None) -> bool:

@@ -64,7 +64,7 @@ def prepaid(project: Project, *grants: Grant, budget: int | None = 0) -> Caller:
 
 
 def counters(who: Caller) -> list[Counter]:
-    return list(Reach.of(who.scopes, timezone.now(), who.zone, who.grants).counters)
+    return list(Reach.of(who, timezone.now()).counters)
 
 
 def known(who: Caller) -> list[tuple[int, int]]:

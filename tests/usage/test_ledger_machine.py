@@ -83,8 +83,8 @@ class Ledger(RuleBasedStateMachine):
             replace(first, scopes=(*first.scopes, shared, home), grants=grants),
             replace(first, key_id=key, scopes=(second, shared, home), grants=grants),
         ]
-        scopes = [*first.scopes, second, shared, home]
-        self.counters = Reach.of(scopes, datetime.now(UTC), "UTC", grants).counters
+        both = replace(first, scopes=(*first.scopes, second, shared, home), grants=grants)
+        self.counters = Reach.of(both, datetime.now(UTC)).counters
         # Its sums are found by its projects.
         self.home = Organization.objects.create(name="Home", public_id=first.organization_id)
         Project.objects.create(organization=self.home, name="Project", public_id=first.project_id)
