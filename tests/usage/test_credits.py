@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def empty_redis() -> Iterator[None]:
-    redis().flushall()
+    redis().flushdb()
     services.open_budgets()
     yield
     # As other tests expect it.
@@ -273,7 +273,7 @@ def test_redis_that_lost_its_data_counts_credits_anew(project: Project) -> None:
         await desk.settle(silent, cost=10)
 
     running, silent = at_desk(who, begin)
-    redis().flushall()
+    redis().flushdb()
     at_desk(who, say_it_runs)
     services.open_budgets()
     fill(who)
@@ -298,7 +298,7 @@ def test_an_organizations_budget_is_counted_without_what_credits_paid(project: P
     fill(who)
     at_desk(who, lambda desk: spend(desk, 130))
     drain()
-    redis().flushall()
+    redis().flushdb()
     services.open_budgets()
     fill(who)
     at_desk(who, lambda desk: spend(desk, 7))

@@ -69,7 +69,7 @@ class Ledger(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.redis: Any = servers.durable()
-        self.redis.flushall()
+        self.redis.flushdb()
         services.open_budgets()
         self.month = month_of(datetime.now(UTC))
         first = caller(monthly_budget_nano=1000, concurrent_requests=4)
@@ -175,7 +175,7 @@ class Ledger(RuleBasedStateMachine):
     def lose_redis(self, is_watched: bool) -> None:
         # What was given up gave its budget to others, and holds it once more if it then says that it runs.
         self.is_promised &= not any(call.is_given_up for call in self.running)
-        self.redis.flushall()
+        self.redis.flushdb()
         self.is_closed = True
         if not is_watched:
             self.let_a_while_pass(is_deaf=False)

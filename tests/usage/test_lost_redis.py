@@ -48,7 +48,7 @@ def this_month() -> str:
 
 
 def lose_data() -> None:
-    servers.durable().flushall()
+    servers.durable().flushdb()
 
 
 def of_a_minute_ago(admission: Admission) -> Admission:

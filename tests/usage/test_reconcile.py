@@ -169,7 +169,7 @@ def test_leases_and_slots_that_belong_to_no_call_are_ended(used: Caller, capsys:
 
 def test_what_redis_lost_is_counted_anew_from_the_records(used: Caller, capsys: pytest.CaptureFixture[str]) -> None:
     drain()
-    servers.durable().flushall()
+    servers.durable().flushdb()
     services.open_budgets()
     assert seeded(used)
     assert budget(used) == {"spent": 600, "held": 0}
