@@ -6,7 +6,7 @@ A disk, or a storage far away, may be slow: what waits for it must not hold up w
 import asyncio
 import errno
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -74,8 +74,11 @@ class FilesApi:
 
         return await self._turns.run(partial(_in_time, work_once if key else work))
 
-    async def upload(self, exchange: Exchange, caller: Caller) -> bytes:
-        """Store the file in the request; its description. Raises ApiErrors, and ClientGoneError."""
+    async def upload(self, exchange: Exchange, caller: Caller, caller_by_now: Callable[[], Awaitable[Caller]]) -> bytes:
+        """Store the file in the request, which may take hours to come, for whoever calls by then; its description.
+
+        Raises ApiErrors, and ClientGoneError.
+        """
         key = once.key_in(exchange.headers.get(once.HEADER.lower()))
         if self._uploads[caller.project_id] >= MOST_UPLOADS_OF_ONE:
             raise RateLimitError(
@@ -88,6 +91,7 @@ class FilesApi:
         self._uploads[caller.project_id] += 1
         try:
             async with received(exchange, self._disk) as upload:
+                caller = await caller_by_now()
                 wish = Once(key, await self._on_disk(upload.digest)) if key else None
                 known = await self._turns.run(partial(_in_time, partial(_known_or_checked, caller, upload, wish)))
                 if known is not None:

@@ -71,6 +71,11 @@ class Exchange:
         self._send = send
         self._shape_of_errors = shape_of_errors
 
+    @property
+    def seconds(self) -> float:
+        """How long ago it began."""
+        return time.perf_counter() - self.started
+
     def query(self) -> list[tuple[str, str]]:
         """The names and values of the query string, in order."""
         return QueryParams(self._query).multi_items()
@@ -162,7 +167,7 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     def _headers(self, headers: Mapping[str, str], upstream: float) -> RawHeaders:
-        total = time.perf_counter() - self.started
+        total = self.seconds
         timing = f"upstream;dur={upstream * 1000:.1f}, gateway;dur={(total - upstream) * 1000:.1f}"
         raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         raw.append((b"x-request-id", self.id.encode()))

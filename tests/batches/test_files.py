@@ -16,10 +16,13 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from accounts.models import Organization, Project
+from apikeys.models import ApiKey
+from apikeys.services import revoke_key
 from batches import files, progress, storing
 from batches.models import StoredFile
 from tests.batches.conftest import line, make, upload
-from tests.gateway.conftest import Reply, ask, wait_for
+from tests.gateway.conftest import Reply, Stage, ask, wait_for
+from tests.gateway.test_connections import connected, head, status
 
 BOUNDARY = "b0undary"
 
@@ -191,6 +194,22 @@ def test_a_client_that_hangs_up_leaves_nothing_behind(url: str, secret: str, set
         wait_for(lambda: any(path.stat().st_size for path in on_disk(settings)))
     wait_for(lambda: on_disk(settings) == [])
     assert not StoredFile.objects.exists()
+
+
+def test_a_key_revoked_while_its_file_comes_stores_none(
+    url: str, secret: str, stage: Stage, settings: LazySettings
+) -> None:
+    body = form(("purpose", None, b"user_data"), ("file", "a", b"x" * 3_000_000))
+    with connected(url) as connection:
+        connection.sendall(head(len(body), secret, path="files", kind=f"multipart/form-data; boundary={BOUNDARY}"))
+        connection.sendall(body[:2_000_000])
+        wait_for(lambda: any(path.stat().st_size for path in on_disk(settings)))
+        revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
+        wait_for(lambda: ask(url, "/models", method="GET", secret=secret).status == 401)
+        connection.sendall(body[2_000_000:])
+        assert status(connection) == 401
+    assert not StoredFile.objects.exists()
+    wait_for(lambda: on_disk(settings) == [])
 
 
 def test_a_disk_without_room_is_told(url: str, secret: str, settings: LazySettings) -> None:

@@ -48,8 +48,8 @@ def status(connection: socket.socket) -> int:
         return response.status
 
 
-def head(length: int, secret: str = "") -> bytes:
-    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {secret}"]
+def head(length: int, secret: str = "", *, path: str = "chat/completions", kind: str = "application/json") -> bytes:
+    lines = [f"POST /v1/{path} HTTP/1.1", "Host: x", f"Authorization: Bearer {secret}", f"Content-Type: {kind}"]
     return "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode()
 
 

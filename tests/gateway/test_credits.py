@@ -1,11 +1,15 @@
 """A prepaid organization on a live gateway: it spends its credits, and then is told who can grant more."""
 
+import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.gateway.conftest import wait_for
+from gateway.asgi import LONG_SECONDS
+from tests.gateway.conftest import chat, wait_for
+from tests.gateway.test_connections import connected, head, status
 from tests.gateway.test_limits_of_scopes import Team, team
 from usage.credits.services import grant_credits, revoke_grant
 from usage.models import CreditGrant, UsageEvent
@@ -66,6 +70,19 @@ def test_credits_for_fifty_calls_are_for_fifty(prepaid: Team, event_of: Callable
         for one in reconcile(this_month_and_the_last()).differences
         if one.organization_id == prepaid.organization.public_id
     ]
+
+
+def test_what_is_revoked_while_a_call_comes_pays_nothing_of_it(prepaid: Team) -> None:
+    granted = grant(prepaid, 10_000)
+    wait_for(lambda: prepaid.complete().status == 200)
+    body = json.dumps({"model": prepaid.model, "messages": chat(), "max_tokens": 10}).encode()
+    with connected(prepaid.url) as connection:
+        connection.sendall(head(len(body), prepaid.secret) + body[:20])
+        time.sleep(LONG_SECONDS)
+        revoke_grant(grant=granted, reason="Mistaken", by=prepaid.owner)
+        wait_for(lambda: prepaid.complete().status == 429)
+        connection.sendall(body[20:])
+        assert status(connection) == 429
 
 
 def test_budgets_of_others_count_all_that_calls_cost(prepaid: Team) -> None:

@@ -1,5 +1,6 @@
 """Every refusal in OpenAI's shape: status, type, code, param and message as documented."""
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,10 @@ from apikeys.models import ApiKey
 from apikeys.services import change_key, revoke_key
 from apikeys.verification import new_secret
 from catalog.models import HostedModel
+from gateway.asgi import LONG_SECONDS
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import Stage, ask, chat, wait_for
+from tests.gateway.test_connections import connected, head, status
 from usage.ingest import drain
 from usage.models import UsageEvent
 from usage.problems import problem_in_words
@@ -58,6 +61,22 @@ def test_a_revoked_key_is_refused_within_a_second(url: str, secret: str, stage: 
     assert complete(url, secret).status == 200
     revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
     wait_for(lambda: complete(url, secret).status == 401, seconds=1)
+
+
+def test_a_key_revoked_while_its_call_comes_makes_none(
+    url: str, secret: str, stage: Stage, fake: FakeInferenceServer
+) -> None:
+    body = json.dumps({"model": "fake-chat", "messages": chat()}).encode()
+    asked = fake.ledger.requests
+    with connected(url) as connection:
+        connection.sendall(head(len(body), secret) + body[:20])
+        # So long that its key was looked up.
+        time.sleep(LONG_SECONDS)
+        revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
+        wait_for(lambda: ask(url, "/models", method="GET", secret=secret).status == 401)
+        connection.sendall(body[20:])
+        assert status(connection) == 401
+    assert fake.ledger.requests == asked
 
 
 def test_a_key_waits_until_the_terms_are_accepted(url: str, secret: str, stage: Stage) -> None:
