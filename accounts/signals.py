@@ -31,5 +31,8 @@ limits_changed = Signal()
 """What an organization, a project, a member, a cohort, a key, a model or all on a plan may use was set anew: with
 `limited`, the row of it. So it was for an organization that came onto another plan."""
 
+time_zone_changing = Signal()
+"""An `organization` wishes for another `time_zone`, in which its days begin. Who refuses raises RefusedError."""
+
 service_account_removed = Signal()
 """A service account was removed for good, with `service_account` and `by`: none of its keys may work any more."""

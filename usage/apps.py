@@ -19,9 +19,16 @@ class UsageConfig(AppConfig):
 
         from accounts import holdings
         from accounts.auditing import actions
-        from accounts.signals import limits_changed, project_changed, rights_changed, terms_changed
+        from accounts.signals import (
+            limits_changed,
+            project_changed,
+            rights_changed,
+            terms_changed,
+            time_zone_changing,
+        )
         from apikeys.signals import key_changed
         from notifications import registry as notices
+        from usage.days import refuse_to_begin_anew
         from usage.holding import HOLDING
         from usage.kinds import ACTIONS, BUDGET_ALERT, BUDGET_REACHED, CREDITS_ALERT, KINDS
         from webhooks import registry
@@ -37,6 +44,7 @@ class UsageConfig(AppConfig):
         rights_changed.connect(forget_policies_of_person, dispatch_uid="forget_policies_of_person")
         project_changed.connect(forget_policies_of_project, dispatch_uid="forget_policies_of_project")
         limits_changed.connect(hold_to_limits, dispatch_uid="hold_to_limits")
+        time_zone_changing.connect(refuse_to_begin_anew, dispatch_uid="refuse_to_begin_anew")
         pre_delete.connect(
             forget_policies_of_deleted, sender=settings.AUTH_USER_MODEL, dispatch_uid="forget_policies_of_deleted"
         )

@@ -12,11 +12,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.access import managed_member, managed_project, organization_for
-from accounts.api import checked, require_unbound, user_of
+from accounts.api import checked, refusals_as_conflicts, require_unbound, user_of
 from accounts.limits import services
 from accounts.models import Organization
 from accounts.roles import Right
-from common.api import REFUSALS
+from common.api import CONFLICT, REFUSALS
 from common.forms import MOST_PERCENTS
 from common.limits import LARGEST_COUNT, LARGEST_MONEY, LARGEST_TOKENS, Limited
 from common.zones import zone_named
@@ -75,7 +75,9 @@ class _LimitsView(APIView):
     def _change(self, request: Request, limited: Limited, save: Callable[..., None]) -> Response:
         # Who took a key that is bound must not lift what bounds it.
         require_unbound(request)
-        save(changes=checked(self.serializer, request, partial=True), by=user_of(request))
+        changes = checked(self.serializer, request, partial=True)
+        with refusals_as_conflicts():
+            save(changes=changes, by=user_of(request))
         return Response(self.serializer(limited).data)
 
 
@@ -94,7 +96,7 @@ class OrganizationLimitsView(_LimitsView):
     @extend_schema(
         operation_id="organizations_limits_change",
         request=OrganizationLimitsSerializer,
-        responses={200: OrganizationLimitsSerializer, **REFUSALS},
+        responses={200: OrganizationLimitsSerializer, **REFUSALS, **CONFLICT},
         tags=TAGS,
     )
     def patch(self, request: Request, organization_id: str) -> Response:

@@ -7,20 +7,24 @@ from django.db import models, transaction
 
 from accounts.audit import record
 from accounts.models import Membership, Organization, Project, User
-from accounts.signals import limits_changed
+from accounts.signals import limits_changed, time_zone_changing
 from common.edits import check_unchanged
 from common.limits import ALERTS, Limited
 
 Changes = Mapping[str, Any]
 
 
+@transaction.atomic
 def change_organization_limits(
     *, organization: Organization, changes: Changes, by: User, shown: Changes | None = None
 ) -> None:
     """Set limits for all of an organization together, and `time_zone`, in which its days begin.
 
-    Raises ChangedMeanwhileError as `check_unchanged` does.
+    Raises ChangedMeanwhileError as `check_unchanged` does, and RefusedError for a time zone that its people may not
+    change to at this time of day.
     """
+    if "time_zone" in changes and not by.is_staff:
+        time_zone_changing.send(sender=Organization, organization=organization, time_zone=changes["time_zone"])
     change_limits(
         organization,
         changes,

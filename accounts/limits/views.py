@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from accounts.access import AuthedRequest, managed_member, managed_project, organization_for, rights_in
+from accounts.errors import RefusedError
 from accounts.limits import services
 from accounts.limits.forms import LimitsForm, OrganizationLimitsForm
 from accounts.roles import Right
@@ -60,6 +61,8 @@ def edit_limits(
             save(changes=form.changes(), shown=form.was_shown, by=request.user)
         except ChangedMeanwhileError as error:
             form.refuse_to_overwrite(error)
+        except RefusedError as error:
+            form.add_error("time_zone", str(error))
         else:
             messages.success(request, _("The limits are saved. Calls feel them at once."))
             return redirect(request.path)
