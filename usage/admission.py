@@ -16,6 +16,7 @@ from typing import Any, cast
 import orjson
 import structlog
 from django.conf import settings
+from redis import Redis
 from redis.exceptions import RedisError
 
 from common import redis as servers
@@ -44,6 +45,8 @@ SEED_MS = 10_000
 CLOSED_MS = int(HEARTBEAT_SECONDS * 1000) + 3000
 # After its period a counter is kept for calls that end late, and for being compared with the records.
 COUNTER_KEPT = timedelta(days=9)
+# How long a counter is trusted that calls run beside which it will not count.
+COUNTED_AGAIN_SECONDS = 30
 READ_AT_ONCE = 1000
 # Redis writes to its disk what it has answered; up to two seconds later where the disk is busy.
 UNWRITTEN_SECONDS = 2.5
@@ -357,8 +360,11 @@ def seed(caller: Caller, counter: Counter) -> bool:
 def _seed(caller: Caller, counter: Counter) -> bool:
     client, base = servers.durable(), base_of(caller.organization_id)
     key, scope, period = base + counter.name, counter.scope, counter.period
+    belongs = belongs_to(caller, scope, period)
     # A clock that is wrong may ask for a period that is long over.
     forgotten_at = max(period.end, int(time.time())) + int(COUNTER_KEPT.total_seconds())
+    if _runs_uncounted(client, base, counter.name, belongs):
+        forgotten_at = int(time.time()) + COUNTED_AGAIN_SECONDS
     amount = str(counter.money) if counter.is_grant else ""
     arguments = [str(SEED_MS), str(CLOSED_MS), str(forgotten_at), counter.name, amount]
     answer = SEED_BEGIN.run(client, keys=[SINCE, key, STREAM, f"{base}holds"], args=arguments)
@@ -368,9 +374,22 @@ def _seed(caller: Caller, counter: Counter) -> bool:
         return bool(answer[0] == "ready")
     token, last = answer[1], answer[2]
     used = used_of(caller, scope, period)
-    for event in waiting_events(last, belongs_to(caller, scope, period)):
+    for event in waiting_events(last, belongs):
         used = used.plus(Used.by(event).counted_in(scope.kind, event.draws, scope.id))
     return bool(SEED_END.run(client, keys=[key], args=[token, *map(str, used)]))
+
+
+def _runs_uncounted(client: Redis, base: str, name: str, belongs: Callable[[Event], bool]) -> bool:
+    """Whether a call runs that belongs to a counter and does not know it, because its limit was set meanwhile: nothing
+    adds it when it ends, so that the counter is to be filled anew before long."""
+    for hold in cast("list[str]", client.hvals(f"{base}holds")):
+        try:
+            tail = tail_of(hold)
+            if name not in tail.get("counters", ()) and belongs(Event.decode(tail["event"])):
+                return True
+        except (PoisonError, ValueError, KeyError):
+            continue
+    return False
 
 
 def waiting_events(last: str, belongs: Callable[[Event], bool]) -> list[Event]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
@@ -20,11 +20,14 @@ from apikeys.models import ApiKey
 from apikeys.services import change_key, mint_key
 from catalog.models import Backend, Deployment, HostedModel
 from catalog.services import change_model_limits
+from common import redis as servers
 from common.ids import new_id
 from notifications.models import Notification
 from tests.conftest import client_of
 from tests.gateway.conftest import MILLION, Reply, Stage, ask, begun, chat, wait_for, wait_until_known
 from tests.gateway.test_limits import GO_DURATION
+from usage.admission import COUNTED_AGAIN_SECONDS
+from usage.counters import base_of
 from usage.ingest import drain
 from usage.nearing import look_at_budgets
 from usage.periods import periods_at
@@ -258,6 +261,31 @@ def test_what_was_used_before_a_limit_was_set_counts(team: Team) -> None:
     assert team.complete().status == 200
     team.limit("project", requests_per_day=4)
     assert [team.complete().status for _call in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize("scope", ["member", "plan"])
+def test_calls_that_run_while_a_limit_is_set_count_when_they_have_ended(team: Team, scope: str) -> None:
+    client, base = servers.durable(), base_of(team.organization.public_id)
+
+    def counters() -> list[str]:
+        return list(client.scan_iter(f"{base}*:used:*"))
+
+    def seconds_left(key: str) -> int:
+        return cast(int, client.ttl(key))
+
+    with begun(team.url, team.secret, {"slow_headers": 0.5, "tokens": 10}, max_tokens=10) as running:
+        wait_for(lambda: client.hlen(f"{base}holds") == 1)
+        team.limit(scope, monthly_budget_nano=1)
+        wait_for(lambda: team.complete().status == 429)
+        before = refusal(team.complete(), scope, "monthly_budget_nano")["used"]
+        assert running.getresponse().read()
+    drain()
+    (counter,) = counters()
+    assert 0 < seconds_left(counter) <= COUNTED_AGAIN_SECONDS
+    # As if so much time were over.
+    client.delete(counter)
+    assert refusal(team.complete(), scope, "monthly_budget_nano")["used"] == before + 103
+    assert seconds_left(counter) > COUNTED_AGAIN_SECONDS
 
 
 def test_a_program_of_the_project_is_not_its_maker(team: Team) -> None:
