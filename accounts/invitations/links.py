@@ -117,7 +117,11 @@ def join(*, link: JoinLink, user: User) -> bool:
         raise RefusedError(REFUSALS[held.state], code=f"join_link_{held.state}")
     if Removal.objects.filter(organization=organization, user=user).exists():
         raise RefusedError(
-            _("You were removed from this organization. Ask those who manage it for an invitation."), code="removed"
+            _(
+                "This link lets nobody back in who was removed, or who left while limits were set for them. Ask those "
+                "who manage the organization for an invitation."
+            ),
+            code="removed",
         )
     came = admit(
         organization=organization,

@@ -177,7 +177,8 @@ class Membership(Limited):
 
 
 class Removal(models.Model):
-    """Somebody was removed from an organization: no join link lets them back in, an invitation does."""
+    """Somebody was removed from an organization, or left it and limits of their own: no join link lets them back in, an
+    invitation does."""
 
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="removals")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")

@@ -18,6 +18,7 @@ from accounts.models import Membership, Organization, Project, Removal, User
 from accounts.plans.services import begin_on_default_plan
 from accounts.roles import Right, Rights, Role
 from accounts.signals import owner_made, rights_changed
+from common.limits import NO_LIMITS
 
 
 @transaction.atomic
@@ -83,12 +84,15 @@ def remove_member(*, membership: Membership, by: User) -> None:
 
 @transaction.atomic
 def leave_organization(*, membership: Membership) -> None:
-    """Give up one's own place in the organization and in all of its projects.
+    """Give up one's own place in the organization and in all of its projects. A join link lets those back in who were
+    held to no limits of their own: theirs end with the place.
 
     Raises RefusedError for the last owner.
     """
     member, _rights = _hold(membership, membership.user)
     _end(member, "member.left", member.user)
+    if member.limits != NO_LIMITS:
+        Removal.objects.get_or_create(organization=member.organization, user=member.user)
 
 
 @transaction.atomic

@@ -9,6 +9,7 @@ from django.utils import timezone
 from accounts.errors import RefusedError
 from accounts.invitations.links import create_join_link, join, switch_join_link
 from accounts.invitations.services import accept_invitation, invite
+from accounts.limits.services import change_member_limits
 from accounts.models import JoinLink, JoinState, Membership, Organization, Project, User
 from accounts.organizations.services import leave_organization, remove_member
 from accounts.roles import ProjectRole, Role
@@ -191,13 +192,22 @@ def test_a_member_has_none_of_it(ben_client: Client, cyd_client: Client, link: J
 def test_who_was_removed_comes_back_by_invitation_only(link: JoinLink, ada: User, cyd: User) -> None:
     join(link=link, user=cyd)
     remove_member(membership=Membership.objects.get(organization=link.organization, user=cyd), by=ada)
-    with pytest.raises(RefusedError, match="You were removed"):
+    with pytest.raises(RefusedError, match="nobody back in who was removed"):
         join(link=link, user=cyd)
     invitation = invite(organization=link.organization, email=cyd.email, role=Role.VIEWER, by=ada)
     accept_invitation(invitation=invitation, user=cyd)
     leave_organization(membership=Membership.objects.get(organization=link.organization, user=cyd))
     # Who left by themselves may come back.
     assert join(link=link, user=cyd) is True
+
+
+def test_who_leaves_limits_behind_comes_back_by_invitation_only(link: JoinLink, ada: User, cyd: User) -> None:
+    join(link=link, user=cyd)
+    place = Membership.objects.get(organization=link.organization, user=cyd)
+    change_member_limits(membership=place, changes={"monthly_budget_nano": 0}, by=ada)
+    leave_organization(membership=place)
+    with pytest.raises(RefusedError, match="who left while limits were set"):
+        join(link=link, user=cyd)
 
 
 def test_who_leaves_and_comes_back_takes_one_place(link: JoinLink, ada: User, cyd: User) -> None:

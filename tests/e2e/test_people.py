@@ -78,4 +78,4 @@ def test_it_works(
     expect(participant.get_by_role("button", name="Project")).not_to_contain_text("Compilers 101")
     participant.goto(re.sub(r"^https?://[^/]+", "", link))
     participant.get_by_role("button", name="Join").click()
-    expect(participant.get_by_text("You were removed from this organization.")).to_be_visible()
+    expect(participant.get_by_text("This link lets nobody back in who was removed")).to_be_visible()
