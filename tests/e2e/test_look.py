@@ -221,6 +221,8 @@ def test_the_keyboard_goes_anywhere(live_server: Any, page: Page, ada_client: Cl
     sign_in(page.context, ada_client)
     page.goto(f"{live_server.url}/settings/")
     page.keyboard.press("Control+k")
+    # Until it has the focus, what is typed goes nowhere.
+    expect(page.get_by_role("combobox", name="Search or go to a page")).to_be_focused()
     page.keyboard.type("mod")
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{live_server.url}/models/")
