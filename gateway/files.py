@@ -21,10 +21,8 @@ from batches.asked import Asked
 from batches.once import Once
 from batches.routes import View
 from batches.storing import Upload
-from common.context import current_origin
 from common.errors import InternalError, OverloadedError, RateLimitError, StorageFullError
-from common.throttles import is_too_often
-from gateway.turns import Turns
+from gateway.turns import Turns, check_pace
 from gateway.uploads import received
 from gateway.wire import Exchange, WhileClientListens
 from usage.organization.asked import Parameters
@@ -149,10 +147,5 @@ def _stored(caller: Caller, upload: Upload, name: str, wish: Once | None) -> tup
 
 
 def _in_time(work: Callable[[], T]) -> T:
-    if is_too_often("files", address=current_origin.get().address, most=REQUESTS_PER_MINUTE, seconds=60):
-        raise RateLimitError(
-            f"More than {REQUESTS_PER_MINUTE} requests about files and batches a minute from your IP address.",
-            kind="requests",
-            wait_seconds=60,
-        )
+    check_pace("files and batches", per_minute=REQUESTS_PER_MINUTE)
     return work()

@@ -6,11 +6,9 @@ import orjson
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import QueryCanceled
 
-from common.context import current_origin
-from common.errors import InvalidRequestError, RateLimitError
-from common.throttles import is_too_often
+from common.errors import InvalidRequestError
 from gateway.authentication import authenticate_manager
-from gateway.turns import Turns
+from gateway.turns import Turns, check_pace
 from gateway.wire import Exchange
 from usage.organization.asked import ask
 from usage.organization.routes import View
@@ -36,11 +34,7 @@ class OrganizationApi:
 
 
 def _answer(view: View, exchange: Exchange) -> bytes:
-    origin = current_origin.get()
-    if is_too_often("organization", address=origin.address, most=REQUESTS_PER_MINUTE, seconds=60):
-        raise RateLimitError(
-            f"More than {REQUESTS_PER_MINUTE} requests a minute from your IP address.", kind="requests", wait_seconds=60
-        )
+    check_pace("organizations", per_minute=REQUESTS_PER_MINUTE)
     user = authenticate_manager(exchange.headers)
     try:
         with transaction.atomic():

@@ -6,7 +6,9 @@ from typing import TypeVar
 
 import structlog
 
-from common.errors import OverloadedError
+from common.context import current_origin
+from common.errors import OverloadedError, RateLimitError
+from common.throttles import is_too_often
 from usage.threads import DatabaseAwayError, in_thread
 
 log = structlog.get_logger(__name__)
@@ -41,3 +43,13 @@ class Turns:
             raise OverloadedError("The portal's database does not answer. Try again in a moment.") from None
         finally:
             self._free.release()
+
+
+def check_pace(about: str, *, per_minute: int) -> None:
+    """Count a request of this IP address. Raises RateLimitError for one too many; to be called in a turn."""
+    if is_too_often(about, address=current_origin.get().address, most=per_minute, seconds=60):
+        raise RateLimitError(
+            f"More than {per_minute} requests about {about} a minute from your IP address.",
+            kind="requests",
+            wait_seconds=60,
+        )

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import openai
 import pytest
 from django.conf import LazySettings
+from django.core.cache import cache
 from django.utils import timezone
 
 from accounts.models import Organization, Project
@@ -20,6 +21,7 @@ from apikeys.models import ApiKey
 from apikeys.services import revoke_key
 from batches import files, progress, storing
 from batches.models import StoredFile
+from gateway.files import REQUESTS_PER_MINUTE
 from tests.batches.conftest import line, make, upload
 from tests.gateway.conftest import Reply, Stage, ask, wait_for
 from tests.gateway.test_connections import connected, head, status
@@ -273,6 +275,15 @@ def test_a_key_that_is_held_to_endpoints_needs_files_among_them(url: str, mint: 
 def test_a_list_that_cannot_be_is_refused(url: str, secret: str, query: str, param: str) -> None:
     reply = ask(url, f"/files?{query}", method="GET", secret=secret)
     assert (reply.status, reply.error["param"]) == (404 if param == "after" else 400, param)
+
+
+def test_one_address_may_not_ask_without_end(url: str, secret: str) -> None:
+    cache.set("often:files and batches:127.0.0.1", REQUESTS_PER_MINUTE - 1, 60)
+    assert ask(url, "/files", method="GET", secret=secret).status == 200
+    reply = ask(url, "/batches", method="GET", secret=secret)
+    assert (reply.status, reply.error["code"]) == (429, "rate_limit_exceeded")
+    assert reply.headers["retry-after"] == "60"
+    cache.delete("often:files and batches:127.0.0.1")
 
 
 def test_a_project_takes_its_files_along(client: openai.OpenAI, settings: LazySettings) -> None:

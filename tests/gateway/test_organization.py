@@ -284,7 +284,7 @@ def test_a_header_names_one_organization(url: str, stage: Stage, managing: Calla
 
 def test_one_address_may_not_ask_without_end(url: str, managing: Callable[..., str]) -> None:
     secret = managing()
-    cache.set("often:organization:127.0.0.1", organization.REQUESTS_PER_MINUTE - 1, 60)
+    cache.set("often:organizations:127.0.0.1", organization.REQUESTS_PER_MINUTE - 1, 60)
     assert usage(url, secret).status == 200
     reply = usage(url, secret)
     assert (reply.status, reply.error["code"]) == (429, "rate_limit_exceeded")
