@@ -268,7 +268,7 @@ class MeteredCalls:
         """Settle a call, the first time this is called for it."""
         if self._running.pop(call.id, None) is None or call.admission is None:
             return
-        event = call.event(status=status, error_code=error_code[:60], count=count, is_estimated=is_estimated)
+        event = call.event(status=status, error_code=error_code, count=count, is_estimated=is_estimated)
         metrics.count(event)
         call.usage = CallUsage(
             event.prompt_tokens, event.cached_tokens, event.completion_tokens, event.cost_nano, is_estimated

@@ -63,7 +63,7 @@ def refused(
             backend="",
             endpoint=endpoint.path,
             status=error.status,
-            error_code=error.ledger_code[:60],
+            error_code=error.ledger_code,
             is_streamed=endpoint.is_streamed(body),
             is_estimated=False,
             prompt_tokens=0,
