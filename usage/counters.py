@@ -152,12 +152,13 @@ def _reach(organization_id: str, scopes: tuple[Scope, ...], grants: tuple[Grant,
         if limits.concurrent_requests is not None:
             running.append(scope)
         if limits.has_periods:
-            counters += _counters_of(scope, periods)
+            counters += counters_of(scope, periods)
     counters += map(Counter.of_grant, grants)
     return Reach(organization_id, tuple(windows), tuple(running), tuple(counters))
 
 
-def _counters_of(scope: Scope, periods: Periods) -> list[Counter]:
+def counters_of(scope: Scope, periods: Periods) -> list[Counter]:
+    """Those of its limits on days, weeks and months."""
     limits, found = scope.limits, []
     daily = (limits.daily_budget_nano, limits.requests_per_day, limits.tokens_per_day, limits.gpu_seconds_per_day)
     if daily != (None, None, None, None):

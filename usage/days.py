@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 from accounts.errors import RefusedError
 from accounts.models import Organization
 from catalog.models import HostedModel
-from usage.counters import Reach, of_scope
+from usage.counters import counters_of, of_scope
 from usage.models import UsageRollup15Min
-from usage.periods import Period
+from usage.periods import Period, periods_at
 from usage.policies import MODEL, PLAN, Scope
 
 # What was used a moment ago may not be in the sums yet.
@@ -23,18 +23,18 @@ def refuse_to_begin_anew(*, organization: Organization, time_zone: str, **_signa
     """Raise RefusedError where a period in another time zone began later, and something was used in between: it would
     count no more, and from zone to zone a day's limit could be used up every hour."""
     now = timezone.now()
-    scopes = list(_limits_of_others(organization))
-    before, after = (Reach.of(scopes, now, zone).counters for zone in (organization.time_zone, time_zone))
-    for old, new in zip(before, after, strict=True):
-        if _may_have_used(organization, old.scope, Period(old.period.start, new.period.start)):
-            raise RefusedError(
-                _(
-                    "In this time zone the day, the week or the month began later: what was used before would not "
-                    "count against the limits that the operator of this portal has set. Try again at another time of "
-                    "day, or ask them to change it."
-                ),
-                code="begins_anew",
-            )
+    before, after = periods_at(now, organization.time_zone), periods_at(now, time_zone)
+    for scope in _limits_of_others(organization):
+        for old, new in zip(counters_of(scope, before), counters_of(scope, after), strict=True):
+            if _may_have_used(organization, scope, Period(old.period.start, new.period.start)):
+                raise RefusedError(
+                    _(
+                        "In this time zone the day, the week or the month began later: what was used before would not "
+                        "count against the limits that the operator of this portal has set. Try again at another time "
+                        "of day, or ask them to change it."
+                    ),
+                    code="begins_anew",
+                )
 
 
 def _limits_of_others(organization: Organization) -> Iterator[Scope]:
