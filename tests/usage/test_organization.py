@@ -372,6 +372,9 @@ def test_lists_come_in_curls_way_as_well(ada: User, project: Project) -> None:
     query = [("start_time", str(seconds(DAY))), ("models", "small"), ("models", "large"), ("group_by", "model")]
     page = ROUTES["usage/completions"](ask(ada, organization_id="", query=query, ids={}))
     assert [one["model"] for one in results(page)] == ["small", "large"]
+    # Who writes several into one is told that each has its own.
+    with pytest.raises(InvalidValueError, match="and a parameter for each"):
+        completions(ada, group_by="model,project_id")
 
 
 @pytest.mark.parametrize(

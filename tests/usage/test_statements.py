@@ -144,6 +144,8 @@ def test_months_are_those_of_utc_whatever_the_reader_s_clock(ada_client: Client,
     page = ada_client.get(address(project.organization)).content.decode()
     assert f"March 1, {LAST_YEAR} – March 31, {LAST_YEAR} (UTC)" in page
     assert "$1.00" in page
+    # When it was printed is told by the reader's clock, and which that is.
+    assert "(America/Los_Angeles)</dd>" in page
 
 
 @pytest.mark.parametrize("name", ["2999-01", "2026-13", "2026-1", "latest"])

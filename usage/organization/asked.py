@@ -41,7 +41,7 @@ class Parameters:
         """A list of some of the choices."""
         values = self.texts(name)
         if not set(values) <= set(choices):
-            raise InvalidValueError(name, f"some of {', '.join(choices)}")
+            raise InvalidValueError(name, f"some of {', '.join(choices)}, and a parameter for each")
         return values
 
     def word(self, name: str, choices: Collection[str]) -> str | None:
