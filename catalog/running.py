@@ -73,11 +73,17 @@ def note_running(backends: Iterable[Backend]) -> None:
 
 
 def _counts() -> Counter[str] | None:
-    client = redis.durable()
     try:
-        running = heard(cast("dict[str, str]", client.hgetall(KEY)))
-        if running.gone:
-            client.hdel(KEY, *running.gone)
+        return _heard().by_backend()
     except RedisError:
         return None
-    return running.by_backend()
+
+
+def forget_gone() -> None:
+    """Drop what processes said that died."""
+    if gone := _heard().gone:
+        redis.durable().hdel(KEY, *gone)
+
+
+def _heard() -> Running:
+    return heard(cast("dict[str, str]", redis.durable().hgetall(KEY)))

@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from catalog import running
 from usage import admission, nearing, reconciliation, services, spool
 from usage import ingest as ingestion
 from usage.credits.nearing import look_at_credits
@@ -24,7 +25,8 @@ def forget() -> None:
 
 @shared_task
 def reap() -> None:
-    """Settle calls whose process died, and what processes that died left on this machine's disk."""
+    """Settle calls whose process died, and what processes that died said and left on this machine's disk."""
+    running.forget_gone()
     admission.reap()
     spool.replay(admission.settle_now)
 

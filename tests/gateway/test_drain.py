@@ -10,6 +10,7 @@ from catalog.models import Backend
 from catalog.services import set_backend_enabled
 from common import redis
 from tests.gateway.conftest import Asked, Host, ask, chat, wait_for
+from usage.tasks import reap
 
 
 def runs_at(backend: Backend) -> int | None:
@@ -49,5 +50,7 @@ def test_what_a_dead_process_said_is_forgotten(host: Host) -> None:
     redis.durable().hset(running.KEY, "process_dead", long_ago)
     redis.durable().hset(running.KEY, "process_alive", running.said([running.Busy(1, backend.name, 2, 0, 0)]))
     assert runs_at(backend) == 2
+    reap()
     assert not redis.durable().hexists(running.KEY, "process_dead")
+    assert redis.durable().hexists(running.KEY, "process_alive")
     redis.durable().hdel(running.KEY, "process_alive")
