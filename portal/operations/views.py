@@ -39,12 +39,14 @@ def overview(request: AuthedRequest) -> HttpResponse:
     time = installation.time_of(span, now=timezone.now())
     found = installation.overview(time)
     charts, colors = charts_of(found, found.failures), colors_of(found.rows)
+    period = _period(span, time, found.failures, found.totals)
     organizations = installation.organizations(time)
     return render(
         request,
         "operations/overview.html",
         {
-            **_period(span, time, found.failures, found.totals),
+            **period,
+            "failures": period["failures"][:MOST_ROWS],
             "now": now.look(),
             "disk": disk.measure(),
             "fewest_days": disk.FEWEST_DAYS,
@@ -109,7 +111,7 @@ def _period(span: Span, time: Time, failures: Sequence[Failure], totals: Sums) -
         "failures": [
             (failure, color, failure.calls / totals.requests, failure.problem, _log_of(failure, time))
             for failure, color in zip(failures, failure_colors(failures), strict=True)
-        ][:MOST_ROWS],
+        ],
     }
 
 

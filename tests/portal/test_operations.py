@@ -82,6 +82,26 @@ def test_it_works(sam_client: Client, used: None, project: Project, other: Proje
         assert re.findall(r"<(\w+)[^>]* download", body) == ["a"] * len(TABLES)
 
 
+def test_a_table_that_stops_says_so_and_leads_to_all(sam_client: Client, project: Project) -> None:
+    assert "All of them are in the CSV file" not in sam_client.get(OVERVIEW).content.decode()
+    for number in range(51):
+        calls(project, model=f"m{number}", backend=f"gpu-{number}")
+    page = sam_client.get(OVERVIEW).content.decode()
+    # The models, and where they run.
+    assert page.count("The first 50 of 51. All of them are in the CSV file.") == 2
+    assert sam_client.get("/operations/models.csv").content.decode().count("\nm") == 51
+
+
+def test_so_does_the_list_of_what_runs(sam_client: Client) -> None:
+    backend = Backend.objects.create(name="gpu-1", base_url="http://127.0.0.1:9/v1")
+    for number in range(51):
+        model = HostedModel.objects.create(public_name=f"m{number}")
+        Deployment.objects.create(hosted_model=model, backend=backend, backend_name=f"m{number}")
+    page = sam_client.get(NOW).content.decode()
+    assert "The busiest 50 of 51." in page
+    assert 'href="/backends/">All backends</a>' in page
+
+
 def test_an_error_leads_to_its_calls(sam_client: Client, used: None) -> None:
     ((failure, *_rest, address),) = sam_client.get(OVERVIEW).context["failures"]
     assert (failure.status, failure.calls) == (429, 1)

@@ -1,5 +1,6 @@
 """The pages on which staff make plans and organizations choose one, and what is kept of it."""
 
+import re
 from functools import partial
 from threading import Thread
 from typing import Any
@@ -137,6 +138,18 @@ def test_a_plan_that_was_changed_meanwhile_is_shown_once_more(ada_client: Client
     assert "The plan was changed while you looked at it." in shown
     wanted.refresh_from_db()
     assert ada_client.post(page_of(project.organization, wanted), {"mark": wanted.mark}).status_code == 302
+
+
+def test_a_plan_with_many_organizations_leads_to_all_of_them(sam: User, sam_client: Client) -> None:
+    made, other = plan(sam), plan(sam, "Team")
+    for number in range(51):
+        Organization.objects.create(name=f"Lab {number:02}", plan=made)
+    User.objects.filter(pk=sam.pk).update(is_superuser=True)
+    page = sam_client.get(f"/plans/{made.public_id}/").content.decode()
+    [address] = re.findall(r'href="([^"]+)">All of them</a>', page)
+    assert "Lab 50" not in page
+    assert sam_client.get(address).context["cl"].result_count == 51
+    assert "All of them" not in sam_client.get(f"/plans/{other.public_id}/").content.decode()
 
 
 def test_nobody_is_put_on_an_archived_plan(sam: User, sam_client: Client, project: Project) -> None:
