@@ -217,6 +217,18 @@ def test_the_rail_is_a_sheet_on_a_phone(live_server: Any, page: Page, ada_client
     expect(page).to_have_url(f"{live_server.url}/keys/")
 
 
+def test_the_rail_shows_where_one_is(live_server: Any, page: Page, sam_client: Client, sign_in: SignIn) -> None:
+    sign_in(page.context, sam_client)
+    rail = page.get_by_role("navigation", name="Workspace")
+    page.set_viewport_size({"width": 1280, "height": 600})
+    page.goto(f"{live_server.url}/plans/")
+    expect(rail.get_by_role("link", name="Plans")).to_be_in_viewport(ratio=1)
+    page.set_viewport_size({"width": 390, "height": 600})
+    page.reload()
+    page.get_by_role("button", name="Navigation").click()
+    expect(rail.get_by_role("link", name="Plans")).to_be_in_viewport(ratio=1)
+
+
 def test_the_keyboard_goes_anywhere(live_server: Any, page: Page, ada_client: Client, sign_in: SignIn) -> None:
     sign_in(page.context, ada_client)
     page.goto(f"{live_server.url}/settings/")
