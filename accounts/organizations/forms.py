@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from typing import Any
 
 from django import forms
 from django.utils.functional import Promise
@@ -35,6 +36,31 @@ class OrganizationForm(forms.ModelForm[Organization]):
         fields = ["name"]
         labels = {"name": _("Name")}
         help_texts = {"name": _("That of your company, team, course or group. Everybody in it reads it.")}
+
+
+class OrganizationField(forms.CharField):
+    """An organization of the whole portal, by its id or by a name that no other has: for staff."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label=_("Organization"),
+            max_length=80,
+            widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
+            help_text=_("Its name, or its id, org_…, which stands in its settings."),
+        )
+
+    def clean(self, value: Any) -> Organization:
+        named: str = super().clean(value)
+        found = Organization.objects.filter(public_id=named).first()
+        if found is not None:
+            return found
+        # Names are chosen by people: whoever takes another's is not to be taken for them.
+        homes = list(Organization.objects.filter(name__iexact=named)[:2])
+        if not homes:
+            raise forms.ValidationError(_("No organization has this name or id."))
+        if len(homes) > 1:
+            raise forms.ValidationError(_("Several organizations have this name. Enter the id of the one you mean."))
+        return homes[0]
 
 
 class RoleForm(forms.Form):

@@ -177,6 +177,21 @@ def test_staff_put_an_organization_on_a_plan_and_take_it_off(sam: User, sam_clie
     assert AuditEvent.objects.filter(action="organization.plan_changed").count() == 2
 
 
+def test_an_organization_is_named_where_no_other_has_its_name(sam: User, sam_client: Client, ada: User) -> None:
+    granted = plan(sam)
+    one = create_organization(name="Lab", by=ada).organization
+    where = f"/plans/{granted.public_id}/assign/"
+    assert sam_client.post(where, {"organization": "lab "}).status_code == 302
+    # One whose name is another's id.
+    create_organization(name=one.public_id, by=ada)
+    assert sam_client.post(where, {"organization": one.public_id}).status_code == 302
+    assert list(granted.organizations.all()) == [one]
+    create_organization(name="LAB", by=ada)
+    answer = sam_client.post(where, {"organization": "Lab"})
+    assert answer.status_code == 400
+    assert "Enter the id of the one you mean" in answer.content.decode()
+
+
 def test_new_organizations_begin_on_the_plan_that_is_for_them(sam: User, ada: User) -> None:
     first, second = plan(sam, is_default=True), plan(sam, "Team", is_default=True)
     first.refresh_from_db()

@@ -7,15 +7,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
+from accounts.organizations.forms import OrganizationField
 from common.forms import DollarsField
 from common.money import display_dollars
 from usage.models import CreditGrant, CreditRevocation
 
 
 class GrantForm(forms.ModelForm[CreditGrant]):
-    organization_id = forms.CharField(
-        label=_("Organization"), max_length=40, help_text=_("Its id, org_…, which its page has.")
-    )
+    organization_id = OrganizationField()
     amount_nano = DollarsField(label=_("Amount"), help_text=_("In US dollars."))
 
     class Meta:
@@ -27,12 +26,9 @@ class GrantForm(forms.ModelForm[CreditGrant]):
         }
 
     def clean_organization_id(self) -> str:
-        named: str = self.cleaned_data["organization_id"]
-        found = Organization.objects.filter(public_id=named).first()
-        if found is None:
-            raise forms.ValidationError(_("There is no organization with this id."))
+        found: Organization = self.cleaned_data["organization_id"]
         self.organization = found
-        return named
+        return found.public_id
 
 
 class GrantField(forms.ModelChoiceField[CreditGrant]):

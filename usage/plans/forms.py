@@ -7,7 +7,8 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import RefusedError
-from accounts.models import Organization, Plan
+from accounts.models import Plan
+from accounts.organizations.forms import OrganizationField
 from accounts.plans.services import IS_DEFAULT, NAME_TAKEN
 from catalog.forms import MOST_EXPENSIVE_DOLLARS
 from catalog.models import HostedModel
@@ -148,15 +149,4 @@ class PlanForm(EditForm):
 class AssignForm(forms.Form):
     """Which organization is to be on the plan."""
 
-    organization = forms.CharField(
-        label=_("Id of the organization"),
-        max_length=40,
-        widget=forms.TextInput(attrs={"placeholder": "org_…", "spellcheck": "false", "autocomplete": "off"}),
-        help_text=_("It stands in the settings of the organization, and in the admin."),
-    )
-
-    def clean_organization(self) -> Organization:
-        found = Organization.objects.filter(public_id=self.cleaned_data["organization"]).first()
-        if found is None:
-            raise forms.ValidationError(_("No organization has this id."))
-        return found
+    organization = OrganizationField()
