@@ -126,6 +126,7 @@ PAGES = [
     Page("plans:list", "/plans/", Who.STAFF),
     Page("plans:new", "/plans/new/", Who.STAFF),
     Page("plans:plan", "/plans/{plan}/", Who.STAFF),
+    Page("plans:assign", "/plans/{plan}/assign/?organization={organization}", Who.STAFF),
     Page("usage:overview", "/usage/?group=status", Who.MEMBER),
     Page("usage:calls", "/usage/calls/?code=rate_limit_exceeded", Who.MEMBER),
     Page("usage:call", "/usage/calls/{call}/", Who.MEMBER),
@@ -171,7 +172,7 @@ ACTIONS = {
     "catalog:check_now", "catalog:rediscover", "catalog:remove", "catalog:set_deployment_enabled",
     "catalog:set_enabled", "community:undo", "community:vote", "forum:accept", "forum:delete", "forum:preview",
     "notifications:follow", "notifications:mail", "notifications:read_all", "notifications:unsubscribe",
-    "plans:assign", "plans:take_off", "playground:delete", "playground:stop", "set_language", "set_theme",
+    "plans:take_off", "playground:delete", "playground:stop", "set_language", "set_theme",
     "webhooks:remove", "webhooks:resend",
     "webhooks:rotate", "webhooks:set_enabled", "webhooks:test",
 }  # fmt: skip

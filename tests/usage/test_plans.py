@@ -177,6 +177,21 @@ def test_staff_put_an_organization_on_a_plan_and_take_it_off(sam: User, sam_clie
     assert AuditEvent.objects.filter(action="organization.plan_changed").count() == 2
 
 
+def test_staff_read_what_would_change_for_an_organization(
+    sam: User, ada: User, sam_client: Client, project: Project, models: list[HostedModel]
+) -> None:
+    narrow = plan(sam, allowed_models=["small"])
+    key, _secret = mint_key(project=project, name="Large only", by=ada, terms=Terms(allowed_models=("lab/large",)))
+    asked = {"organization": project.organization.public_id}
+    page = sam_client.get(f"/plans/{narrow.public_id}/assign/", asked).content.decode()
+    assert "Some of what works today would be refused" in page
+    # Staff need not be let in to its keys.
+    assert "Large only" in page
+    assert key.public_id not in page
+    project.organization.refresh_from_db()
+    assert project.organization.plan is None
+
+
 def test_an_organization_is_named_where_no_other_has_its_name(sam: User, sam_client: Client, ada: User) -> None:
     granted = plan(sam)
     one = create_organization(name="Lab", by=ada).organization

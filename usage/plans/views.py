@@ -63,14 +63,17 @@ def plan_page(request: AuthedRequest, plan_id: str) -> HttpResponse:
     return _plan_page(request, plan, form, AssignForm())
 
 
+@never_cache
 @staff_required
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def assign(request: AuthedRequest, plan_id: str) -> HttpResponse:
-    """Put an organization on the plan."""
+    """What would change for an organization that is put on the plan; posting it does so."""
     plan = get_object_or_404(Plan, public_id=plan_id)
-    form = AssignForm(request.POST)
+    form = AssignForm(request.POST if request.method == "POST" else request.GET)
     if form.is_valid():
         found: Organization = form.cleaned_data["organization"]
+        if request.method != "POST":
+            return _choice_page(request, found, plan, is_for_another=True)
         try:
             services.assign_plan(organization=found, plan=plan, by=request.user)
         except RefusedError as error:
@@ -146,12 +149,19 @@ def choose_plan(request: AuthedRequest, organization_id: str, plan_id: str) -> H
             messages.success(request, _("%(organization)s is on the plan %(plan)s now.")
                              % {"organization": found, "plan": plan})  # fmt: skip
             return redirect("plans:organization", found.public_id)
+    return _choice_page(request, found, plan, fault=fault)
+
+
+def _choice_page(
+    request: AuthedRequest, organization: Organization, plan: Plan, *, fault: str = "", is_for_another: bool = False
+) -> HttpResponse:
     models = list(HostedModel.objects.for_models_page())
     context = {
-        "organization": found,
+        "organization": organization,
         "plan": plan,
         "fault": fault,
-        "comparison": compared(offer_of(found.plan, models), offer_of(plan, models)),
-        "consequences": consequences_of(plan, found),
+        "is_for_another": is_for_another,
+        "comparison": compared(offer_of(organization.plan, models), offer_of(plan, models)),
+        "consequences": consequences_of(plan, organization),
     }
     return render(request, "plans/choose.html", context, status=409 if fault else 200)
