@@ -73,7 +73,8 @@ def test_it_works(
                 for place in places
             }  # fmt: skip
 
-        wait_for(lambda: under_way()[guarded, "gw-fake"] == (1, 4))
+        # What a process of another test said before it was killed is believed for 15 seconds.
+        wait_for(lambda: under_way()[guarded, "gw-fake"] == (1, 4), seconds=30)
         page = operator.get("/operations/", {"span": "1h"})
     body_text = page.content.decode()
     assert "Passed over by 1 of 1" in body_text
@@ -85,4 +86,4 @@ def test_it_works(
     assert servers["", ""].sums.requests - before == 1
     organization = stage.project.organization.public_id
     assert [row.sums.requests for row in page.context["organizations"] if row.id == organization] == [3]
-    wait_for(lambda: under_way()[guarded, "gw-fake"] == (0, 4))
+    wait_for(lambda: under_way()[guarded, "gw-fake"] == (0, 4), seconds=30)
