@@ -357,7 +357,7 @@ While the ingest worker was away, {worker.most_waiting:,} entries waited in the 
 waited, and an event that nobody can read, were put among them each time: the copies count nowhere, the others went
 aside. While PostgreSQL was killed and recovered {postgres.pages.total():,} pages were asked for;
 answered otherwise than with 200: {failed}.
-A page waits five seconds for a connection, then says so with 503, as does one that asks PostgreSQL at the very moment.
+A page waits five seconds for a connection, then says so with 503; one that loses it while it asks is read again.
 """
 
 
