@@ -278,12 +278,12 @@ def test_a_list_that_cannot_be_is_refused(url: str, secret: str, query: str, par
 
 
 def test_one_address_may_not_ask_without_end(url: str, secret: str) -> None:
-    cache.set("often:files and batches:127.0.0.1", REQUESTS_PER_MINUTE - 1, 60)
+    cache.set("often:files_and_batches:127.0.0.1", REQUESTS_PER_MINUTE - 1, 60)
     assert ask(url, "/files", method="GET", secret=secret).status == 200
     reply = ask(url, "/batches", method="GET", secret=secret)
     assert (reply.status, reply.error["code"]) == (429, "rate_limit_exceeded")
     assert reply.headers["retry-after"] == "60"
-    cache.delete("often:files and batches:127.0.0.1")
+    cache.delete("often:files_and_batches:127.0.0.1")
 
 
 def test_a_project_takes_its_files_along(client: openai.OpenAI, settings: LazySettings) -> None:

@@ -78,6 +78,7 @@ def test_what_is_revoked_while_a_call_comes_pays_nothing_of_it(prepaid: Team) ->
     body = json.dumps({"model": prepaid.model, "messages": chat(), "max_tokens": 10}).encode()
     with connected(prepaid.url) as connection:
         connection.sendall(head(len(body), prepaid.secret) + body[:20])
+        # So long that its key was looked up, with the credits that there were.
         time.sleep(LONG_SECONDS)
         revoke_grant(grant=granted, reason="Mistaken", by=prepaid.owner)
         wait_for(lambda: prepaid.complete().status == 429)

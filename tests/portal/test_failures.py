@@ -71,7 +71,7 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.answer = Client(raise_request_exception=False).get(self.path)  # type: ignore[assignment]
+            self.answer = Client(raise_request_exception=False).get(self.path)  # type: ignore[assignment]  # it is one
         finally:
             connection.close()
 
@@ -110,4 +110,4 @@ def test_a_page_that_loses_each_connection_can_be_asked_for_again(
 
 def end(operator: psycopg.Connection, act: str) -> int:
     """End what waits for the table which `operator` holds; how many waited."""
-    return len(operator.execute(f"SELECT {act}(pid) FROM ({WAITING}) AS waiting", [TABLE]).fetchall())  # noqa: S608
+    return len(operator.execute(f"SELECT {act}(pid) FROM ({WAITING}) AS waiting", [TABLE]).fetchall())  # noqa: S608 - names only
