@@ -63,8 +63,8 @@ def stack(*, is_for_faults: bool = False) -> Iterator[Stack]:
     with ExitStack() as parts:
         folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="lyceum-bench-")))
         database, postgres = parts.enter_context(running_postgres(throwaway=not is_for_faults))
-        durable, redis = parts.enter_context(running_redis(durable=True))
-        volatile, _server = parts.enter_context(running_redis(durable=False))
+        durable, redis = parts.enter_context(running_redis(durable=True, is_by_socket=True))
+        volatile, _server = parts.enter_context(running_redis(durable=False, is_by_socket=True))
         environment = {
             **os.environ,
             **SECRETS,

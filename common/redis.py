@@ -21,7 +21,6 @@ def _options(*, connections: int) -> dict[str, Any]:
         "timeout": CONNECT_TIMEOUT_SECONDS,
         "socket_timeout": SOCKET_TIMEOUT_SECONDS,
         "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
-        "socket_keepalive": True,
         "health_check_interval": 30,
         "decode_responses": True,
     }

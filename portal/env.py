@@ -8,6 +8,10 @@ import json
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from redis.connection import parse_url
 
 from portal.embedded.state import load_secrets
 
@@ -75,6 +79,18 @@ def flag(name: str, default: bool) -> bool:
     if value in {"0", "false", "no", "off"}:
         return False
     raise ValueError(f"{name} must be true or false, not {value!r}.")
+
+
+def broker_address(redis_url: str) -> str:
+    """The same Redis as Celery spells it: it has a form of its own for Unix sockets.
+
+    Raises ValueError when it is no address of a Redis.
+    """
+    parts: dict[str, Any] = parse_url(redis_url)  # type: ignore[no-untyped-call]
+    if "path" not in parts:
+        return redis_url
+    login = ":".join(quote(parts.get(name) or "", safe="") for name in ("username", "password"))
+    return f"redis+socket://{login}@{quote(parts['path'])}?virtual_host={parts.get('db', 0)}"
 
 
 def listing(name: str) -> list[str]:

@@ -291,7 +291,7 @@ class Portal:
                         name=name, folder=self._var / name, port=port, password=password, durable=name == "redis"
                     )
                 )
-                runtime[variable] = redis.address(port=port, password=password)
+                runtime[variable] = redis.address(folder=self._var / name, port=port, password=password)
         if os.environ.get("LYCEUM_MODEL") != "off":
             port = free_port()
             programs.append(model.model_program(port=port, key=secrets["EMBEDDED_MODEL_KEY"]))

@@ -20,7 +20,7 @@ from django.conf import LazySettings
 from portal import env
 from portal.embedded.postgres import Cluster
 from portal.embedded.program import CannotStart, Program, free_port
-from portal.embedded.redis import address, redis_program
+from portal.embedded.redis import address, redis_program, tcp_address
 
 START_SECONDS = 30.0
 BROWSER_TESTS = "tests/e2e"
@@ -97,8 +97,11 @@ def postgres() -> Iterator[str]:
 
 
 @contextmanager
-def running_redis(*, durable: bool) -> Iterator[tuple[str, Running]]:
-    """The URL of a fresh Redis, set up as the portal's durable or volatile one, and the server."""
+def running_redis(*, durable: bool, is_by_socket: bool = False) -> Iterator[tuple[str, Running]]:
+    """The URL of a fresh Redis, set up as the portal's durable or volatile one, and the server.
+
+    The portal has its own by a Unix socket; a proxy that faults a connection needs a port.
+    """
     with tempfile.TemporaryDirectory(prefix="lyceum-test-") as folder:
         port = free_port()
         # A pair of databases for each of the processes that tests run in.
@@ -106,7 +109,8 @@ def running_redis(*, durable: bool) -> Iterator[tuple[str, Running]]:
             name="redis", folder=Path(folder), port=port, password=_PASSWORD, durable=durable, databases=128
         )
         with running(program) as server:
-            yield address(port=port, password=_PASSWORD), server
+            by_port = tcp_address(port=port, password=_PASSWORD)
+            yield address(folder=Path(folder), port=port, password=_PASSWORD) if is_by_socket else by_port, server
 
 
 @contextmanager

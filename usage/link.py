@@ -99,7 +99,7 @@ class RedisLink:
 
     def __init__(self) -> None:
         self._pool = redis.asyncio.ConnectionPool.from_url(
-            settings.REDIS_URL, decode_responses=True, socket_connect_timeout=CONNECT_SECONDS, socket_keepalive=True
+            settings.REDIS_URL, decode_responses=True, socket_connect_timeout=CONNECT_SECONDS
         )
         self._wire: _Wire | None = None
         self._tasks: list[asyncio.Task[None]] = []

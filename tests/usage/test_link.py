@@ -4,13 +4,19 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import pytest
+import uvloop
 
 from common import redis as servers
 from common.ids import new_id
+from tests import services
 from usage.link import LinkDownError, RedisLink
 from usage.scripts import REMEMBER_POLICY
+
+if TYPE_CHECKING:
+    from django.conf import LazySettings
 
 
 @asynccontextmanager
@@ -30,6 +36,16 @@ def test_it_works() -> None:
             return [str(answer) for answer in await asyncio.gather(*asks)]
 
     assert asyncio.run(calls()) == [str(number) for number in range(100)]
+
+
+def test_it_works_by_a_unix_socket(settings: "LazySettings") -> None:
+    async def ping() -> str:
+        async with open_link() as link:
+            return str(await link.execute("PING"))
+
+    with services.running_redis(durable=True, is_by_socket=True) as (settings.REDIS_URL, _server):
+        assert settings.REDIS_URL.startswith("unix:")
+        assert uvloop.run(ping()) == asyncio.run(ping()) == "PONG"
 
 
 def test_scripts_that_a_server_has_forgotten_are_sent_again(caplog: pytest.LogCaptureFixture) -> None:
