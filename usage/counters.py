@@ -120,6 +120,12 @@ class Reach:
         return tuple(counter for counter in self.counters if not counter.is_grant)
 
     @cached_property
+    def rates(self) -> tuple[list[int | None], list[int | None]]:
+        """What each window allows of requests, and of tokens."""
+        rates = [(scope.limits.requests_per_minute, scope.limits.tokens_per_minute) for scope in self.windows]
+        return [requests for requests, _tokens in rates], [tokens for _requests, tokens in rates]
+
+    @cached_property
     def counted(self) -> Counted:
         return Counted(
             self.organization_id,

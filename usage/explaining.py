@@ -91,10 +91,7 @@ def refusal(caller: Caller, reach: Reach, model: str, refused: Refused, headers:
 def headers_for(reach: Reach, left: Sequence[int], *, reset_ms: int) -> dict[str, str]:
     """OpenAI's rate limit headers, for the scope that has least left of each kind. `left` is -1 where none is set."""
     headers = {}
-    for what, limits, lefts in (
-        ("requests", [scope.limits.requests_per_minute for scope in reach.windows], left[::2]),
-        ("tokens", [scope.limits.tokens_per_minute for scope in reach.windows], left[1::2]),
-    ):
+    for what, limits, lefts in zip(("requests", "tokens"), reach.rates, (left[::2], left[1::2]), strict=True):
         least, limit = min((rest, most) for rest, most in zip(lefts, limits, strict=True) if most is not None)
         headers[f"x-ratelimit-limit-{what}"] = str(limit)
         headers[f"x-ratelimit-remaining-{what}"] = str(least)

@@ -142,12 +142,16 @@ if refusal then
   return reply
 end
 
+-- What the first call of a second does is done for all of that second.
+local is_first = windows == 0
 for i = 1, windows do
   local key, w = KEYS[3 + i], slid[i]
   redis.call('HSET', key, 'at', time[1], 'r', text(w[1] + 1), 't', text(w[2] + reserve),
     r_newest, text(w[3] + 1), t_newest, text(w[4] + reserve))
-  -- The first call of a second has set it for all of that second.
-  if w[3] == 0 then redis.call('EXPIRE', key, 61) end
+  if w[3] == 0 then
+    redis.call('EXPIRE', key, 61)
+    is_first = true
+  end
   if left[2 * i - 1] >= 0 then left[2 * i - 1] = left[2 * i - 1] - 1 end
   if left[2 * i] >= 0 then left[2 * i] = math.max(0, left[2 * i] - reserve) end
 end
@@ -165,7 +169,7 @@ for i = 1, grants do
 end
 local head = time[1] .. '|' .. text(reserve) .. '|' .. ARGV[3] .. '|' .. table.concat(held) .. '|'
 if grants > 0 then head = head .. table.concat(draws, ',') .. '|' end
-redis.call('SADD', KEYS[3], ARGV[7])
+if is_first then redis.call('SADD', KEYS[3], ARGV[7]) end
 redis.call('HSET', KEYS[2], id, head .. ARGV[6])
 redis.call('ZADD', KEYS[1], now + lease, id)
 local reply = {'ok', reset, head}
