@@ -1,7 +1,7 @@
 """HTTP to inference servers, over connections that are kept. Every phase of a call is bounded in time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
@@ -142,6 +142,7 @@ class _Patience:
 class _Sending:
     """How one call is sent."""
 
+    begins: Callable[[], None]
     on_kept_connection: bool = False
 
 
@@ -149,10 +150,21 @@ _sending: ContextVar[_Sending] = ContextVar("sending")
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Tells which connections were kept: aiohttp's own tracing would, for a sixth of what a call costs here.
+    """Tells when there is a connection, and which were kept: aiohttp's own tracing would, for a sixth of what a call
+    costs here.
 
     And hangs up at once: to close a connection would first send all of the request, which nobody waits for any more.
     """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[aiohttp.tracing.Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as aiohttp has it
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        _sending.get().begins()
+        return connection
 
     async def _get(self, key: ConnectionKey, traces: list[aiohttp.tracing.Trace]) -> Connection | None:
         connection = await super()._get(key, traces)
@@ -205,16 +217,18 @@ class InferenceClient:
         payload: bytes,
         content_type: str,
         timeouts: Timeouts,
+        begins: Callable[[], None],
         may_lack: str = "",
     ) -> Reply:
         """Send `payload` and return once the server has begun a good answer.
 
+        `begins` is called when the server is reached: before that it cannot have had anything of the call.
         `may_lack` is the path below `/v1` when good servers may be without it; empty when they all have it.
         Raises AttemptFailedError for anything else. A redirect is not followed: it could lead anywhere.
         """
         session = self._open_session()
         started = asyncio.get_running_loop().time()
-        sending = _Sending()
+        sending = _Sending(begins)
         _sending.set(sending)
         try:
             async with asyncio.timeout_at(started + min(timeouts.first_byte, timeouts.total)):

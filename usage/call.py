@@ -113,6 +113,10 @@ class Call:
         elif self.reply is not None:
             self.reply.close()
 
+    def is_taken(self) -> None:
+        """A server was reached: from now on it may be at work on the call, and what it does is charged."""
+        self.is_sent, self.asked_at = True, time.perf_counter()
+
     def open_stream(self, kind: type[AnswerStream]) -> AnswerStream:
         """The stream of a new attempt; nothing of an earlier one was delivered."""
         self.stream = kind(model=self.model.name, wants_usage=self.wants_usage, wants_timings=self.wants_timings)

@@ -396,12 +396,12 @@ class MeteredCalls:
 
     async def _attempt(self, call: Call, route: Route, payload: bytes) -> Answer:
         """Ask one server, where the call is in flight already; it leaves with the end of its answer."""
-        call.backend, call.deployment, call.is_sent = route.backend, route.backend_name, True
+        call.backend, call.deployment = route.backend, route.backend_name
         call.attempts += 1
         endpoint = call.endpoint
         settle = partial(self._end_stream, call, route)
         is_streaming = False
-        call.asked_at = time.perf_counter()
+        began = time.perf_counter()
         try:
             reply = await self._client.post(
                 f"{route.base_url}/{endpoint.path}",
@@ -409,6 +409,7 @@ class MeteredCalls:
                 payload=payload,
                 content_type=forms.CONTENT_TYPE if endpoint.takes_form else "application/json",
                 timeouts=route.timeouts,
+                begins=call.is_taken,
                 may_lack=endpoint.path if endpoint.is_optional else "",
             )
             call.reply = reply
@@ -430,7 +431,7 @@ class MeteredCalls:
             call.is_sent = False
             raise
         finally:
-            call.upstream_seconds += time.perf_counter() - call.asked_at
+            call.upstream_seconds += time.perf_counter() - began
             if not is_streaming:
                 self.routes.leave(route, call.id)
         # It is on its way to Redis before the answer is on its way to the client, who need not wait for it.

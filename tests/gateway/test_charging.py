@@ -14,8 +14,9 @@ import pytest
 
 from apikeys.models import ApiKey
 from apikeys.services import revoke_key
+from common import redis
 from tests.fakes.inference_server import Entry, FakeInferenceServer
-from tests.gateway.conftest import Reply, Stage, ask, begun, chat, wait_for, words_read
+from tests.gateway.conftest import MILLION, Host, Reply, Stage, ask, begun, chat, wait_for, words_read
 from usage.call import ASSUMED_TOKENS_PER_SECOND
 from usage.ingest import drain
 from usage.models import UsageEvent
@@ -80,6 +81,24 @@ def test_a_server_that_fails_before_the_first_byte_costs_nothing(url: str, secre
     assert complete(url, secret, told).status in (400, 502)
     event = charged(secret)
     assert (event.cost_nano, event.completion_tokens, event.is_estimated) == (0, 0, False)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_hung_up_before_a_server_was_reached(
+    url: str, secret: str, host: Host, deaf: str, stage: Stage, streams: bool
+) -> None:
+    model = host({"base_url": deaf}, input_price_nano=PRICE_IN * MILLION, output_price_nano=PRICE_OUT * MILLION)
+    with begun(url, secret, {}, model=model, stream=streams):
+        wait_for(lambda: is_running(stage, secret))
+    event = charged(secret)
+    assert (event.status, event.error_code) == (499, "client_closed")
+    assert (event.prompt_tokens, event.completion_tokens, event.is_estimated) == (0, 0, False)
+
+
+def is_running(stage: Stage, secret: str) -> bool:
+    """Whether a call of a key was let in and is not over."""
+    holds: Any = redis.durable().hvals(f"ly:{{{stage.project.organization.public_id}}}:holds")
+    return any(ApiKey.objects.behind(secret).get().public_id in hold for hold in holds)
 
 
 def test_hung_up_before_the_first_byte_of_a_stream(url: str, secret: str, fake: FakeInferenceServer) -> None:
