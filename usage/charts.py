@@ -175,6 +175,9 @@ def _label(start: datetime, report: Report) -> tuple[str, str]:
         return formats.date_format(local, pgettext("axis", "M Y")), formats.date_format(local, "YEAR_MONTH_FORMAT")
     if report.period.step is None:
         # Translators: Django's date format of a day on the axis of a chart, as short as can be.
-        return formats.date_format(local, pgettext("axis", "M j")), f"{formats.date_format(local, 'l')} · {day}"
+        return formats.date_format(local, pgettext("axis", "M j")), _("%(weekday)s · %(day)s") % {
+            "weekday": formats.date_format(local, "l"),
+            "day": day,
+        }
     end = (start + report.period.step).astimezone(report.zone)
     return f"{local:%H:%M}", f"{day} · {local:%H:%M}–{end:%H:%M}"

@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from accounts.models import Project
 from tests.usage.ledger import add_call, add_usage
@@ -84,3 +84,46 @@ def test_a_reader_with_the_keyboard_is_not_interrupted(page_of_ada: Page, projec
     expect(link).to_be_focused()
     link.blur()
     expect(page_of_ada.get_by_role("link", name="large")).to_be_visible(timeout=FRESH_MS)
+
+
+def test_a_chart_tells_the_figures_of_a_place(page_of_ada: Page, project: Project) -> None:
+    """To a pointer and to the arrow keys; on a phone too they leave in sight what they are of."""
+    long = "a-model-with-a-name-of-sixty-characters-without-any-space-01"
+    for model, requests in ((long, 1_234_567), ("large", 2)):
+        add_usage(project, timezone.now(), model=model, requests=requests, cost_nano=1_234_567_890)
+    page_of_ada.set_viewport_size({"width": 390, "height": 844})
+    page_of_ada.goto(page_of_ada.url.replace("window=today", "window=1h"))
+    for name, figures in (
+        ("requests", [long, "1,234,567", "large", "2", "All", "1,234,569"]),
+        ("cost", [long, "$1.2346", "large", "$1.2346", "All", "$2.4691"]),
+    ):
+        chart = page_of_ada.locator(f"#usage-{name}[tabindex='0']")
+        chart.focus()
+        chart.press("End")
+        told = chart.locator(".chart-tip").locator(".chart-tip-name, .chart-tip-value")
+        for _ in range(3):  # a quarter of an hour may have begun since
+            if told.all_text_contents() == figures:
+                break
+            chart.press("ArrowLeft")
+        expect(told).to_have_text(figures)
+        assert_beside(chart.locator(".chart-tip"), chart.locator(".chart-mark"))
+        chart.press("Escape")
+        expect(told).to_have_count(0)
+    canvas = page_of_ada.locator("#usage-requests canvas")
+    for x in (45, 150, 300):
+        canvas.hover(position={"x": x, "y": 60})
+        expect(page_of_ada.locator("#usage-requests .chart-tip-title")).to_be_visible()
+        assert_beside(
+            page_of_ada.locator("#usage-requests .chart-tip"), page_of_ada.locator("#usage-requests .chart-mark")
+        )
+
+
+def assert_beside(tip: Locator, mark: Locator) -> None:
+    """Within the screen, and not over the place that it tells of."""
+    told, place = tip.bounding_box(), mark.bounding_box()
+    assert told is not None
+    assert place is not None
+    assert told["x"] >= 0
+    assert told["x"] + told["width"] <= 390
+    is_aside = told["x"] >= place["x"] + place["width"] or told["x"] + told["width"] <= place["x"]
+    assert is_aside or told["y"] >= place["y"] + place["height"] or told["y"] + told["height"] <= place["y"]

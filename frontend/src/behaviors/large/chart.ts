@@ -7,14 +7,13 @@ import {
   LineController,
   LineElement,
   PointElement,
-  Tooltip,
   type ChartDataset,
   type ScriptableContext,
-  type TooltipItem,
 } from "chart.js";
 import type { Behavior } from "../../attach";
+import { makeTip, type Figure } from "../../tip";
 
-Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineController, LineElement, PointElement, Tooltip);
+Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineController, LineElement, PointElement);
 
 type Unit = "count" | "dollars" | "milliseconds";
 type Kind = "bar" | "line";
@@ -22,7 +21,7 @@ type Drawing = {
   kind: "bars" | "lines";
   unit: Unit;
   labels: string[];
-  /** The labels in full, for the tooltip. */
+  /** The labels in full, for the figures of a place. */
   titles: string[];
   /** `color` is one of the theme's eight, from 1; a null leaves a gap. */
   series: { name: string; color: number; values: (number | null)[] }[];
@@ -30,7 +29,8 @@ type Drawing = {
 
 /**
  * Draws bars that stack, or lines, as the JSON script named by `data-source` says; again when that script, the theme or
- * the window changes. The details called like the frame with `-table` hold the same figures as a table, once opened.
+ * the window changes. Pointed at, or walked through with the arrow keys, it tells the figures of a place. The details
+ * called like the frame with `-table` hold the same figures as a table, once opened.
  */
 const chart: Behavior = (frame) => {
   const canvas = frame.querySelector("canvas");
@@ -39,6 +39,8 @@ const chart: Behavior = (frame) => {
   let seen = "";
   let drawing: Drawing | undefined;
   let drawn: Chart<Kind, (number | null)[], string> | undefined;
+  let place = -1;
+  const tip = makeTip(frame);
 
   const read = (): Drawing | undefined => {
     const text = document.getElementById(frame.dataset.source ?? "")?.textContent ?? "";
@@ -58,6 +60,43 @@ const chart: Behavior = (frame) => {
       drawn = new Chart<Kind, (number | null)[], string>(canvas, { type: drawing.kind === "lines" ? "line" : "bar", data: { labels: drawing.labels, datasets }, options });
     }
   };
+  const light = (elements: { datasetIndex: number; index: number }[]) => {
+    drawn?.setActiveElements(elements);
+    drawn?.draw();
+  };
+  const point = (next: number) => {
+    if (!drawing || !drawn) return;
+    const { x: across, y: up } = drawn.scales;
+    const last = drawing.titles.length - 1;
+    if (!across || !up || last < 0) return;
+    place = Math.min(Math.max(next, 0), last);
+    const width = drawing.kind === "bars" ? across.width / (last + 1) : 1;
+    light(drawing.kind === "lines" ? drawing.series.map((_, datasetIndex) => ({ datasetIndex, index: place })) : []);
+    const figures = figuresAt(drawing, place, details?.dataset.all ?? "");
+    tip.show(drawing.titles[place] ?? "", figures, { x: across.getPixelForValue(place), width, top: up.top, height: up.height });
+  };
+  const leave = () => {
+    if (place < 0) return;
+    place = -1;
+    light([]);
+    tip.hide();
+  };
+  const follow = (event: PointerEvent) => {
+    const across = drawn?.scales.x;
+    if (across) point(Math.round(across.getValueForPixel(event.offsetX) ?? 0));
+  };
+  const walk = (event: KeyboardEvent) => {
+    const last = (drawing?.titles.length ?? 0) - 1;
+    const moves: Record<string, number> = { ArrowLeft: place < 0 ? last : place - 1, ArrowRight: place + 1, Home: 0, End: last };
+    const next = moves[event.key];
+    if (event.key === "Escape") leave();
+    if (next === undefined || event.metaKey || event.ctrlKey || event.altKey) return;
+    event.preventDefault();
+    point(next);
+  };
+  // A finger that is lifted leaves the canvas, and has not yet read.
+  const part = (event: PointerEvent) => event.pointerType !== "touch" && leave();
+  const elsewhere = (event: Event) => event.target !== canvas && leave();
   const list = () => {
     if (drawing && details instanceof HTMLDetailsElement && details.open) tabulate(drawing, details);
   };
@@ -67,22 +106,52 @@ const chart: Behavior = (frame) => {
     drawing = next;
     draw();
     list();
+    if (place >= 0) point(place);
   };
 
   refresh();
+  frame.tabIndex = 0;
+  frame.addEventListener("keydown", walk);
+  frame.addEventListener("blur", leave);
+  canvas.addEventListener("pointermove", follow);
+  canvas.addEventListener("pointerdown", follow);
+  canvas.addEventListener("pointerleave", part);
+  document.addEventListener("pointerdown", elsewhere);
   details?.addEventListener("toggle", list);
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   document.addEventListener("lyceum:theme", draw);
   document.addEventListener("htmx:afterSettle", refresh);
   system.addEventListener("change", draw);
   return () => {
+    frame.removeEventListener("keydown", walk);
+    frame.removeEventListener("blur", leave);
+    canvas.removeEventListener("pointermove", follow);
+    canvas.removeEventListener("pointerdown", follow);
+    canvas.removeEventListener("pointerleave", part);
+    document.removeEventListener("pointerdown", elsewhere);
     details?.removeEventListener("toggle", list);
     document.removeEventListener("lyceum:theme", draw);
     document.removeEventListener("htmx:afterSettle", refresh);
     system.removeEventListener("change", draw);
     drawn?.destroy();
+    tip.remove();
   };
 };
+
+/** The largest first; zeros would bury what happened under what did not. What adds up ends with all. */
+function figuresAt(drawing: Drawing, place: number, all: string): Figure[] {
+  const adds = drawing.kind === "bars" && drawing.series.length > 1;
+  const there = drawing.series
+    .map(({ name, color, values }) => ({ name, value: values[place] ?? null, ink: `var(--chart-${color})` }))
+    .filter(({ value }) => value || !adds)
+    .sort((a, b) => (b.value ?? -1) - (a.value ?? -1));
+  const sum = there.reduce((before, { value }) => before + (value ?? 0), 0);
+  // As many digits in each, for they stand beneath each other.
+  const exact = formatter(drawing.unit, false, sum >= 0.01 ? 4 : 6);
+  const figures: Figure[] = there.map(({ name, value, ink }) => ({ name, value: value === null ? "–" : exact(value), ink }));
+  if (adds && there.length !== 1) figures.push({ name: all, value: exact(sum) });
+  return figures;
+}
 
 /** A row for each slice of time, a column for each series, and one for all where they add up. */
 function tabulate(drawing: Drawing, details: HTMLDetailsElement): void {
@@ -122,9 +191,7 @@ function describe(drawing: Drawing) {
   const color = (name: string) => styles.getPropertyValue(name).trim();
   const colors = { muted: color("--muted"), line: color("--line"), ground: color("--raised") };
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const exact = formatter(drawing.unit, false);
   const short = formatter(drawing.unit, true);
-  const colon = document.documentElement.lang.startsWith("zh") ? "：" : ": ";
   const font = { family: styles.fontFamily, size: 11 };
 
   const isStacked = drawing.kind === "bars";
@@ -151,9 +218,9 @@ function describe(drawing: Drawing) {
           borderWidth: 1.75,
           // Told apart without their colours.
           borderDash: DASHES[place % DASHES.length],
+          pointHoverRadius: 3.5,
           // A value between two gaps has no line to be seen by.
           pointRadius: (context: ScriptableContext<"line">) => (isAlone(series.values, context.dataIndex) ? 2.5 : 0),
-          pointHoverRadius: 3.5,
         };
   });
 
@@ -161,7 +228,7 @@ function describe(drawing: Drawing) {
     responsive: true,
     maintainAspectRatio: false,
     animation: still ? (false as const) : { duration: 180 },
-    interaction: { mode: "index" as const, intersect: false },
+    events: [],
     scales: {
       x: {
         stacked: isStacked,
@@ -177,30 +244,11 @@ function describe(drawing: Drawing) {
         ticks: { color: colors.muted, font, maxTicksLimit: 5, precision: drawing.unit === "count" ? 0 : undefined, callback: (value: number | string) => short(Number(value)) },
       },
     },
-    plugins: {
-      tooltip: {
-        padding: 10,
-        boxPadding: 4,
-        cornerRadius: 6,
-        titleFont: { ...font, size: 12 },
-        bodyFont: { ...font, size: 12 },
-        footerFont: { ...font, size: 12 },
-        // Zeros would bury what happened under what did not.
-        filter: (item: TooltipItem<Kind>) => Boolean(item.parsed.y) || drawing.series.length === 1,
-        itemSort: (a: TooltipItem<Kind>, b: TooltipItem<Kind>) => (b.parsed.y ?? 0) - (a.parsed.y ?? 0),
-        callbacks: {
-          title: (items: TooltipItem<Kind>[]) => drawing.titles[items[0]?.dataIndex ?? 0] ?? "",
-          label: (item: TooltipItem<Kind>) => `${item.dataset.label}${colon}${exact(item.parsed.y ?? 0)}`,
-          footer: (items: TooltipItem<Kind>[]) =>
-            items.length < 2 || !isStacked ? "" : `Σ ${exact(items.reduce((sum, item) => sum + (item.parsed.y ?? 0), 0))}`,
-        },
-      },
-    },
   };
   return { colors, options, datasets };
 }
 
-function formatter(unit: Unit, short: boolean): (value: number) => string {
+function formatter(unit: Unit, short: boolean, digits?: number): (value: number) => string {
   const language = document.documentElement.lang;
   if (unit === "milliseconds") {
     const seconds = new Intl.NumberFormat(language, { style: "unit", unit: "second", maximumFractionDigits: 1 });
@@ -210,8 +258,8 @@ function formatter(unit: Unit, short: boolean): (value: number) => string {
   }
   const form: Intl.NumberFormatOptions = short
     ? { notation: "compact", maximumSignificantDigits: 3 }
-    : { maximumFractionDigits: unit === "dollars" ? 6 : 2 };
-  if (unit === "dollars") Object.assign(form, { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", minimumFractionDigits: short ? undefined : 2 });
+    : { maximumFractionDigits: unit === "dollars" ? (digits ?? 6) : 2 };
+  if (unit === "dollars") Object.assign(form, { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", minimumFractionDigits: short ? undefined : (digits ?? 2) });
   const number = new Intl.NumberFormat(language, form);
   return (value) => number.format(value);
 }
