@@ -41,6 +41,16 @@ class Forecast:
         return self.spent_nano + int(self.daily_nano * ((self.ends_at - self.now) / DAY))
 
     @property
+    def whole_nano(self) -> int:
+        """What a bar shows that holds the forecast and the budget."""
+        return max(self.total_nano, self.limit_nano or 0)
+
+    @property
+    def share_of_limit(self) -> float | None:
+        """The part of the budget that the forecast is; None where there is no budget, or one of nothing."""
+        return self.total_nano / self.limit_nano if self.limit_nano else None
+
+    @property
     def is_over(self) -> bool:
         """Whether the budget does not last until the month is over."""
         return self.limit_nano is not None and self.total_nano > self.limit_nano

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.template.loader import render_to_string
 from django.utils import timezone
 
 from accounts.models import Project, User
@@ -86,6 +87,22 @@ def test_a_project_has_the_cost_of_all_its_keys_and_no_keys_budget(project: Proj
     found = told(project)
     assert found is not None
     assert (found.spent_nano, found.daily_nano, found.limit_nano) == (18 * DOLLAR, 2 * DOLLAR, None)
+
+
+@pytest.mark.parametrize(
+    ("dollars", "words", "reddened"), [(17, "120.6% of the budget", True), (41, "50% of the budget", False)]
+)
+def test_the_bar_of_a_budget_tells_where_the_month_ends(
+    dollars: int, words: str, reddened: bool, project: Project
+) -> None:
+    found = Forecast(
+        now=NOON, ends_at=NOON + timedelta(days=9.5), spent_nano=11 * DOLLAR, daily_nano=DOLLAR,
+        limit_nano=dollars * DOLLAR, whose="Budget of the project", counts_credits=False,
+    )  # fmt: skip
+    shown = render_to_string("usage/_forecast.html", {"forecast": found})
+    assert words in shown
+    assert f"$11.00 of ${dollars}.00 spent, $20.50 by the end of the month" in shown
+    assert ("fill-error" in shown) == reddened
 
 
 def test_of_nothing_there_is_no_forecast(project: Project) -> None:
