@@ -211,6 +211,11 @@ def managed_project(user: User, public_id: str) -> Project:
     return project
 
 
+def may_limit(user: User, project: Project) -> bool:
+    """Whether the user says what the project may use, as `managed_project` asks for."""
+    return Right.MANAGE_ORGANIZATION in rights_in_organization(user, project.organization)
+
+
 def managed_member(user: User, organization_id: str, member_id: str) -> Membership:
     """A member of an organization that the user manages.
 

@@ -33,7 +33,7 @@ def organization_limits(request: AuthedRequest, organization_id: str) -> HttpRes
 def project_limits(request: AuthedRequest, project_id: str) -> HttpResponse:
     found = managed_project(request.user, project_id)
     form = LimitsForm(request.POST or None, limited=found)
-    context = {"project": found, "rights": rights_in(request.user, found)}
+    context = {"project": found, "rights": rights_in(request.user, found), "may_limit": True}
     save = partial(services.change_project_limits, project=found)
     return edit_limits(request, form, save, "accounts/project_limits.html", context)
 

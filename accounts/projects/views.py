@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.access import (
     AuthedRequest,
     choose_project,
+    may_limit,
     membership_for,
     organization_for,
     place_for,
@@ -83,7 +84,7 @@ def project(request: AuthedRequest, project_id: str) -> HttpResponse:
         "project": found,
         "rights": rights,
         "form": form if may_change else None,
-        "may_limit": Right.MANAGE_ORGANIZATION in rights_in_organization(request.user, found.organization),
+        "may_limit": may_limit(request.user, found),
     }
     return render(request, "accounts/project.html", context, status=400 if form.errors else 200)
 
@@ -119,6 +120,7 @@ def project_members(request: AuthedRequest, project_id: str) -> HttpResponse:
     context = {
         "project": found,
         "rights": rights,
+        "may_limit": may_limit(request.user, found),
         "may_manage": Right.MANAGE_PROJECT in rights,
         # Whom to add is chosen among the people of the organization, whom not everyone here may see.
         "may_add": Right.MANAGE_PROJECT in rights
@@ -143,6 +145,7 @@ def add_project_member(request: AuthedRequest, project_id: str) -> HttpResponse:
     context = {
         "project": found,
         "rights": rights_in(request.user, found),
+        "may_limit": may_limit(request.user, found),
         "listing": listing,
         "page": listing.page(people),
         "roles": ProjectRole.choices,
@@ -204,6 +207,7 @@ def service_accounts(request: AuthedRequest, project_id: str) -> HttpResponse:
     context = {
         "project": found,
         "rights": rights,
+        "may_limit": may_limit(request.user, found),
         "may_manage": may_manage,
         "form": form,
         "listing": listing,
@@ -230,6 +234,7 @@ def service_account(request: AuthedRequest, account_id: str) -> HttpResponse:
         "project": found.project,
         "account": found,
         "rights": rights_in(request.user, found.project),
+        "may_limit": may_limit(request.user, found.project),
         "form": form,
     }
     return render(request, "accounts/service_account.html", context, status=400 if form.errors else 200)

@@ -1,5 +1,7 @@
 """Who sets what an organization, a project and a member may use, and what comes of it."""
 
+import re
+
 import pytest
 from django.test import Client
 
@@ -84,9 +86,20 @@ def test_a_project_s_own_admin_does_not_lift_what_the_organization_set(
         ).status_code
         == 403
     )
-    assert "Set limits and budgets" not in client.get(f"/projects/{project.public_id}/").content.decode()
+    page = client.get(f"/projects/{project.public_id}/").content.decode()
+    assert "Set limits and budgets" not in page
+    assert places["project"] not in page
     project.refresh_from_db()
     assert project.requests_per_day == 5
+
+
+def test_the_limits_of_a_project_are_one_of_its_tabs(
+    places: dict[str, str], project: Project, ada_client: Client
+) -> None:
+    for tab in ("", "members/", "service-accounts/", "limits/"):
+        page = ada_client.get(f"/projects/{project.public_id}/{tab}").content.decode()
+        [link] = re.findall(rf'<a href="{places["project"]}"[^>]*>', page)[:1]
+        assert ('aria-current="page"' in link) == (tab == "limits/")
 
 
 def test_two_who_edit_at_once_do_not_overwrite_each_other(
