@@ -1,8 +1,9 @@
 """Moments that people name, such as when a key expires."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 LATEST = datetime(9000, 1, 1, tzinfo=UTC)
@@ -13,3 +14,13 @@ def check_nearness(moment: datetime) -> None:
     """Raise ValidationError for a moment so late that it could not be shown. For form fields and serializers alike."""
     if moment >= LATEST:
         raise ValidationError(_("Choose a time nearer to now."), code="too_late")
+
+
+def end_of(day: date, zone: tzinfo) -> datetime:
+    """The moment at which a day has ended there. Raises ValidationError for one that `check_nearness` refuses."""
+    try:
+        moment = timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min), zone)
+    except (OverflowError, ValueError) as error:
+        raise ValidationError(_("Choose a day nearer to now."), code="too_late") from error
+    check_nearness(moment)
+    return moment

@@ -13,6 +13,7 @@ from django.utils.translation import pgettext
 from accounts.access import AuthedRequest
 from common.admin import ReadOnlyAdmin
 from common.money import display_dollars
+from common.zones import UTC, zone_named
 from usage.credits.forms import GrantForm, RevocationForm
 from usage.credits.services import grant_credits, revoke_grant
 from usage.models import (
@@ -107,7 +108,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
         "used",
         "left",
         "reason",
-        "expires_at",
+        "last_day",
         "revoked_at",
         "take_back",
     ]
@@ -132,6 +133,10 @@ class CreditGrantAdmin(ReadOnlyAdmin):
     @admin.display(description=_("left"))
     def left(self, grant: CreditGrant) -> str:
         return display_dollars(grant.left_nano)
+
+    @admin.display(description=_("last day"), ordering="expires_at")
+    def last_day(self, grant: CreditGrant) -> str:
+        return grant.last_day_in(zone_named(grant.organization_zone or "") or UTC)
 
     @admin.display(description=_("revoked"))
     def revoked_at(self, grant: CreditGrant) -> datetime | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Self
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -12,7 +13,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Organization
+from accounts.models import Organization, last_moment
 from common.ids import new_id, uuid7
 from common.limits import LARGEST_MONEY
 from common.money import display_dollars
@@ -407,9 +408,12 @@ class CreditGrantQuerySet(models.QuerySet["CreditGrant"]):
         return self.annotate(used_nano=used_nano, revoked_at=models.F("revocation__at"))
 
     def for_staff(self) -> Self:
-        """Each as `with_used` has it, with `organization_name`: none where the organization is gone."""
+        """Each as `with_used` has it, with the organization's name and time zone: none where it is gone."""
         home = Organization.objects.filter(public_id=models.OuterRef("organization_id"))
-        return self.with_used().annotate(organization_name=models.Subquery(home.values("name")[:1]))
+        return self.with_used().annotate(
+            organization_name=models.Subquery(home.values("name")[:1]),
+            organization_zone=models.Subquery(home.values("time_zone")[:1]),
+        )
 
     def to_take_back(self) -> Self:
         """Those of which calls can still draw something, as staff see them, the newest first."""
@@ -435,6 +439,7 @@ class CreditGrant(models.Model):
     revoked_at: datetime | None
     # What `for_staff` adds.
     organization_name: str | None
+    organization_zone: str | None
 
     public_id = models.CharField(max_length=40, unique=True, editable=False, default=grant_id)
     organization_id = models.CharField(_("organization"), max_length=40, db_index=True)
@@ -466,7 +471,16 @@ class CreditGrant(models.Model):
     def clean(self) -> None:
         """Raises ValidationError for a grant that is over before it begins."""
         if self.expires_at is not None and self.expires_at <= timezone.now():
-            raise ValidationError({"expires_at": _("Choose a time that is yet to come.")})
+            raise ValidationError({"expires_at": _("This day is over. Choose today or a later one.")})
+
+    @property
+    def last_moment(self) -> datetime | None:
+        """The end as it is shown: the last day, and not the midnight after it."""
+        return last_moment(self.expires_at) if self.expires_at else None
+
+    def last_day_in(self, zone: ZoneInfo) -> str:
+        """Its last day there, with the name of the zone; empty where it does not expire."""
+        return f"{self.last_moment.astimezone(zone):%Y-%m-%d} ({zone})" if self.last_moment else ""
 
     @property
     def unused_nano(self) -> int:

@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from django import forms
@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Project, ServiceAccount, last_moment
 from accounts.roles import ProjectRole
-from common.moments import check_nearness
+from common.moments import end_of
 
 MEANINGS = {
     ProjectRole.ADMIN: _("changes the project, its members and everybody's keys"),
@@ -33,14 +33,7 @@ class LastDayField(forms.DateField):
 
     def clean(self, value: Any) -> datetime | None:
         day = super().clean(value)
-        if day is None:
-            return None
-        try:
-            moment = timezone.make_aware(datetime.combine(day + timedelta(days=1), time.min))
-        except (OverflowError, ValueError) as error:
-            raise forms.ValidationError(_("Choose a day nearer to now.")) from error
-        check_nearness(moment)
-        return moment
+        return None if day is None else end_of(day, timezone.get_current_timezone())
 
     def prepare_value(self, value: Any) -> Any:
         if isinstance(value, datetime):

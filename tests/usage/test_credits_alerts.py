@@ -208,19 +208,21 @@ def ending(project: Project, *, days: float, given_days_ago: float = 30, dollars
 
 
 def test_a_grant_with_something_left_ends_soon(project: Project, ada: User) -> None:
-    """Whether or not anybody calls."""
+    """Whether or not anybody calls. It ends with a day, which is told, and not the midnight after it."""
     create_endpoint(
         organization=project.organization, url="https://example.com", description="", event_types=[], by=ada
     )
-    given = ending(project, days=6.9)
+    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    given = ending(project, days=(today + timedelta(days=6) - timezone.now()) / timedelta(days=1))
     assert notices(ada) == ["ends_soon"]
     forget_alerts()
     assert notices(ada) == ["ends_soon"]
     assert given.expires_at is not None
     [sentence] = sentences(ada)
+    last_day = f"{today + timedelta(days=5):%Y-%m-%d} (UTC)"
     assert sentence == (
-        f"Credits of the organization “Personal” end on {given.expires_at:%Y-%m-%d} (UTC). $100.00 of $100.00 is not "
-        "used yet, and is lost then."
+        f"Credits of the organization “Personal” end on {last_day}. $100.00 of $100.00 is not used yet, and is lost "
+        "then."
     )
     data = Message.objects.get().data
     assert (data["notice"], data["grant_id"]) == ("ends_soon", given.public_id)

@@ -2,8 +2,9 @@
 
 import csv
 import io
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -40,12 +41,11 @@ def draw(of: CreditGrant, dollars: int) -> None:
 
 def test_it_works(sam_client: Client, ada_client: Client, project: Project, ada: User) -> None:
     """Staff grant, the owner is told and sees it."""
-    end = timezone.now() + timedelta(days=30)
     asked = {"organization_id": project.organization.public_id, "amount_nano": "12.5", "reason": "For the hackathon"}
-    response = sam_client.post(ADD, {**asked, "expires_at_0": f"{end:%Y-%m-%d}", "expires_at_1": "00:00:00"})
+    response = sam_client.post(ADD, {**asked, "expires_at": ""})
     assert response.status_code == 302, response.content
     granted = CreditGrant.objects.get()
-    assert (granted.amount_nano, granted.expires_at is not None) == (12_500_000_000, True)
+    assert (granted.amount_nano, granted.expires_at) == (12_500_000_000, None)
     draw(granted, 2)
     page = page_of(ada_client, project)
     assert "For the hackathon" in page
@@ -61,13 +61,31 @@ def test_it_works(sam_client: Client, ada_client: Client, project: Project, ada:
         {"amount_nano": "-3"},
         {"amount_nano": "9000001"},
         {"reason": ""},
-        {"expires_at_0": "2020-01-01", "expires_at_1": "00:00:00"},
+        {"expires_at": "2020-01-01"},
+        {"expires_at": "2020-01-01", "organization_id": "org_nobody"},
+        {"expires_at": "9999-12-31"},
+        {"expires_at": "soon"},
     ],
 )
 def test_what_staff_cannot_grant(sam_client: Client, project: Project, wrong: dict[str, str]) -> None:
     asked = {"organization_id": project.organization.public_id, "amount_nano": "5", "reason": "Welcome"}
     assert sam_client.post(ADD, {**asked, **wrong}).status_code == 200
     assert not CreditGrant.objects.exists()
+
+
+def test_a_grant_goes_on_through_its_last_day_where_the_organization_is(sam_client: Client, project: Project) -> None:
+    """Whatever the clock of whoever grants it, or of whoever looks at it."""
+    zone = ZoneInfo("Asia/Shanghai")
+    type(project.organization).objects.filter(pk=project.organization.pk).update(time_zone=str(zone))
+    sam_client.cookies["tz"] = "America/Los_Angeles"
+    assert "in the time zone of the organization" in sam_client.get(ADD).content.decode()
+    today = timezone.now().astimezone(zone).date()
+    asked = {"organization_id": project.organization.public_id, "amount_nano": "5", "reason": "Today"}
+    assert sam_client.post(ADD, {**asked, "expires_at": f"{today:%Y-%m-%d}"}).status_code == 302
+    granted = CreditGrant.objects.get()
+    assert granted.expires_at == datetime.combine(today + timedelta(days=1), time.min, zone)
+    listed = sam_client.get(reverse("admin:usage_creditgrant_changelist")).content.decode()
+    assert f"{today:%Y-%m-%d} (Asia/Shanghai)" in listed
 
 
 def test_what_staff_granted_they_take_back_once(

@@ -1,14 +1,17 @@
 """The forms with which staff grant credits and take them back."""
 
+from datetime import date, datetime
 from typing import Any, cast
 
 from django import forms
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
 from accounts.organizations.forms import OrganizationField
 from common.forms import DollarsField
+from common.moments import end_of
 from common.money import display_dollars
 from usage.models import CreditGrant, CreditRevocation
 
@@ -16,19 +19,31 @@ from usage.models import CreditGrant, CreditRevocation
 class GrantForm(forms.ModelForm[CreditGrant]):
     organization_id = OrganizationField()
     amount_nano = DollarsField(label=_("Amount"), help_text=_("In US dollars."))
+    expires_at = forms.DateField(
+        label=_("Last day"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text=_(
+            "It ends with this day in the time zone of the organization, in which its budgets begin, and what is left "
+            "then is lost. Empty: it does not expire."
+        ),
+    )
 
     class Meta:
         model = CreditGrant
         fields = ["organization_id", "amount_nano", "reason", "expires_at"]
-        help_texts = {
-            "reason": _("The owners read it as well."),
-            "expires_at": _("What is left then is lost. Empty: it does not expire."),
-        }
+        help_texts = {"reason": _("The owners read it as well.")}
 
     def clean_organization_id(self) -> str:
         found: Organization = self.cleaned_data["organization_id"]
         self.organization = found
         return found.public_id
+
+    def clean_expires_at(self) -> datetime | None:
+        day: date | None = self.cleaned_data["expires_at"]
+        # Without an organization the form comes back, and a day that is long over is said at once.
+        zone = self.organization.zone if "organization_id" in self.cleaned_data else timezone.get_current_timezone()
+        return None if day is None else end_of(day, zone)
 
 
 class GrantField(forms.ModelChoiceField[CreditGrant]):

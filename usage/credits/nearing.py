@@ -144,9 +144,7 @@ def _tell(rest: _Remainder, percent: int, organization: Organization) -> None:
             facts={
                 "left": display_dollars(rest.left_nano),
                 "of": display_dollars(rest.of_nano),
-                "day": f"{ends_at.astimezone(organization.zone):%Y-%m-%d} ({organization.time_zone})"
-                if ends_at
-                else "",
+                "day": grant.last_day_in(organization.zone) if rest.ends else "",
             },
         )
     announce(
