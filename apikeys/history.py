@@ -15,7 +15,6 @@ from accounts.auditing.reading import entries
 from accounts.models import AuditEvent, Organization
 from apikeys.models import ApiKey
 from common.limits import ALERTS, LABELS, limit_in_words
-from common.money import display_dollars
 
 MOST_SHOWN = 30
 TERMS: dict[str, str | Promise] = {
@@ -88,11 +87,9 @@ def in_words(name: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
-    if name == ALERTS:
+    if name == ALERTS or name.endswith("_nano"):
         return limit_in_words(name, value)
     if isinstance(value, list | tuple):
         return ", ".join(str(one) for one in value)
-    if name.endswith("_nano"):
-        return display_dollars(int(value))
     moment = parse_datetime(str(value)) if name == "expires_at" else None
     return f"{localtime(moment):%Y-%m-%d %H:%M}" if moment else str(value)

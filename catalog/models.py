@@ -19,7 +19,7 @@ from accounts.models import Plan
 from common.fields import EncryptedTextField, UndecryptableError
 from common.http import validate_base_url
 from common.limits import Limited
-from common.money import display_dollars
+from common.money import exact_dollars
 from inference.uses import Use
 
 SHORTEST_HINTED_CREDENTIAL = 12
@@ -359,12 +359,12 @@ class HostedModel(Limited):
     @property
     def input_price(self) -> str:
         """Dollars for a million input tokens, for reading."""
-        return display_dollars(self.input_price_nano)
+        return exact_dollars(self.input_price_nano)
 
     @property
     def output_price(self) -> str:
         """Dollars for a million output tokens, for reading."""
-        return display_dollars(self.output_price_nano)
+        return exact_dollars(self.output_price_nano)
 
     @property
     def about(self) -> str:
@@ -415,12 +415,12 @@ class ModelPrice(models.Model):
     @property
     def input_price(self) -> str:
         """Dollars for a million input tokens, for reading."""
-        return display_dollars(self.input_price_nano)
+        return exact_dollars(self.input_price_nano)
 
     @property
     def output_price(self) -> str:
         """Dollars for a million output tokens, for reading."""
-        return display_dollars(self.output_price_nano)
+        return exact_dollars(self.output_price_nano)
 
 
 class ModelAlias(models.Model):

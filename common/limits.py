@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from common.forms import MOST_PERCENTS, DollarsField, PercentsField
-from common.money import display_dollars
+from common.money import exact_dollars
 
 LARGEST_COUNT = 2**31 - 1
 LARGEST_TOKENS = 10**15
@@ -149,4 +149,4 @@ def limit_in_words(name: str, value: Any) -> str:
     """A limit, or when people are told of budgets, as people read it."""
     if name == ALERTS:
         return ", ".join(f"{percent}%" for percent in value) or gettext("none")
-    return display_dollars(value) if name.endswith("_nano") else f"{value:,}"
+    return exact_dollars(value) if name.endswith("_nano") else f"{value:,}"

@@ -20,6 +20,14 @@ def token_cost(tokens: int, nano_per_million: int) -> int:
     return -(-tokens * nano_per_million // 1_000_000)
 
 
+def exact_dollars(nano: int) -> str:
+    """An amount that somebody chose, such as a limit or a price, to its last digit."""
+    if nano == 0:
+        return "$0"
+    whole, _point, part = f"{dollars(nano):,.9f}".partition(".")
+    return f"${whole}.{part.rstrip('0'):0<2}"
+
+
 def display_dollars(nano: int) -> str:
     """An amount for reading: cents from a dollar up, more digits below so that a small cost never reads as zero."""
     amount = dollars(nano)

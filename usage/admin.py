@@ -12,7 +12,7 @@ from django.utils.translation import pgettext
 
 from accounts.access import AuthedRequest
 from common.admin import ReadOnlyAdmin
-from common.money import display_dollars
+from common.money import display_dollars, exact_dollars
 from common.zones import UTC, zone_named
 from usage.credits.forms import GrantForm, RevocationForm
 from usage.credits.services import grant_credits, revoke_grant
@@ -92,7 +92,7 @@ class BudgetAlertAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("budget"), ordering="limit_nano")
     def budget(self, alert: BudgetAlert) -> str:
-        return display_dollars(alert.limit_nano)
+        return exact_dollars(alert.limit_nano)
 
 
 @admin.register(CreditGrant)
@@ -124,7 +124,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("amount"), ordering="amount_nano")
     def amount(self, grant: CreditGrant) -> str:
-        return display_dollars(grant.amount_nano)
+        return exact_dollars(grant.amount_nano)
 
     @admin.display(description=_("used"), ordering="used_nano")
     def used(self, grant: CreditGrant) -> str:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from common.errors import ApiError, BudgetError, OverloadedError, RateLimitError
-from common.money import display_dollars
+from common.money import display_dollars, exact_dollars
 from common.zones import UTC as UTC_ZONE
 from common.zones import zone_named
 from usage.counters import Counter, Reach
@@ -149,7 +149,7 @@ def _limit_error(caller: Caller, scope: Scope, model: str, refused: Refused, wai
 
 def _budget_error(caller: Caller, counter: Counter, refused: Refused) -> BudgetError:
     scope, ends_at = counter.scope, counter.period.ends_at
-    figures = f"limit {display_dollars(refused.limit)}, used or reserved {display_dollars(refused.used)}"
+    figures = f"limit {exact_dollars(refused.limit)}, used or reserved {display_dollars(refused.used)}"
     if refused.used >= refused.limit:
         fault = f"is used up: {figures}."
     else:

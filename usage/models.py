@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Organization, last_moment
 from common.ids import new_id, uuid7
 from common.limits import LARGEST_MONEY
-from common.money import display_dollars
+from common.money import exact_dollars
 from usage import histograms
 from usage.histograms import Percentiles
 
@@ -466,7 +466,7 @@ class CreditGrant(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.public_id} ({display_dollars(self.amount_nano)})"
+        return f"{self.public_id} ({exact_dollars(self.amount_nano)})"
 
     def clean(self) -> None:
         """Raises ValidationError for a grant that is over before it begins."""

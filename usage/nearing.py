@@ -21,7 +21,7 @@ from common import redis as servers
 from common.errors import budget_code
 from common.ids import new_id
 from common.limits import ALERTS, NO_LIMITS
-from common.money import display_dollars
+from common.money import display_dollars, exact_dollars
 from notifications.services import notify
 from usage.counters import Counter, base_of, of_scope
 from usage.explaining import WINDOWS, usage_page
@@ -248,7 +248,7 @@ def _tell(budget: _Budgeted, percent: int, spent: int) -> None:
                 facts={
                     "percent": str(percent),
                     "used": display_dollars(spent),
-                    "limit": display_dollars(budget.limit),
+                    "limit": exact_dollars(budget.limit),
                     "day": f"{budget.period.ends_at.astimezone(organization.zone):%Y-%m-%d} ({budget.zone})",
                     **hearers.facts,
                 },

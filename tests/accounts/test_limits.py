@@ -12,6 +12,7 @@ from accounts.roles import ProjectRole
 from accounts.signals import limits_changed
 from catalog.models import HostedModel
 from common.limits import LIMITS, Limited
+from common.money import exact_dollars
 from tests.conftest import client_of
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +61,24 @@ def test_it_works(kind: str, places: dict[str, str], project: Project, ben: User
     shown = ada_client.get(places[kind]).content.decode()
     assert 'value="2.5"' in shown
     assert 'value="3000000000"' in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "nano"), [("0.000000001", 1), ("12.345678901", 12_345_678_901), ("1000", 1_000_000_000_000)]
+)
+def test_a_budget_is_shown_as_it_was_set(
+    typed: str, nano: int, places: dict[str, str], project: Project, ada_client: Client
+) -> None:
+    """To its last digit, so that the page saved again changes nothing."""
+    place = places["project"]
+    assert ada_client.post(place, {"daily_budget_nano": typed}).status_code == 302
+    fields = ada_client.get(place).context["form"]
+    assert fields["daily_budget_nano"].value() == typed
+    assert ada_client.post(place, {field.name: field.value() or "" for field in fields}).status_code == 302
+    assert AuditEvent.objects.filter(action="project.limits_changed").count() == 1
+    project.refresh_from_db()
+    assert project.daily_budget_nano == nano
+    assert exact_dollars(nano) in ada_client.get(f"/projects/{project.public_id}/").content.decode()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from decimal import Decimal
 
 import pytest
 
-from common.money import display_dollars, nano_from_dollars, token_cost
+from common.money import display_dollars, exact_dollars, nano_from_dollars, token_cost
 
 
 def test_it_works() -> None:
@@ -26,3 +26,17 @@ def test_a_part_of_a_nano_dollar_is_charged_whole() -> None:
 )
 def test_an_amount_reads_well(nano: int, shown: str) -> None:
     assert display_dollars(nano) == shown
+
+
+@pytest.mark.parametrize(
+    ("nano", "shown"),
+    [
+        (0, "$0"),
+        (1, "$0.000000001"),
+        (50_000_000, "$0.05"),
+        (12_345_678_901, "$12.345678901"),
+        (9_000_000_000_000_000, "$9,000,000.00"),
+    ],
+)
+def test_what_somebody_chose_is_shown_to_its_last_digit(nano: int, shown: str) -> None:
+    assert exact_dollars(nano) == shown

@@ -57,5 +57,5 @@ def test_a_change_is_against_the_period_before(now: float | None, before: float 
 
 def test_money_is_exact_where_it_is_asked_for() -> None:
     assert exact_money(1_234_567_890) == "$1.23456789"
-    assert exact_money(20_000_000_000) == "$20"
+    assert exact_money(20_000_000_000) == "$20.00"
     assert exact_money(1) == "$0.000000001"

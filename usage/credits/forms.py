@@ -12,7 +12,7 @@ from accounts.models import Organization
 from accounts.organizations.forms import OrganizationField
 from common.forms import DollarsField
 from common.moments import end_of
-from common.money import display_dollars
+from common.money import display_dollars, exact_dollars
 from usage.models import CreditGrant, CreditRevocation
 
 
@@ -53,7 +53,7 @@ class GrantField(forms.ModelChoiceField[CreditGrant]):
         return gettext("%(organization)s: %(left)s left of %(amount)s, “%(reason)s” (%(id)s)") % {
             "organization": obj.organization_name or obj.organization_id,
             "left": display_dollars(obj.left_nano),
-            "amount": display_dollars(obj.amount_nano),
+            "amount": exact_dollars(obj.amount_nano),
             "reason": obj.reason,
             "id": obj.public_id,
         }

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.audit import person_token, record
 from accounts.models import Membership, Organization, User
 from accounts.roles import Role
-from common.money import display_dollars
+from common.money import exact_dollars
 from notifications.services import notify
 from usage.counters import forget_grant
 from usage.kinds import CREDITS_GRANTED, CREDITS_REVOKED
@@ -61,7 +61,7 @@ def grant_credits(
     grant.full_clean()
     grant.save()
     after = {"amount_nano": amount_nano, "reason": reason, "expires_at": expires_at and expires_at.isoformat()}
-    amount = display_dollars(amount_nano)
+    amount = exact_dollars(amount_nano)
     record("credits.granted", by=by, target=grant, organization=organization, label=amount, after=after)
     _changed(organization, grant, CREDITS_GRANTED, reason, by=by)
     return grant
@@ -80,7 +80,7 @@ def revoke_grant(*, grant: CreditGrant, reason: str, by: User) -> CreditRevocati
         raise ValidationError(_("These credits were revoked already.")) from None
     # It may be gone, and the grant stays.
     organization = Organization.objects.filter(public_id=grant.organization_id).first()
-    amount = display_dollars(grant.amount_nano)
+    amount = exact_dollars(grant.amount_nano)
     record("credits.revoked", by=by, target=grant, organization=organization, label=amount, after={"reason": reason})
     if organization is not None:
         _changed(organization, grant, CREDITS_REVOKED, reason, by=by)
@@ -98,7 +98,7 @@ def _changed(organization: Organization, grant: CreditGrant, kind: str, reason: 
             recipient=owner.user,
             kind=kind,
             object_id=grant.public_id,
-            title=display_dollars(grant.amount_nano),
+            title=exact_dollars(grant.amount_nano),
             url=reverse("credits:overview", args=[organization.public_id]),
             detail=reason,
             actor=by,

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import PlanChange
 from common.limits import LABELS, limit_in_words
-from common.money import display_dollars
+from common.money import exact_dollars
 
 NAMES: dict[str, str | Promise] = {
     "name": gettext_lazy("Name"),
@@ -66,6 +66,6 @@ def value_in_words(name: str, value: Any) -> str:
         return _("Yes") if value else _("No")
     if isinstance(value, dict):
         return ", ".join(
-            f"{model} {display_dollars(prices[0])} / {display_dollars(prices[1])}" for model, prices in value.items()
+            f"{model} {exact_dollars(prices[0])} / {exact_dollars(prices[1])}" for model, prices in value.items()
         )
     return ", ".join(value) if isinstance(value, list) else str(value or "")

@@ -11,6 +11,7 @@ from accounts.models import Organization, Plan
 from apikeys.models import ApiKey
 from catalog.models import HostedModel
 from common.limits import LABELS, limit_in_words
+from common.money import display_dollars
 from usage.counters import used_of
 from usage.models import Source, UsageRollup15Min
 from usage.periods import periods_at
@@ -139,7 +140,11 @@ def _exceeded(plan: Plan, organization: Organization) -> list[Exceeded]:
         "monthly_budget_nano": month.cost_nano,
     }
     return [
-        Exceeded(LABELS[name], limit_in_words(name, spent), limit_in_words(name, limit))
+        Exceeded(
+            LABELS[name],
+            display_dollars(spent) if name.endswith("_nano") else limit_in_words(name, spent),
+            limit_in_words(name, limit),
+        )
         for name, spent in used.items()
         if (limit := getattr(plan, name)) is not None and spent >= limit
     ]

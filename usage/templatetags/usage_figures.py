@@ -8,7 +8,7 @@ from django.utils import formats
 from django.utils.translation import gettext as _
 
 from accounts.models import Cohort, Project, ProjectMembership, User
-from common.money import display_dollars, dollars
+from common.money import display_dollars, exact_dollars
 from usage.allowances import Allowance, allowance_of, allowances_of
 
 register = template.Library()
@@ -24,7 +24,7 @@ def money(nano: int) -> str:
 @register.filter
 def exact_money(nano: int) -> str:
     """Dollars to the last digit that was charged."""
-    return f"${dollars(nano).normalize():f}"
+    return exact_dollars(nano)
 
 
 @register.filter
