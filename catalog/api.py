@@ -25,6 +25,11 @@ class ModelSerializer(serializers.ModelSerializer[HostedModel]):
         child=serializers.CharField(), source="other_names", help_text="What else may be put into `model`."
     )
 
+    is_in_plan = serializers.SerializerMethodField(
+        help_text="Whether the plan of the project's organization is for it: keys there may use no other. Without a "
+        "plan, and to who is not signed in, all are."
+    )
+
     successor = serializers.CharField(
         source="successor.public_name",
         default=None,
@@ -37,8 +42,11 @@ class ModelSerializer(serializers.ModelSerializer[HostedModel]):
         fields = [
             "id", "aliases", "description", "context_window", "max_output_tokens", "input_price_nano",
             "output_price_nano", "uses", "availability", "deprecated_on", "retires_on", "successor",
-            "is_demonstration", "created_at",
+            "is_demonstration", "is_in_plan", "created_at",
         ]  # fmt: skip
+
+    def get_is_in_plan(self, model: HostedModel) -> bool:
+        return not model.is_left_out
 
 
 @extend_schema_view(
@@ -52,7 +60,8 @@ class ModelSerializer(serializers.ModelSerializer[HostedModel]):
 class ModelsView(generics.ListAPIView[HostedModel]):
     """Every model that can be called here, newest first.
 
-    To who is signed in, prices are those of the plan that the organization of the project is on.
+    To who is signed in, prices are those of the plan that the organization of the project is on, and models that the
+    plan is not for say so.
     """
 
     serializer_class = ModelSerializer

@@ -1,5 +1,7 @@
 from django.test import Client
 
+from accounts.models import Project, User
+from accounts.plans.services import assign_plan, make_plan
 from catalog.models import HostedModel
 from tests.catalog.test_routing import break_credential
 
@@ -21,7 +23,17 @@ def test_it_works(client: Client, hosted_model: HostedModel) -> None:
         "retires_on": None,
         "successor": None,
         "is_demonstration": False,
+        "is_in_plan": True,
     }
+
+
+def test_models_outside_the_plan_of_the_reader_say_so(
+    client: Client, ada_client: Client, project: Project, sam: User, hosted_model: HostedModel
+) -> None:
+    plan = make_plan(changes={"name": "Starter", "allowed_models": ["another"]}, by=sam)
+    assign_plan(organization=project.organization, plan=plan, by=sam)
+    told = [reader.get("/api/models/").json()["data"][0]["is_in_plan"] for reader in (ada_client, client)]
+    assert told == [False, True]
 
 
 def test_models_that_are_not_offered_are_left_out(client: Client, hosted_model: HostedModel) -> None:
