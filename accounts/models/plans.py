@@ -94,9 +94,9 @@ class Plan(Limited):
 
 class PlanChangeQuerySet(models.QuerySet["PlanChange"]):
     def history_of(self, subject: "Plan | Organization") -> Self:
-        """What was changed of a plan, or which plans an organization was on; the last first."""
+        """What was changed of a plan, or which plans an organization was on."""
         mine = {"plan": subject} if isinstance(subject, Plan) else {"organization": subject}
-        return self.filter(**mine).select_related("by").order_by("-at", "-pk")
+        return self.filter(**mine).select_related("by")
 
 
 class PlanChange(models.Model):

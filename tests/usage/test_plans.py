@@ -232,9 +232,27 @@ def test_a_change_stands_in_the_history_with_who_and_what(sam: User, sam_client:
     assert sam_client.post(f"/plans/{made.public_id}/", fields).status_code == 302
     shown = sam_client.get(f"/plans/{made.public_id}/").content.decode()
     assert "<del>5</del> → <ins" in shown
-    last = PlanChange.objects.history_of(made)[0]
+    last = PlanChange.objects.history_of(made).latest("pk")
     assert (last.before, last.after, last.by) == ({"requests_per_day": 5}, {"requests_per_day": 7}, sam)
     assert AuditEvent.objects.get(action="plan.changed").after == {"requests_per_day": 7}
+
+
+def test_a_long_history_is_leafed_through(sam: User, sam_client: Client, ada_client: Client, project: Project) -> None:
+    """To its first entry, on the page of a plan and on that of an organization."""
+    made = plan(sam)
+    changes = [PlanChange(plan=made, by=sam, after={"position": number}) for number in range(30)]
+    moves = [
+        PlanChange(organization=project.organization, by=sam, after={"plan": f"P{number}"}) for number in range(30)
+    ]
+    PlanChange.objects.bulk_create([*changes, *moves])
+    for client, address, first in (
+        (sam_client, f"/plans/{made.public_id}/", "Starter</ins>"),
+        (ada_client, page_of(project.organization), "P0</ins>"),
+    ):
+        shown = client.get(address)
+        assert first not in shown.content.decode()
+        assert "Older" in shown.content.decode()
+        assert first in client.get(address, {"cursor": shown.context["page"].older}).content.decode()
 
 
 @pytest.mark.parametrize(

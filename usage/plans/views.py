@@ -1,5 +1,7 @@
 """The pages on which staff make plans and give them, and on which an organization sees its own and chooses."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
@@ -15,6 +17,7 @@ from accounts.plans import services
 from accounts.roles import Right
 from catalog.models import HostedModel
 from common.edits import ChangedMeanwhileError
+from common.paging import keyset_page
 from usage.plans.forms import AssignForm, PlanForm
 from usage.plans.history import told
 from usage.plans.offers import compared, consequences_of, offer_of
@@ -106,9 +109,15 @@ def _plan_page(request: AuthedRequest, plan: Plan, form: PlanForm, assigning: As
         "assigning": assigning,
         "organizations": organizations[:MOST_LISTED],
         "has_more": len(organizations) > MOST_LISTED,
-        "history": told(PlanChange.objects.history_of(plan)[:MOST_LISTED]),
+        **_history(request, plan),
     }
     return render(request, "plans/plan.html", context, status=400 if form.errors or assigning.errors else 200)
+
+
+def _history(request: AuthedRequest, subject: Plan | Organization) -> dict[str, Any]:
+    """A page of what was changed, in words."""
+    page = keyset_page(PlanChange.objects.history_of(subject), by="at", cursor=request.GET.get("cursor"))
+    return {"page": page, "history": told(page.items)}
 
 
 # Of an organization ---------------------------------------------------------------------------------------------------
@@ -127,7 +136,7 @@ def organization_plan(request: AuthedRequest, organization_id: str) -> HttpRespo
         "may_manage": may_manage,
         "current": offer_of(found.plan, models),
         "offers": [offer_of(plan, models) for plan in others if plan != found.plan],
-        "history": told(PlanChange.objects.history_of(found)[:MOST_LISTED]) if may_manage else [],
+        **(_history(request, found) if may_manage else {}),
     }
     return render(request, "plans/organization_plan.html", context)
 
