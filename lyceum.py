@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -65,6 +66,11 @@ RUN_FILES = ("requirements.txt", "requirements-embedded.txt", "requirements-mode
 DEPLOYED_FILES = ("requirements.txt",)
 TEST_FILES = (*RUN_FILES, "requirements-dev.txt")
 
+HELP = {"-h", "--help"}
+TAKING_NONE = ("run", "check")
+# What these become has help of its own.
+PASSING_ON = ("test", "contract", "bench")
+
 
 class Stop(Exception):  # noqa: N818 - not a fault of this program but what it says to a person
     """The command cannot go on; the message is one line that says what to do."""
@@ -81,12 +87,23 @@ def main(arguments: list[str]) -> int:
         "bench": bench,
         "lock": lock,
     }
-    if not arguments or arguments[0] not in commands:
-        print(f"usage: python3 lyceum.py {'|'.join(commands)}", file=sys.stderr)
+    name, *rest = arguments or [""]
+    usage = f"usage: python3 lyceum.py {'|'.join(commands)}"
+    if name in HELP:
+        print(usage, *(f"{one}: {command.__doc__}" for one, command in commands.items()), sep="\n")
+        return 0
+    if name not in commands:
+        print(usage, file=sys.stderr)
+        return 2
+    if not HELP.isdisjoint(rest) and name not in PASSING_ON:
+        print(f"usage: python3 lyceum.py {name}", commands[name].__doc__, sep="\n")
+        return 0
+    if rest and name in TAKING_NONE:
+        print(f"lyceum.py {name} takes no arguments, and was given {shlex.join(rest)}.", file=sys.stderr)
         return 2
     require_python()
     try:
-        return commands[arguments[0]](arguments[1:])
+        return commands[name](rest)
     except Stop as reason:
         print(reason, file=sys.stderr)
     except KeyboardInterrupt:
@@ -100,7 +117,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run(arguments: list[str]) -> int:
-    """Set up, then become the supervisor, which starts the portal and stays until Ctrl-C."""
+    """Set up, then start the portal, which stays until Ctrl-C. Settings are variables: docs/operators/settings.md."""
     refuse_second_start()
     require_redis()
     external = (

@@ -98,6 +98,24 @@ def test_an_unknown_command_shows_the_known_ones() -> None:
     assert "run|test|check|contract|mutants|bench|lock" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["run", "-h"], ["check", "--help"], ["lock", "--help"]]
+)
+def test_help_is_printed_and_nothing_starts(arguments: list[str], tmp_path: Path) -> None:
+    done = start(*arguments, LYCEUM_VAR=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: python3 lyceum.py ")
+    assert len(done.stdout.splitlines()) > 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_what_a_command_does_not_know_is_refused(command: str, tmp_path: Path) -> None:
+    done = start(command, "--port", "8080", LYCEUM_VAR=str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"lyceum.py {command} takes no arguments, and was given --port 8080.\n"
+
+
 def test_a_taken_port_is_told_before_any_set_up(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
