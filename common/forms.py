@@ -51,7 +51,7 @@ class PercentsField(forms.CharField):
         percents = set()
         for word in words:
             text = word.rstrip("%％")
-            if not (re.fullmatch("[0-9]{1,3}", text) and 1 <= int(text) <= 100):
+            if not (re.fullmatch(r"\d{1,3}", text) and 1 <= int(text) <= 100):
                 raise forms.ValidationError(
                     _("“%(text)s” is no whole number from 1 to 100. Write percentages such as 50, 80, 100."),
                     params={"text": word[:20]},

@@ -169,7 +169,7 @@ def test_who_sets_budgets_says_when_people_are_told(
     kind: str, places: dict[str, str], project: Project, ben: User, ada_client: Client
 ) -> None:
     assert 'value="80, 100"' in ada_client.get(places[kind]).content.decode()
-    answers = {"daily_budget_nano": "2.50", "alert_percents": "90%, 50，90", "time_zone": "UTC"}
+    answers = {"daily_budget_nano": "2.50", "alert_percents": "90%, ５０％，90", "time_zone": "UTC"}
     assert ada_client.post(places[kind], answers).status_code == 302
     assert row_of(kind, project, ben).alert_percents == [50, 90]
     assert AuditEvent.objects.get(action=f"{kind}.limits_changed").after["alert_percents"] == [50, 90]
