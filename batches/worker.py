@@ -51,6 +51,7 @@ WRITE_SECONDS = 1.0
 MOST_WAITING_BYTES = 16 * 1024 * 1024
 SQL_SECONDS = 30.0
 AGAIN_SECONDS = 5.0
+RESERVED_SECONDS = 1.0
 # Of a line whose server failed, the last one included.
 MOST_TRIES = 4
 # Of what a supervisor waits before it kills: for lines in flight, and then for all of it.
@@ -149,11 +150,6 @@ class _BatchRun:
         self._results: list[Result] = []
         self._waiting_bytes = 0
         self._writing = asyncio.Lock()
-        self._in_flight = 0
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
-        # Held by a line that must be alone; others begin once it is done.
-        self._alone = asyncio.Lock()
 
     def end(self, ending: Ending) -> None:
         """Ask no more lines. Those in flight are waited for, but not if the key is no longer good for them."""
@@ -259,7 +255,7 @@ class _BatchRun:
 
     async def _ask(self, line: Line) -> Result | None:
         """What becomes of a line; None when it is given up before it was answered."""
-        tries, is_alone = 0, False
+        tries = 0
         while self._ending is None:
             if self._caller is None or self._caller.owes_terms:
                 # Terms of use were published meanwhile: the key works on once its maker has accepted them.
@@ -267,12 +263,12 @@ class _BatchRun:
                 continue
             request_id = ids.request_id()
             try:
-                return await self._call(line, request_id, is_alone=is_alone)
+                return await self._call(line, request_id)
             except BudgetError as error:
-                if is_alone:
+                if not error.is_reserved:
                     return lines.refused(line, request_id=request_id, error=error)
-                # The lines in flight hold back what each could cost at most, and seldom need it.
-                is_alone = True
+                # Calls in flight, of this batch or not, hold back what each could cost at most, and seldom need it.
+                await self._pause(RESERVED_SECONDS)
             except (RateLimitError, OverloadedError) as error:
                 seconds = _seconds_to_wait(error)
                 if seconds is None:
@@ -287,32 +283,17 @@ class _BatchRun:
                 return lines.refused(line, request_id=request_id, error=error)
         return None
 
-    async def _call(self, line: Line, request_id: str, *, is_alone: bool) -> Result | None:
-        """Make the call of a line; with `is_alone` while no other line of the batch is in flight."""
-        async with self._alone:
-            if is_alone:
-                await self._is_idle.wait()
-                return await self._call_now(line, request_id)
-        return await self._call_now(line, request_id)
-
-    async def _call_now(self, line: Line, request_id: str) -> Result | None:
-        self._in_flight += 1
-        self._is_idle.clear()
-        try:
-            async with self._slots:
-                if self._ending is not None or self._caller is None:
-                    return None
-                answer = await self._calls.open(
-                    caller=self._caller,
-                    endpoint=self.batch.endpoint,
-                    body=line.body,
-                    request_id=request_id,
-                    comes_again=True,
-                )
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._is_idle.set()
+    async def _call(self, line: Line, request_id: str) -> Result | None:
+        async with self._slots:
+            if self._ending is not None or self._caller is None:
+                return None
+            answer = await self._calls.open(
+                caller=self._caller,
+                endpoint=self.batch.endpoint,
+                body=line.body,
+                request_id=request_id,
+                comes_again=True,
+            )
         return lines.answered(line, request_id=request_id, body=answer.body or b"null", usage=answer.usage)
 
     async def _pause(self, seconds: float) -> None:

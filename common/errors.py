@@ -351,10 +351,12 @@ class BudgetError(ApiError):
     type = "insufficient_quota"
     default_code = "insufficient_quota"
 
-    def __init__(self, message: str, *, of: str = "key", span: str = "monthly") -> None:
+    def __init__(self, message: str, *, of: str = "key", span: str = "monthly", is_reserved: bool = False) -> None:
         """`of` is whose budget it is, of a `span` of time. To a client it is one like another; who reads the ledger has
-        to know."""
+        to know. `is_reserved` where it would do for the call, were it not for what running calls have reserved of it.
+        """
         super().__init__(message, headers={"x-should-retry": "false"})
+        self.is_reserved = is_reserved
         self._ledger_code = budget_code(of, span)
         self.limit = f"{of}_budget"
 

@@ -78,7 +78,6 @@ KIND_WITH_TIMINGS = "llama.cpp"
 # To these an answer of no tokens is one; Ollama writes without end, and others who can say.
 KINDS_WITH_ZERO = frozenset({"vllm", "sglang", "llama.cpp", "tgi"})
 MOST_ATTEMPTS = 2
-FOR_NOW = (RateLimitError, OverloadedError)
 
 
 class _NobodyTookItError(Exception):
@@ -153,7 +152,7 @@ class MeteredCalls:
             model = await self.find_model(caller, model_name(body))
             call, routes, payload = await self._admit(caller, entry, model, body, request_id)
         except ApiError as refusal:
-            if not (comes_again and isinstance(refusal, FOR_NOW)):
+            if not (comes_again and _is_for_now(refusal)):
                 metrics.count_refusal(model.name if model is not None else "", entry.path, refusal)
                 if self._refusals.take(caller):
                     # Nobody waits for it: the answer to a refused call must not take longer for being on record.
@@ -169,7 +168,7 @@ class MeteredCalls:
         except ApiError as failure:
             error = call.ended_by or failure
             error.headers = {**call.admission.headers, **error.headers}
-            if comes_again and isinstance(failure, FOR_NOW) and call.ended_by is None:
+            if comes_again and _is_for_now(failure) and call.ended_by is None:
                 # No server was free for it, so that nothing ran.
                 self._running.pop(call.id, None)
                 self._admissions.undo(call.admission)
@@ -480,3 +479,10 @@ class MeteredCalls:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.link.wait_until_down(), self._replay_seconds)
             await self._admissions.spool_unwritten()
+
+
+def _is_for_now(refusal: ApiError) -> bool:
+    """Whether the same call may be let in a moment later."""
+    if isinstance(refusal, BudgetError):
+        return refusal.is_reserved
+    return isinstance(refusal, (RateLimitError, OverloadedError))

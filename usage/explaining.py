@@ -57,8 +57,9 @@ class BudgetUnknownError(OverloadedError):
 class Refused:
     """What the script refused: which of the limits it was given, `number` counting from 1 among those of its kind.
 
-    `wait_seconds` is None where waiting is no use, or until the period ends. `credit_nano` is what the organization's
-    credits would have paid of the call: all that is left of them, where a budget of the organization refused the rest.
+    `wait_seconds` is None where waiting is no use, or until the period ends; of a budget it is set where only what
+    running calls have reserved is in the way. `credit_nano` is what the organization's credits would have paid of the
+    call: all that is left of them, where a budget of the organization refused the rest.
     """
 
     kind: str
@@ -182,7 +183,7 @@ def _budget_error(caller: Caller, counter: Counter, refused: Refused) -> BudgetE
             text += (
                 " What credits pay counts against it as well; an owner or an admin may be able to choose another plan."
             )
-    error = BudgetError(text, of=scope.kind, span=span)
+    error = BudgetError(text, of=scope.kind, span=span, is_reserved=refused.wait_seconds is not None)
     error.details = _details(caller, scope, f"{span}_budget_nano", refused, ends_at, WINDOWS[span])
     if scope.kind == ORGANIZATION and caller.knows_credits:
         error.details["limit"]["credits"] = refused.credit_nano

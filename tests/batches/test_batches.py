@@ -30,7 +30,7 @@ from tests.batches.conftest import (
     send_now,
 )
 from tests.fakes.inference_server import FakeInferenceServer
-from tests.gateway.conftest import Stage, wait_for
+from tests.gateway.conftest import Stage, begun, wait_for
 from usage.ingest import drain
 from usage.models import UsageEvent
 
@@ -345,6 +345,25 @@ def test_a_budget_that_is_used_up_ends_the_lines_that_are_left(
         event.cost_nano for event in UsageEvent.objects.filter(key_id=ApiKey.objects.behind(secret).get().public_id)
     )
     assert spent == len(answers) * price
+
+
+def test_what_others_hold_back_of_a_budget_is_waited_for(
+    url: str, mint: Callable[..., str], worker: BatchWorker
+) -> None:
+    # It covers what one call could cost at most, and not two.
+    secret = mint(monthly_budget_nano=300)
+    with openai.OpenAI(base_url=url, api_key=secret, max_retries=0) as client:
+        batch = make(client, [line("one", model="paid-chat", max_tokens=2)])
+        with begun(url, secret, {"slow_headers": 1.5}, max_tokens=2) as held:
+            wait_for(lambda: bool(durable().hlen(f"ly:{{{Batch.objects.get().project.organization.public_id}}}:holds")))
+            worker.take(batch.id)
+            assert held.getresponse().read()
+        over = in_the_end(client, batch)
+        assert set(lines_of(client, over.output_file_id)) == {"one"}
+    drain()
+    # Nor is it told of as a refusal: it was none.
+    made = UsageEvent.objects.filter(key_id=ApiKey.objects.behind(secret).get().public_id)
+    assert sorted(made.values_list("source", "status", "cost_nano")) == [("batch", 200, 23), ("key", 200, 23)]
 
 
 def test_terms_that_are_published_meanwhile_hold_a_batch_up(

@@ -104,8 +104,13 @@ def test_it_works(project: Project) -> None:
         with pytest.raises(BudgetError) as refused:
             await desk.admit(most_nano=11)
         assert "has no credits left, and its monthly budget for what they do not cover" in refused.value.message
+        # The call that runs may need less than it holds back of the credits.
+        assert refused.value.is_reserved
         await desk.settle(admission, cost=220)
         assert known(who) == [(40, 0), (100, 0), (200, 0)]
+        with pytest.raises(BudgetError) as refused:
+            await desk.admit(most_nano=11)
+        assert not refused.value.is_reserved
 
     at_desk(who, work)
     assert drawn() == [(120, {first.id: 100, second.id: 20}), (220, {second.id: 180})]

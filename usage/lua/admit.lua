@@ -8,7 +8,8 @@
 -- Gives {'ok', ms until the windows are empty, head of the hold, then per window: requests and tokens left, -1: no limit}
 --    or {kind, ms until the windows are empty, number of the key among its kind, limit, used, ms to wait (-1: waiting is
 --       no use or until the period ends), money that credits would have covered, then as above} with kind 'requests', 'tokens', 'concurrency', 'budget',
---       'period_requests', 'period_tokens', 'period_gpu', or 'seed' (the counter is not known here yet).
+--       'period_requests', 'period_tokens', 'period_gpu', or 'seed' (the counter is not known here yet). Of a budget it
+--       is a second to wait where only what other calls have reserved is in the way: they may give some of it back.
 --
 -- A window is the last 60 seconds, one bucket a second, with running sums: never more than the limit in any minute.
 -- A call without a bound on its answer needs its prompt and wants more: it reserves what is left of what it wants.
@@ -97,18 +98,20 @@ end
 base = base + sets
 -- Of the counters of periods what they have counted and what the call may cost them; which of all are known.
 local known, dues, held = {}, {}, {}
-local draws, rest = {}, worst
+local draws, rest, unspent = {}, worst, 0
 for i = 1, refusal and 0 or grants do
   local used = redis.call('HMGET', KEYS[3 + windows + sets + counters + i], 'spent', 'held', 'most', 'seeding')
   held[counters + i] = used[1] and '1' or '0'
   if worst > 0 and not refusal and (not used[1] or used[4]) then refusal = {'seed', counters + i, 0, 0, 0} end
   draws[i] = used[1] and math.max(0, math.min(rest, tonumber(used[3]) - tonumber(used[1]) - tonumber(used[2]))) or 0
   rest = rest - draws[i]
+  if used[1] then unspent = unspent + math.max(0, tonumber(used[3]) - tonumber(used[1])) end
 end
 local function is_after_credits(key) return string.find(key, '}:organization:', 1, true) end
 
 for i = 1, refusal and 0 or counters do
-  local due = grants > 0 and is_after_credits(KEYS[3 + windows + sets + i]) and rest or worst
+  local after_credits = grants > 0 and is_after_credits(KEYS[3 + windows + sets + i])
+  local due = after_credits and rest or worst
   local at = base + 4 * (i - 1)
   local money, requests, tokens, gpu =
     tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
@@ -130,7 +133,8 @@ for i = 1, refusal and 0 or counters do
       elseif gpu and g >= gpu then
         refusal = {'period_gpu', i, gpu, g, -1}
       elseif money and due > 0 and spent + due > money then
-        refusal = {'budget', i, money, spent, -1}
+        local least = after_credits and math.max(0, worst - unspent) or worst
+        refusal = {'budget', i, money, spent, tonumber(used[1]) + least <= money and 1000 or -1}
       end
     end
   end
