@@ -55,3 +55,7 @@ LOGGING["handlers"]["file"] = {
     "formatter": "structured",
 }
 LOGGING["root"]["handlers"].append("file")
+
+# Every client of a test builds the middleware anew, and WhiteNoise would read all files of the portal each time, a fifth
+# of what a test of a page costs. This way it looks for a file when one is asked for.
+WHITENOISE_AUTOREFRESH = True
