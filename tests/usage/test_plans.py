@@ -192,6 +192,16 @@ def test_staff_read_what_would_change_for_an_organization(
     assert project.organization.plan is None
 
 
+def test_nobody_is_asked_to_put_an_organization_where_it_is(sam: User, sam_client: Client, project: Project) -> None:
+    granted = plan(sam)
+    asked = {"organization": project.organization.public_id}
+    assert "Put on this plan" in sam_client.get(f"/plans/{granted.public_id}/assign/", asked).content.decode()
+    assign_plan(organization=project.organization, plan=granted, by=sam)
+    page = sam_client.get(f"/plans/{granted.public_id}/assign/", asked).content.decode()
+    assert "is on this plan already" in page
+    assert "Put on this plan" not in page
+
+
 def test_an_organization_is_named_where_no_other_has_its_name(sam: User, sam_client: Client, ada: User) -> None:
     granted = plan(sam)
     one = create_organization(name="Lab", by=ada).organization
