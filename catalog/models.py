@@ -1,7 +1,6 @@
 """Backends, the models they host, and where each model runs."""
 
 from copy import copy
-from datetime import UTC, date
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
@@ -19,6 +18,7 @@ from accounts.models import Plan
 from common.fields import EncryptedTextField, UndecryptableError
 from common.http import validate_base_url
 from common.limits import Limited
+from common.moments import today
 from common.money import exact_dollars
 from inference.uses import Use
 
@@ -164,11 +164,6 @@ USES = [
 
 def chat_only() -> list[str]:
     return [Use.CHAT]
-
-
-def today() -> date:
-    """The day that models are deprecated and retired by: UTC's, whoever looks."""
-    return timezone.now().astimezone(UTC).date()
 
 
 BEST_FIRST = ("-may_answer", "is_demonstration", "public_name")

@@ -15,9 +15,10 @@ from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, TextF
 from django.db.models.functions import Cast, JSONObject
 from django.utils.http import http_date
 
-from catalog.models import SERVING, Deployment, ModelAlias, today
+from catalog.models import SERVING, Deployment, ModelAlias
 from common.fields import UndecryptableError, decrypt
 from common.limits import LIMITS, Limits
+from common.moments import today
 from inference.client import Timeouts
 
 

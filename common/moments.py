@@ -10,6 +10,11 @@ LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 """Far enough for anything, and far enough from the end of the calendar that it can be shown in every time zone."""
 
 
+def today() -> date:
+    """The day that it is in UTC, whoever looks."""
+    return timezone.now().astimezone(UTC).date()
+
+
 def check_nearness(moment: datetime) -> None:
     """Raise ValidationError for a moment so late that it could not be shown. For form fields and serializers alike."""
     if moment >= LATEST:

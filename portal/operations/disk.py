@@ -13,6 +13,7 @@ from django.db.models.functions import TruncMonth
 from django.utils import timezone
 
 from batches.models import StoredFile
+from common.moments import today
 from usage.models import ROLLUPS, SizeOnDay, UsageEvent, UsageOrganizationDay
 
 MILLION = 1_000_000
@@ -102,7 +103,6 @@ class Disk:
 
 def measure() -> Disk:
     """Six queries; what they read grows with the months that are kept, and not with the calls."""
-    today = timezone.now().astimezone(UTC).date()
     months = _months()
     database, files, files_bytes = _totals()
     disk = shutil.disk_usage(settings.VAR_DIR) if _is_here() else None
@@ -114,16 +114,15 @@ def measure() -> Disk:
         sums=_sums(),
         free_bytes=disk and disk.free,
         total_bytes=disk and disk.total,
-        growth=_growth(database + files_bytes, today),
+        growth=_growth(database + files_bytes),
     )
 
 
 def note() -> None:
     """Write down how large everything is today."""
     database, _files, files_bytes = _totals()
-    day = timezone.now().astimezone(UTC).date()
     sizes = {"database_bytes": database, "files_bytes": files_bytes}
-    SizeOnDay.objects.update_or_create(day=day, defaults=sizes)
+    SizeOnDay.objects.update_or_create(day=today(), defaults=sizes)
 
 
 def _totals() -> tuple[int, int, int]:
@@ -141,9 +140,10 @@ def _months() -> tuple[Month, ...]:
         cursor.execute(LEDGER)
         found = cast("list[tuple[date | None, int]]", cursor.fetchall())
     # Those that are to come are made ahead, and have nothing in them.
-    today = timezone.now().astimezone(UTC).date()
     return tuple(
-        Month(first, calls.get(first, 0) if first else 0, size) for first, size in found if not first or first <= today
+        Month(first, calls.get(first, 0) if first else 0, size)
+        for first, size in found
+        if not first or first <= today()
     )
 
 
@@ -154,9 +154,9 @@ def _sums() -> dict[str, int]:
         return {tables[name]: size for name, size in cursor.fetchall()}
 
 
-def _growth(size: int, today: date) -> Growth | None:
-    first: Any = SizeOnDay.objects.filter(day__gte=today - PACE_OF).order_by("day").first()
-    days = (today - first.day).days if first else 0
+def _growth(size: int) -> Growth | None:
+    first: Any = SizeOnDay.objects.filter(day__gte=today() - PACE_OF).order_by("day").first()
+    days = (today() - first.day).days if first else 0
     return Growth(days, (size - first.database_bytes - first.files_bytes) / days) if days >= FEWEST_DAYS else None
 
 

@@ -4,7 +4,8 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from catalog.models import Backend, Deployment, HostedModel, today
+from catalog.models import Backend, Deployment, HostedModel
+from common.moments import today
 from tests.catalog.test_routing import break_credential
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import openai
 import pytest
 
-from catalog.models import HostedModel, today
+from catalog.models import HostedModel
+from common.moments import today
 from tests.gateway.conftest import Host, Reply, ask, chat
 
 DAY = timedelta(days=1)
