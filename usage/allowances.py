@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, Sum
+from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.models import Cohort, Project, ProjectMembership, User
@@ -78,11 +78,7 @@ def _used(project: Project, people: Collection[User], month: Period) -> dict[str
     """Nano-dollars by the id of the person, zero for who used nothing."""
     used = {person.public_id: 0 for person in people}
     makers = ApiKey.objects.made_by(list(used)).filter(project=project).makers()
-    rows = UsageRollup15Min.objects.filter(
-        Q(user_id__in=list(used)) | Q(key_id__in=list(makers)),
-        project_id=project.public_id,
-        bucket_at__gte=month.starts_at,
-    )
-    for row in rows.values("user_id", "key_id").annotate(cost=Sum("cost_nano")):
+    rows = UsageRollup15Min.objects.of_projects([project.public_id]).of_people(used, keys=makers)
+    for row in rows.since(month.starts_at).values("user_id", "key_id").annotate(cost=Sum("cost_nano")):
         used[makers.get(row["key_id"]) or row["user_id"]] += int(row["cost"])
     return used

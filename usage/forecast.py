@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -75,26 +75,20 @@ def forecast(
     whose, limit_nano, counted, pays_first = _budget(
         project, sights, narrowing, reader if is_organization_wide else None
     )
-    sums = UsageRollup15Min.objects.filter(
-        narrowing.applied(), counted, bucket_at__gte=min(month.starts_at, week), bucket_at__lte=now
-    )
-    costs = sums.aggregate(
-        spent=Sum("cost_nano", filter=Q(bucket_at__gte=month.starts_at)),
-        before=Sum("cost_nano", filter=Q(bucket_at__gte=week, bucket_at__lt=today)),
-        credit=Sum("credit_nano", filter=Q(bucket_at__gte=month.starts_at)),
-    )
-    if not any(costs.values()):
+    sums = UsageRollup15Min.objects.filter(narrowing.applied(), counted)
+    spending = sums.for_forecast(month=month.starts_at, week=week, today=today, now=now)
+    if not any(spending):
         return None
-    daily_nano = int(costs["before"] or 0) // DAYS_BEFORE
+    daily_nano = spending.week_nano // DAYS_BEFORE
     credit_nano = 0
     if limit_nano is not None and pays_first is not None:
-        credit_nano = int(costs["credit"] or 0) + _still_paid(pays_first, daily_nano, now, month.ends_at)
+        credit_nano = spending.credit_nano + _still_paid(pays_first, daily_nano, now, month.ends_at)
         if credit_nano:
             whose, limit_nano = _("Budget of the organization with its credits"), limit_nano + credit_nano
     return Forecast(
         now=now,
         ends_at=month.ends_at,
-        spent_nano=int(costs["spent"] or 0),
+        spent_nano=spending.month_nano,
         daily_nano=daily_nano,
         limit_nano=limit_nano,
         whose=whose,

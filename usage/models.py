@@ -1,9 +1,9 @@
 """The ledger: one event per call, the sums that pages read, and the credits that pay for calls."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -151,6 +151,34 @@ class UsageEvent(models.Model):
 
 
 class UsageSumsQuerySet(models.QuerySet[Any]):
+    def of_projects(self, ids: Iterable[str]) -> Self:
+        """Those of the projects with these public ids, as the index of the sums has them."""
+        return self.filter(project_id__in=list(ids))
+
+    def of_people(self, ids: Iterable[str], *, keys: Iterable[str]) -> Self:
+        """Those of calls that these people made without a key or with one of `keys`."""
+        return self.filter(models.Q(user_id__in=list(ids)) | models.Q(key_id__in=list(keys)))
+
+    def since(self, moment: datetime) -> Self:
+        """Those of the bucket that begins at this moment, and of all after it."""
+        return self.filter(bucket_at__gte=moment)
+
+    def called_models(self) -> list[str]:
+        """The names of the models that were called, by name."""
+        named = self.exclude(model="").order_by("model")
+        return list(named.values_list("model", flat=True).distinct())
+
+    def for_forecast(self, *, month: datetime, week: datetime, today: datetime, now: datetime) -> "Spending":
+        """What the month came to until now, and the days from `week` until today."""
+        in_month = models.Q(bucket_at__gte=month)
+        sums = self.since(min(month, week)).filter(bucket_at__lte=now)
+        found = sums.aggregate(
+            month_nano=models.Sum("cost_nano", filter=in_month),
+            credit_nano=models.Sum("credit_nano", filter=in_month),
+            week_nano=models.Sum("cost_nano", filter=models.Q(bucket_at__gte=week, bucket_at__lt=today)),
+        )
+        return Spending(**{name: int(value or 0) for name, value in found.items()})
+
     def percentiles(self, *by: str) -> "Mapping[tuple[Any, ...], Speed]":
         """How fast calls were, told apart by the values of these columns or annotations; by none, under `()`."""
         sums = {f"of_{name}": models.Sum(name) for name in HISTOGRAMS}
@@ -162,6 +190,14 @@ class UsageSumsQuerySet(models.QuerySet[Any]):
                 histograms.percentiles(int(latency or 0)), histograms.percentiles(int(first_token or 0))
             )
         return found
+
+
+class Spending(NamedTuple):
+    """What was spent in a month, what credits paid of it, and what was spent in the week before today."""
+
+    month_nano: int
+    credit_nano: int
+    week_nano: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,10 +120,11 @@ def consequences_of(plan: Plan, organization: Organization) -> Consequences:
     keys = ApiKey.objects.of_organization(organization).usable().exclude(allowed_models=[])
     left_out = keys.exclude(allowed_models__contained_by=plan.allowed_models).select_related("project")
     projects = list(organization.projects.values_list("public_id", flat=True))
-    called = UsageRollup15Min.objects.filter(project_id__in=projects, bucket_at__gte=timezone.now() - MISSED)
-    missed = called.exclude(model__in=["", *plan.allowed_models]).order_by("model").values_list("model", flat=True)
+    called = UsageRollup15Min.objects.of_projects(projects).since(timezone.now() - MISSED).called_models()
     return Consequences(
-        list(left_out.order_by("-created_at")[:MOST_NAMED]), list(missed.distinct()), _exceeded(plan, organization)
+        list(left_out.order_by("-created_at")[:MOST_NAMED]),
+        [model for model in called if not plan.allows(model)],
+        _exceeded(plan, organization),
     )
 
 
