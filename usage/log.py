@@ -13,7 +13,7 @@ from common.money import dollars
 from common.paging import keyset_page
 from common.spreadsheets import csv_head, csv_lines, safe_cells
 from usage.events import CLIENT_CLOSED
-from usage.models import UsageEvent, began
+from usage.models import UsageEvent, began, made_with
 from usage.outcomes import ended_with, failed_with
 from usage.problems import Problem, problem_of
 from usage.reports import Name, key_names
@@ -134,22 +134,19 @@ class Call:
 def described(events: Sequence[UsageEvent], *, seen: Sights) -> list[Call]:
     """The calls with their names, in two queries however many they are."""
     by_project = {sight.project.public_id: sight for sight in seen}
-    names = key_names({_key_of(event) for event in events}, sights=seen)
+    keys = [made_with(event.key_id, event.source) for event in events]
+    names = key_names(set(keys), sights=seen)
     people = _people([event for event in events if by_project[event.project_id].sees_people])
     return [
         Call(
             event=event,
             project=by_project[event.project_id].project,
-            key=names[_key_of(event)],
+            key=names[key],
             person=people.get(event.user_id, ""),
             problem=problem_of(event),
         )
-        for event in events
+        for event, key in zip(events, keys, strict=True)
     ]
-
-
-def _key_of(event: UsageEvent) -> str:
-    return event.key_id or event.source
 
 
 def _people(events: Sequence[UsageEvent]) -> dict[str, str]:
@@ -171,9 +168,11 @@ def csv_parts(*, seen: Sights, asked: Asked) -> Iterator[bytes]:
     while True:
         page = keyset_page(*calls(seen=seen, asked=asked), by="at", cursor=cursor, size=CHUNK)
         if page.items:
-            names = key_names({_key_of(event) for event in page.items}, sights=seen)
+            keys = [made_with(event.key_id, event.source) for event in page.items]
+            names = key_names(set(keys), sights=seen)
             by_project = {sight.project.public_id: sight for sight in seen}
-            yield csv_lines(_cells(event, names[_key_of(event)], by_project[event.project_id]) for event in page.items)
+            lines = zip(page.items, keys, strict=True)
+            yield csv_lines(_cells(event, names[key], by_project[event.project_id]) for event, key in lines)
         if page.older is None:
             return
         cursor = page.older

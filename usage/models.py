@@ -29,6 +29,11 @@ class Source(models.TextChoices):
     BATCH = "batch", _("Batch")
 
 
+def made_with(key_id: str, source: str) -> str:
+    """What a call was made with: the public id of its key, or its source where it was made without one."""
+    return key_id or source
+
+
 def began(since: datetime | None = None, until: datetime | None = None) -> models.Q:
     """The condition that keeps events from `since` on and before `until`, as far as they are given.
 

@@ -26,6 +26,7 @@ from usage.models import (
     UsageRollup,
     UsageRollup5Min,
     UsageRollup15Min,
+    made_with,
 )
 from usage.outcomes import OF_OUTCOME, Outcome, ended_with, failed_with, outcome_named
 from usage.problems import Problem, problem_of
@@ -525,7 +526,7 @@ COLUMNS: Mapping[Group, Sequence[str]] = {
 
 def _group_id(row: Mapping[str, Any], group: Group, makers: Mapping[str, str]) -> str:
     if group is Group.KEY:
-        return str(row["key_id"] or row["source"])
+        return made_with(row["key_id"], row["source"])
     if group is Group.MEMBER:
         return row["user_id"] or makers.get(row["key_id"], NOBODY)
     return str(row[group.value])
@@ -547,7 +548,7 @@ def _rows(by_group: Mapping[str, Sums], *, before: Mapping[str, Sums], group: Gr
 
 
 def key_names(ids: Collection[str], *, sights: Sights) -> dict[str, Name]:
-    """What to call each of `ids`: public ids of keys, or sources of calls that were made without a key."""
+    """What to call each of `ids`, which are what calls were `made_with`."""
     sources = {source.value: Name(str(source.label)) for source in Source}
     wanted = {key_id for key_id in ids if key_id not in sources}
     found: dict[str, Name] = {}

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Organization, Project
 from usage.measures import Measures
-from usage.models import UsageRollup15Min
+from usage.models import UsageRollup15Min, made_with
 from usage.periods import periods_at
 from usage.reports import Name, key_names
 from usage.sight import Sight
@@ -148,25 +148,20 @@ def statement(organization: Organization, month: Month, *, now: datetime) -> Sta
         .values("project_id", "model", "source", "key_id")
         .annotate(**Charges.sums())
     )
-    names = key_names({_key_of(row) for row in rows}, sights=[Sight(project) for project in projects.values()])
+    keys = [made_with(row["key_id"], row["source"]) for row in rows]
+    names = key_names(set(keys), sights=[Sight(project) for project in projects.values()])
     lines = [
-        Line(projects[row["project_id"]], row["model"] or _("No model named"), _key_of(row), names[_key_of(row)],
-             Charges.read(row))
-        for row in rows
-    ]  # fmt: skip
+        Line(projects[row["project_id"]], row["model"] or _("No model named"), key, names[key], Charges.read(row))
+        for row, key in zip(rows, keys, strict=True)
+    ]
     lines.sort(key=lambda line: (line.project.display_name, line.model, line.key.label, line.key_id))
     return Statement(organization, month, now >= month.end, tuple(lines))
-
-
-def _key_of(row: Any) -> str:
-    key: str = row["key_id"] or row["source"]
-    return key
 
 
 def _sums_of(organization: Organization, *, projects: Iterable[str] | None = None) -> "QuerySet[UsageRollup15Min]":
     # By project, as the sums' index has them.
     ids = organization.projects.values_list("public_id", flat=True) if projects is None else projects
-    return UsageRollup15Min.objects.filter(organization_id=organization.public_id, project_id__in=list(ids))
+    return UsageRollup15Min.objects.of_projects(ids).filter(organization_id=organization.public_id)
 
 
 def _sums(charges: Iterable[tuple[Of, Charges]]) -> dict[Of, Charges]:
