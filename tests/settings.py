@@ -56,6 +56,6 @@ LOGGING["handlers"]["file"] = {
 }
 LOGGING["root"]["handlers"].append("file")
 
-# Every client of a test builds the middleware anew, and WhiteNoise would read all files of the portal each time, a fifth
-# of what a test of a page costs. This way it looks for a file when one is asked for.
+# Every client of a test builds the middleware anew, and WhiteNoise would read all files of the portal each time, which
+# is a fifth of what a test of a page costs. This way it looks for a file when one is asked for.
 WHITENOISE_AUTOREFRESH = True
