@@ -2,7 +2,7 @@
 
 import pytest
 
-from usage.templatetags.usage_figures import NO_BREAK, change, duration, exact_money, share
+from usage.templatetags.usage_figures import NO_BREAK, change, duration, share
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,3 @@ def test_a_share_is_never_rounded_to_none_or_all(part: float | None, text: str) 
 )
 def test_a_change_is_against_the_period_before(now: float | None, before: float | None, text: str) -> None:
     assert change(now, before) == text
-
-
-def test_money_is_exact_where_it_is_asked_for() -> None:
-    assert exact_money(1_234_567_890) == "$1.23456789"
-    assert exact_money(20_000_000_000) == "$20.00"
-    assert exact_money(1) == "$0.000000001"

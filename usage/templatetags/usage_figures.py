@@ -15,16 +15,8 @@ register = template.Library()
 NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
-@register.filter
-def money(nano: int) -> str:
-    """Dollars, with more digits where there are only fractions of a cent."""
-    return display_dollars(nano)
-
-
-@register.filter
-def exact_money(nano: int) -> str:
-    """Dollars to the last digit that was charged."""
-    return exact_dollars(nano)
+register.filter("money", display_dollars)
+register.filter("exact_money", exact_dollars)
 
 
 @register.filter
