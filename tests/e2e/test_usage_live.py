@@ -65,12 +65,23 @@ def test_days_are_the_browsers(page_of_ada: Page, project: Project) -> None:
     expect(page_of_ada.get_by_text("Days and hours are those of Asia/Kat")).to_be_visible(timeout=FRESH_MS)
 
 
-def test_it_says_when_it_no_longer_hears(page_of_ada: Page) -> None:
-    expect(page_of_ada.get_by_text("Updated at")).to_be_visible()
+def test_it_says_when_it_no_longer_hears(page_of_ada: Page, project: Project) -> None:
+    add_usage(project, timezone.now())
+    expect(page_of_ada.get_by_role("link", name="small")).to_be_visible(timeout=FRESH_MS)
+    expect(page_of_ada.get_by_text("Updated at")).not_to_be_in_viewport()
     page_of_ada.context.set_offline(True)
-    expect(page_of_ada.get_by_text("Not updated since")).to_be_visible(timeout=FRESH_MS)
+    expect(page_of_ada.get_by_text("Not updated since")).to_be_in_viewport(timeout=FRESH_MS)
     page_of_ada.context.set_offline(False)
     expect(page_of_ada.get_by_text("Updated at")).to_be_visible(timeout=FRESH_MS)
+
+
+def test_it_says_so_where_no_answer_comes_at_all(page_of_ada: Page) -> None:
+    expect(page_of_ada.get_by_text("Updated at")).to_be_visible()
+    page_of_ada.clock.install()
+    page_of_ada.route("**/usage/live/**", lambda _route: None)
+    page_of_ada.reload()
+    page_of_ada.clock.run_for(3 * 5_000)
+    expect(page_of_ada.get_by_text("Not updated since")).to_be_visible()
 
 
 def test_a_reader_with_the_keyboard_is_not_interrupted(page_of_ada: Page, project: Project) -> None:

@@ -39,7 +39,7 @@ def test_it_works_while_no_database_connection_is_free() -> None:
     with ConnectionPool(kwargs=address(), min_size=1, max_size=1, timeout=0.05) as pool, pool.connection(timeout=5):
         response = _answer_to(pool)
     assert (response.status_code, response["retry-after"]) == (503, "5")
-    assert "Too busy at the moment" in response.content.decode()
+    assert "Out of reach at the moment" in response.content.decode()
 
 
 def _answer_to(pool: ConnectionPool) -> HttpResponse:

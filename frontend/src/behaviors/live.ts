@@ -3,7 +3,8 @@ import type { Behavior } from "../attach";
 
 /**
  * Asks for news every `data-every` seconds while the page is looked at, and says when it last heard: the element itself
- * carries the hx-get with `hx-trigger="live"`, its `[data-part="updated"]` holds the time. Nobody is interrupted: while
+ * carries the hx-get with `hx-trigger="live"`, its `[data-part="updated"]` holds the time, and stays in view while news
+ * fail to come, be they refused or not answered at all. Nobody is interrupted: while
  * something in it has the focus of a keyboard or is selected, the swap waits; what they opened stays open.
  */
 const live: Behavior = (root) => {
@@ -16,16 +17,21 @@ const live: Behavior = (root) => {
     timeZone: zone(root),
   });
   let waiting = false;
+  let askedAt = 0;
   let heardAt = new Date();
 
   const say = (late: boolean) => {
     const line = root.querySelector<HTMLElement>('[data-part="updated"]');
     const time = clock.format(heardAt);
-    if (line) line.textContent = (late ? root.dataset.late : root.dataset.fresh)?.replace("%s", time) ?? time;
+    if (!line) return;
+    line.textContent = (late ? root.dataset.late : root.dataset.fresh)?.replace("%s", time) ?? time;
+    line.toggleAttribute("data-stale", late);
   };
   const ask = () => {
+    if (waiting && Date.now() - askedAt >= 2 * every) say(true);
     if (document.hidden || waiting || isBusy(root)) return;
     waiting = true;
+    askedAt = Date.now();
     htmx.trigger(root, "live");
   };
   const heard = (event: Event) => {
