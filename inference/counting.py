@@ -22,6 +22,8 @@ IMAGE_TOKENS = 1_000
 # A picture of one color is large in a few bytes, and Qwen's models take this many of one.
 MOST_IMAGE_TOKENS = 16_384
 MESSAGE_OVERHEAD_TOKENS = 16
+# What rerankers are told of what to do, which some put around each document.
+PAIR_OVERHEAD_TOKENS = 128
 # Longer than any token of the tokenizers in use, spaces apart: they have tokens for a hundred of those and more.
 LONGEST_TOKEN_BYTES = 256
 # More than any body holds or any answer has. A server that counts more must not use up its caller's minute, or money.
@@ -109,10 +111,15 @@ def prompt_size(body: Body, *, payload_bytes: int, context_window: int | None) -
     """
     messages = _messages(body)
     images = _images(messages)
-    most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + 1) + MOST_IMAGE_TOKENS * images
+    texts = max(1, *(_texts_apart(body, name) for name in TEXT_LISTS))
+    most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + texts) + MOST_IMAGE_TOKENS * images
+    if "query" in body and isinstance(documents := body.get("documents"), list):
+        # A reranker reads the query with each document anew.
+        query = len(orjson.dumps(body["query"])) + MOST_IMAGE_TOKENS * _images([body["query"]])
+        most += len(documents) * (PAIR_OVERHEAD_TOKENS + query) + MOST_IMAGE_TOKENS * _images(documents)
     if context_window is not None:
         # Texts to embed, or to go on with, are read one by one: the window bounds each of them, not all together.
-        most = min(most, context_window * max(1, *(_texts_apart(body, name) for name in TEXT_LISTS)))
+        most = min(most, context_window * texts)
     likely = IMAGE_TOKENS * images + sum(map(_likely_message, messages))
     likely += sum(_likely_text(body[name]) for name in TEXT_FIELDS if name in body)
     if messages:

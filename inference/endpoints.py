@@ -29,8 +29,10 @@ from inference.checks import (
     check_transcript,
     check_translation,
 )
+from inference.counting import TokenCount
 from inference.shapes import ShapeOfErrors, anthropic_error
 from inference.streams import AnswerStream, ChatStream, MessageStream, ResponseStream, TranscriptStream
+from inference.unbounded import most_of_pictures, most_of_transcript
 from inference.uses import Use
 
 # Its newer models refuse `max_tokens`. Every other server knows it; LM Studio, Ollama and many more know nothing else.
@@ -52,6 +54,9 @@ class Endpoint:
     """The fields of its form that hold files, and how many each may; empty where the body is JSON."""
     output_limits: tuple[str, ...] = ()
     """Fields that bound the answer, the newer before the older."""
+    most_counted: Callable[[Body, int | None], TokenCount] | None = None
+    """Where an answer that no field bounds costs something: the most tokens of it, and of the files it is made from, of
+    a model that writes so many at once if that is known."""
     stream: type[AnswerStream] | None = None
     sets: Mapping[str, Any] = field(default_factory=dict)
     """Fields that a server is sent with this value, whatever the client says."""
@@ -131,11 +136,13 @@ _WRITTEN_DOWN: dict[str, Any] = {
     "results": "text",
     "other_answers": ("text/plain", "text/vtt", "application/x-subrip"),
     "files": {"file": 1},
+    "most_counted": most_of_transcript,
 }
 _PICTURES: dict[str, Any] = {
     "needs": Use.IMAGES,
     "results": "data",
     "sets": {"response_format": "b64_json"},
+    "most_counted": most_of_pictures,
 }
 _ALL = (
     CHAT_COMPLETIONS,

@@ -58,7 +58,9 @@ SINCE = "ly:since"
 class Demand:
     """What a call may use. It needs `needed_tokens` to run at all, and reserves `wanted_tokens` where they are left.
 
-    `most_nano` is a true upper bound of its cost, zero for a free model: only then may it pass a budget unseen.
+    `most_nano` is a true upper bound of its cost, zero for a free model: only then may it pass a budget unseen. A call
+    that `may_overrun`, since it hardly ever costs that much, is let in while any money is left. It reserves all of it
+    even so, and who comes next finds nothing: a budget is overrun by what one such call can cost, not by many.
     `limits` are those of the model; None when it has none.
     """
 
@@ -66,6 +68,7 @@ class Demand:
     needed_tokens: int
     wanted_tokens: int
     most_nano: int
+    may_overrun: bool = False
     limits: Limits | None = None
 
 
@@ -435,6 +438,7 @@ def _admit_arguments(reach: Reach, demand: Demand, identifier: str, lost: Event)
         _hold_tail(reach.counted, lost),
         reach.organization_id,
         *reach.arguments,
+        str(min(1, demand.most_nano) if demand.may_overrun else demand.most_nano),
     )
 
 

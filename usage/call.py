@@ -67,6 +67,7 @@ class Call:
             if endpoint.is_free
             else prompt_size(body, payload_bytes=size, context_window=model.context_window)
         )
+        self.most_count = self._most_count(body)
         options = body.get("stream_options")
         self.wants_usage = isinstance(options, dict) and options.get("include_usage") is True
         self.wants_timings = body.get("timings_per_token") is True
@@ -147,15 +148,25 @@ class Call:
             return 0
         return token_cost(count.prompt_tokens, price_in) + token_cost(count.completion_tokens, price_out)
 
+    def _most_count(self, body: Body) -> TokenCount:
+        """The most tokens that it may cost. What only reads, and says no word of its own, is charged for no answer."""
+        read, written = self.prompt.most_tokens, 0
+        if self.endpoint.output_limits:
+            written = self.choices * self.bound_output
+        elif self.endpoint.most_counted is not None:
+            beyond = self.endpoint.most_counted(body, self.model.max_output_tokens)
+            read, written = read + beyond.prompt_tokens, beyond.completion_tokens
+        return TokenCount(read, written)
+
     def demand(self) -> Demand:
-        answers = 0 if self.endpoint.is_free else self.choices * self.bound_output
-        self.most_nano = self.cost(TokenCount(self.prompt.most_tokens, answers))
+        self.most_nano = self.cost(self.most_count)
         certain = self.prompt.likely_tokens + self.choices * (self.asked_output or 0)
         return Demand(
             model=self.model.name,
             needed_tokens=certain,
             wanted_tokens=self.prompt.likely_tokens + self.assumed_output,
             most_nano=self.most_nano,
+            may_overrun=self.endpoint.most_counted is not None,
             limits=None if self.model.limits == NO_LIMITS else self.model.limits,
         )
 
@@ -166,9 +177,8 @@ class Call:
 
     def event(self, *, status: int, error_code: str, count: TokenCount, is_estimated: bool) -> Event:
         cost = self.cost(count)
-        if self.has_budget and self.endpoint.output_limits:
-            # A server that answers more than it was allowed must not break the budget it was allowed from. What nobody
-            # can set a limit to, such as pictures and transcripts, costs what it comes to.
+        if self.has_budget:
+            # A server that counts more than it was allowed, or than there can be, must not break the budget.
             cost = min(cost, self.most_nano)
         now = time.perf_counter()
         return Event(

@@ -86,6 +86,7 @@ def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: D
         _host("renamed", living, backend_name="/srv/models/secret-path")
         _host("paid-chat", living, input_price_nano=1 * MILLION, output_price_nano=10 * MILLION)
         _host("fake-embed", living, uses=["embeddings"])
+        _host("paid-embed", living, uses=["embeddings"], input_price_nano=MILLION, output_price_nano=10 * MILLION)
         _host("fake-all", living, uses=list(Use), backend_name="inside/all")
         _host("paid-all", living, uses=list(Use), input_price_nano=MILLION, output_price_nano=10 * MILLION)
         twin = _host("twin", dead)

@@ -43,6 +43,18 @@ def test_a_conversation_and_tokens_are_read_in_one_window(body: dict[str, Any]) 
     assert prompt_size(body, payload_bytes=200_000, context_window=8192).most_tokens == 8192
 
 
+def test_a_reranker_reads_the_query_with_each_document() -> None:
+    body: dict[str, Any] = {"query": "x" * 1000, "documents": ["y"] * 50}
+    assert prompt_size(body, payload_bytes=1300, context_window=None).most_tokens > 50 * (1000 + 1)
+    assert prompt_size(body, payload_bytes=1300, context_window=512).most_tokens == 50 * 512
+
+
+def test_pictures_are_put_in_order_as_well() -> None:
+    seen = {"content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}
+    body: dict[str, Any] = {"query": seen, "documents": [seen] * 3}
+    assert prompt_size(body, payload_bytes=400, context_window=None).most_tokens > 6 * 16_384
+
+
 def test_a_small_picture_may_be_many_tokens() -> None:
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     body: dict[str, Any] = {"messages": [{"role": "user", "content": [part]}]}

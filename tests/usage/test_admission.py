@@ -283,8 +283,15 @@ def test_a_call_refused_after_its_admission_was_lost_holds_nothing(settings: Laz
 
 def test_amounts_that_make_no_sense_are_refused() -> None:
     keys = ["ly:{x}:leases", "ly:{x}:holds", "ly:leases", "ly:{x}:w"]
-    for worst, need, want in (("-5", "1", "1"), ("NaN?", "1", "1"), ("1", "-1", "1"), ("1", "5", "1")):
-        args = ["id", "1000", worst, need, want, "{}", "x", "1", "0", "0", "9", "9"]
+    for worst, need, want, least in (
+        ("-5", "1", "1", "-5"),
+        ("NaN?", "1", "1", "1"),
+        ("1", "-1", "1", "1"),
+        ("1", "5", "1", "1"),
+        ("1", "1", "1", "2"),
+        ("1", "1", "1", "-1"),
+    ):
+        args = ["id", "1000", worst, need, want, "{}", "x", "1", "0", "0", "9", "9", least]
         with pytest.raises(ResponseError):
             ADMIT.run(servers.durable(), keys=keys, args=args)
 
@@ -313,6 +320,36 @@ def test_a_month_is_counted_from_the_ledger_and_from_what_waits_for_it() -> None
 
     at_desk(who, work)
     assert budget(who) == {"spent": 620, "held": 380}
+
+
+@pytest.mark.django_db
+def test_calls_that_are_let_in_while_any_is_left_overrun_by_one_at_most() -> None:
+    """However others come and go beside them: what they reserved is held in full, however little was left."""
+    who = caller(monthly_budget_nano=1000)
+
+    async def work(desk: Desk) -> None:
+        other = await desk.admit(most_nano=1000)
+        with pytest.raises(BudgetError, match="used up") as refused:
+            await desk.admit(most_nano=600, may_overrun=True)
+        assert refused.value.is_reserved
+        await desk.settle(other)
+        other = await desk.admit(most_nano=999)
+        first = await desk.admit(most_nano=600, may_overrun=True)
+        await desk.settle(other)
+        other = await desk.admit(most_nano=399)
+        second = await desk.admit(most_nano=600, may_overrun=True)
+        await desk.settle(other)
+        for most in (1, 600):
+            with pytest.raises(BudgetError, match="used up"):
+                await desk.admit(most_nano=most, may_overrun=True)
+        await desk.settle(first, cost=600)
+        await desk.settle(second, cost=600)
+        with pytest.raises(BudgetError, match="used up") as refused:
+            await desk.admit(most_nano=600, may_overrun=True)
+        assert not refused.value.is_reserved
+
+    at_desk(who, work)
+    assert budget(who) == {"spent": 1200, "held": 0}
 
 
 @pytest.mark.django_db(transaction=True)

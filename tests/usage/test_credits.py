@@ -142,6 +142,25 @@ def test_exactly_what_credits_cover_passes_of_a_crowd(project: Project) -> None:
     assert agrees()
 
 
+def test_calls_that_begin_while_credits_are_left_overrun_by_one_at_most(project: Project) -> None:
+    who = prepaid(project, granted(100))
+    fill(who)
+
+    async def work(desk: Desk) -> None:
+        running = [await desk.admit(most_nano=60, may_overrun=True) for _time in range(2)]
+        with pytest.raises(BudgetError):
+            await desk.admit(most_nano=60, may_overrun=True)
+        assert known(who) == [(0, 20), (0, 100)]
+        for admission in running:
+            await desk.settle(admission, cost=60)
+        with pytest.raises(BudgetError):
+            await desk.admit(most_nano=60, may_overrun=True)
+
+    at_desk(who, work)
+    assert known(who) == [(20, 0), (100, 0)]
+    assert agrees()
+
+
 def test_a_prepaid_organization_is_told_what_is_left_and_who_can_grant_more(project: Project) -> None:
     who = prepaid(project, granted(100))
     fill(who)

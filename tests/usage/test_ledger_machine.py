@@ -95,6 +95,8 @@ class Ledger(RuleBasedStateMachine):
         self.written: dict[str, Event] = {}
         # After what nobody can know in time, a budget may be exceeded; it must be counted right all the same.
         self.is_promised = True
+        # The most of the calls that are let in while any money is left, by which a budget may be exceeded then.
+        self.most_over = 0
         # Redis lost its data, and nobody had the time yet to say what runs.
         self.is_closed = False
         self.loop = asyncio.Runner()
@@ -108,15 +110,20 @@ class Ledger(RuleBasedStateMachine):
     # What happens -----------------------------------------------------------------------------------------------------
 
     @rule(number=st.integers(0, 1), most=MONEY)
-    def admit(self, number: int, most: int) -> None:
+    def admit(self, number: int, most: int, may_overrun: bool = False) -> None:
         who = self.callers[number]
         lost = event(who, cost=most // 3)
-        demand = replace(DEMAND, most_nano=most)
+        demand = replace(DEMAND, most_nano=most, may_overrun=may_overrun)
         try:
             admission = self.loop.run(self.desk.admit(who, demand, id=lost.id, lost=lost))
         except (BudgetError, RateLimitError, BudgetUnknownError):
             return
         self.running.append(Call(who, admission, most))
+
+    @rule(number=st.integers(0, 1), most=MONEY)
+    def admit_while_any_is_left(self, number: int, most: int) -> None:
+        self.most_over = max(self.most_over, most)
+        self.admit(number, most, may_overrun=True)
 
     @precondition(lambda self: self.running)
     @rule(which=WHICH)
@@ -247,7 +254,8 @@ class Ledger(RuleBasedStateMachine):
                     assert known["tokens"] == used.tokens + sum(tokens for tokens, _worst in reserved)
                 assert known["gpu"] == used.gpu_ms
                 assert counter.money is not None
-                assert not self.is_promised or spent + held <= counter.money
+                most_over = 0 if counter.is_grant else self.most_over
+                assert not self.is_promised or spent + held <= counter.money + most_over
             window = self.redis.hgetall(f"{self.base}{scope.kind}:{scope.id}:window")
             assert all(int(value) >= 0 for value in window.values())
             slots = set(self.redis.zrange(f"{self.base}{scope.kind}:{scope.id}:running", 0, -1))

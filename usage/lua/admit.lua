@@ -4,7 +4,8 @@
 --       of credits, the one that ends first before the others
 -- ARGV  id, lease in ms, most money, tokens needed, tokens wanted, rest of the hold, organization, how many windows, how
 --       many sets, how many grants, then for each window requests and tokens a minute, for each set calls at the same
---       time, and for each counter money, requests, tokens and milliseconds of servers (empty: no limit of that kind)
+--       time, and for each counter money, requests, tokens and milliseconds of servers (empty: no limit of that kind);
+--       last the money that has to be left: the most money, or less for a call that may overrun a budget
 -- Gives {'ok', ms until the windows are empty, head of the hold, then per window: requests and tokens left, -1: no limit}
 --    or {kind, ms until the windows are empty, number of the key among its kind, limit, used, ms to wait (-1: waiting is
 --       no use or until the period ends), money that credits would have covered, then as above} with kind 'requests', 'tokens', 'concurrency', 'budget',
@@ -16,8 +17,8 @@
 -- Credits are drawn on before money: an organization's own counters take only what they do not cover.
 -- Sums are written as Lua has added them up, one by one until 2^53: of nano-dollars, nine million dollars in a period.
 local id, lease, worst = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local need, want = tonumber(ARGV[4]), tonumber(ARGV[5])
-if not (lease and worst and need and want) or worst < 0 or need < 0 or want < need then
+local need, want, needed = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[#ARGV])
+if not (lease and worst and need and want and needed) or worst < needed or needed < 0 or need < 0 or want < need then
   return redis.error_reply('ERR an amount is missing or negative')
 end
 local time = redis.call('TIME')
@@ -108,6 +109,8 @@ for i = 1, refusal and 0 or grants do
   if used[1] then unspent = unspent + math.max(0, tonumber(used[3]) - tonumber(used[1])) end
 end
 local function is_after_credits(key) return string.find(key, '}:organization:', 1, true) end
+-- Of what a call may cost a counter, the part that has to be left there: what credits pay has not.
+local function needed_of(due) return math.max(0, due - worst + needed) end
 
 for i = 1, refusal and 0 or counters do
   local after_credits = grants > 0 and is_after_credits(KEYS[3 + windows + sets + i])
@@ -132,8 +135,8 @@ for i = 1, refusal and 0 or counters do
         refusal = {'period_tokens', i, tokens, t, -1}
       elseif gpu and g >= gpu then
         refusal = {'period_gpu', i, gpu, g, -1}
-      elseif money and due > 0 and spent + due > money then
-        local least = after_credits and math.max(0, worst - unspent) or worst
+      elseif money and due > 0 and spent + needed_of(due) > money then
+        local least = needed_of(after_credits and math.max(0, worst - unspent) or worst)
         refusal = {'budget', i, money, spent, tonumber(used[1]) + least <= money and 1000 or -1}
       end
     end
