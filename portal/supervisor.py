@@ -237,14 +237,17 @@ class Portal:
             self._child(program, on_console=True).start()
 
     def wait_until_ready(self) -> None:
-        """Returns once /readyz is green, or when stopping; tells what is missing if that takes long."""
+        """Returns once /readyz is green, or when stopping; tells what is missing if that takes long.
+
+        Models are waited for where one is started here. Others are connected in the portal, by who gets in there first.
+        """
         patience = time.monotonic() + 30
         while not self.stopping.is_set():
             wrong = missing_parts(self._port)
-            if not wrong:
+            if not wrong or (wrong.keys() == {"model"} and not _starts_a_model()):
                 return
             if time.monotonic() > patience:
-                say(f"not ready yet: {'; '.join(wrong)}")
+                say(f"not ready yet: {'; '.join(f'{name}: {detail}' for name, detail in wrong.items())}")
                 patience = time.monotonic() + 30
             self.stopping.wait(0.2)
 
@@ -292,7 +295,7 @@ class Portal:
                     )
                 )
                 runtime[variable] = redis.address(folder=self._var / name, port=port, password=password)
-        if os.environ.get("LYCEUM_MODEL") != "off":
+        if _starts_a_model():
             port = free_port()
             programs.append(model.model_program(port=port, key=secrets["EMBEDDED_MODEL_KEY"]))
             runtime["EMBEDDED_MODEL_URL"] = model.address(port)
@@ -384,19 +387,23 @@ def require_free(port: int) -> None:
         raise CannotStart(f"Port {port} cannot be used ({error}): choose another one with PORT=… make run") from error
 
 
-def missing_parts(port: int) -> list[str]:
-    """What /readyz finds wrong; empty when nothing is."""
+def _starts_a_model() -> bool:
+    return os.environ.get("LYCEUM_MODEL") != "off"
+
+
+def missing_parts(port: int) -> dict[str, str]:
+    """The parts with which /readyz finds something wrong, and what; empty when there are none."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()
         body = response.read()
         if response.status == http.HTTPStatus.OK:
-            return []
+            return {}
         parts = json.loads(body)["parts"]
-        return [f"{name}: {part['detail']}" for name, part in parts.items() if not part["ok"]]
+        return {name: part["detail"] for name, part in parts.items() if not part["ok"]}
     except (OSError, http.client.HTTPException, ValueError, KeyError):
-        return ["web does not answer"]
+        return {"web": "does not answer"}
     finally:
         connection.close()
 
@@ -438,6 +445,8 @@ def run() -> int:
         if not portal.stopping.is_set():
             say(f"ready; Ctrl-C stops it; logs are in {var / 'log'}")
             say(f"http://localhost:{port}")
+            if detail := missing_parts(port).get("model"):
+                say(f"{detail}: docs/operators/backends.md tells how to connect one")
             portal.first_start()
         portal.stopping.wait()
     finally:

@@ -158,6 +158,11 @@ def redis_folder() -> Path:
     return Path(cast("dict[str, str]", servers.durable().config_get("dir"))["dir"])
 
 
+def keep_redis(kept: Path) -> None:
+    """Copy what the durable Redis of the moment has written."""
+    shutil.copytree(redis_folder(), kept, ignore=shutil.ignore_patterns("*.sock"))
+
+
 def set_back(server: Running, kept: Path) -> None:
     """Kill the durable Redis of the moment, and start it with what it had written when `kept` was copied."""
     written = redis_folder()

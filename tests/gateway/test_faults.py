@@ -1,7 +1,6 @@
 """Redis or PostgreSQL gone or frozen, as a gateway in a process of its own feels it, and the gateway killed itself."""
 
 import asyncio
-import shutil
 import signal
 import subprocess
 import time
@@ -326,7 +325,7 @@ def test_what_redis_settled_and_did_not_write_is_settled_again(
         answer = await calls.open(caller=caller, endpoint="chat/completions", body=body, request_id="req_not_written")
         frames = answer.frames()
         await anext(frames)
-        shutil.copytree(services.redis_folder(), kept)
+        services.keep_redis(kept)
         async for _frame in frames:
             pass
         while client.xlen(STREAM) == 0:  # noqa: ASYNC110 - another program's Redis sets no event here

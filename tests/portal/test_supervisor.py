@@ -6,8 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ import pytest
 from portal.celery import QUEUES
 from portal.embedded import state
 from portal.embedded.program import CannotStart, Program
-from portal.supervisor import Child, Records, missing_parts, portal_programs, require_free
+from portal.supervisor import Child, Portal, Records, missing_parts, portal_programs, require_free
 
 # Each start leaves a line, so that a test can count them.
 COUNTS_ITS_STARTS = "import sys, time; open('starts', 'a').write('x'); print('hello', flush=True); "
@@ -173,7 +176,43 @@ def test_a_taken_port_is_told_in_one_line() -> None:
 
 
 def test_a_portal_that_is_not_there_is_missing_its_web() -> None:
-    assert missing_parts(1) == ["web does not answer"]
+    assert missing_parts(1) == {"web": "does not answer"}
+
+
+@contextmanager
+def portal_without(*names: str) -> Iterator[int]:
+    """The port of something that answers as a portal does whose parts of these names do not work."""
+    parts = {name: {"ok": False, "detail": "does not answer"} for name in names} | {"redis": {"ok": True, "detail": ""}}
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(json.dumps({"status": "not ready", "parts": parts}).encode())
+
+        def log_message(self, *_arguments: object) -> None:
+            """Nothing: what it is asked is no news."""
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+
+
+def test_models_of_others_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is to connect them gets the way in when the portal is ready."""
+    with portal_without("model") as port:
+        assert missing_parts(port) == {"model": "does not answer"}
+        waits = threading.Thread(target=(started := Portal(var=tmp_path, port=port)).wait_until_ready)
+        waits.start()
+        waits.join(0.5)
+        assert waits.is_alive()
+        started.stopping.set()
+        waits.join()
+        monkeypatch.setenv("LYCEUM_MODEL", "off")
+        Portal(var=tmp_path, port=port).wait_until_ready()
 
 
 def test_every_queue_has_a_worker(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Redis killed under those who write to it, and set back to what it was: events, sums and counters are the same."""
 
 import asyncio
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ from redis.exceptions import RedisError
 
 from common import redis as servers
 from common.errors import OverloadedError, RateLimitError
-from tests.services import Running, durable_redis_to_kill, redis_folder, set_back
+from tests.services import Running, durable_redis_to_kill, keep_redis, set_back
 from tests.usage.test_admission import DEMAND, Desk, at_desk, budget, caller, event, holds, scope_key
 from tests.usage.test_admission import seeded as fill
 from tests.usage.test_ingest import emit, waiting
@@ -159,7 +158,7 @@ def test_redis_as_it_was_yesterday_changes_no_sum(server: Running, tmp_path: Pat
 
     at_desk(who, lambda desk: spend(desk, 100, 200))
     yesterday = tmp_path / "yesterday"
-    shutil.copytree(redis_folder(), yesterday)
+    keep_redis(yesterday)
     drain()
     at_desk(who, lambda desk: spend(desk, 300))
     drain()
