@@ -290,7 +290,7 @@ def _compare_counters(months: set[str], result: Reconciliation, *, repair: bool)
     for period in sorted(periods):
         truth = _Truth(period, [event for event in waiting if period.holds(event.at)])
         for counter in counted.counters:
-            if counter.period == period:
+            if counter.period == period and truth.can_tell(counter):
                 result.differences += _compare_counter(counter, truth.of(counter), held[counter.key], repair=repair)
     grants = [counter for counter in counted.counters if counter.kind == CREDIT]
     drawn = _drawn([counter.id for counter in grants], waiting)
@@ -348,9 +348,16 @@ class _Truth:
             self._used[who_else] = self._used[who_else].plus(Used.by(event))
             self._credit[event.organization_id] += event.credit_nano or 0
         self._by: dict[str, defaultdict[tuple[str, str], Used]] = {}
-        self._makers = ApiKey.objects.filter(public_id__in={who[2] for who in self._used}).makers()
+        keys = ApiKey.objects.filter(public_id__in={who[2] for who in self._used})
+        self._makers = keys.makers()
+        known = {"", *keys.values_list("public_id", flat=True)}
+        self._gone = {who[0] for who in self._used if who[2] not in known}
 
     WHOSE = ("organization_id", "project_id", "key_id", "user_id", "model")
+
+    def can_tell(self, counter: _Counter) -> bool:
+        """Not of people in an organization that was erased: whose its keys were went with it."""
+        return counter.kind not in {MEMBER, PARTICIPANT} or counter.organization_id not in self._gone
 
     def of(self, counter: _Counter) -> Used:
         if counter.kind not in self._by:

@@ -44,7 +44,7 @@ from usage.models import (
     UsageRollup5Min,
     UsageRollup15Min,
 )
-from usage.policies import PARTICIPANT, PLAN, Caller, with_ceiling
+from usage.policies import MEMBER, ORGANIZATION, PARTICIPANT, PLAN, Caller, with_ceiling
 from usage.spool import Settlement, Spool
 from usage.tasks import look_for_drift
 
@@ -228,6 +228,25 @@ def test_the_budget_of_a_participant_is_that_of_all_their_keys_and_runs(capsys: 
     reconcile(capsys, "--strict")
     drain()
     assert "1 counters in Redis: 0 differences" in reconcile(capsys, "--strict")
+
+
+def test_what_people_used_in_an_organization_that_was_erased_is_no_drift(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its keys are gone, and with them who made them."""
+    who = caller()
+    limits = Limits(monthly_budget_nano=1000)
+    share = with_ceiling(MEMBER, f"{who.organization_id}.user_1", limits)
+    whole = with_ceiling(ORGANIZATION, who.organization_id, limits)
+    made = replace(who, key_id="key_that_is_gone", scopes=(share, whole))
+    assert seeded(made)
+
+    async def work(desk: Desk) -> None:
+        admission = await desk.admit(most_nano=500)
+        done = replace(event(made, cost=50), id=admission.id, key_id=made.key_id, user_id="")
+        await desk.admissions.settle(admission, done)
+
+    at_desk(made, work)
+    drain()
+    assert "2 counters in Redis: 0 differences" in reconcile(capsys, "--strict")
 
 
 def test_what_waits_on_the_disk_counts_nowhere_yet(
