@@ -444,6 +444,8 @@ def test_failures_are_found_in_an_index_of_their_own(project: Project, outcome: 
         of_all = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass"
         cursor.execute(of_all, ["failure_by_project"])
         of_months = [name for (name,) in cursor.fetchall()]
+        # A month without calls, once PostgreSQL has counted them, is quicker read as a whole.
+        cursor.execute("SET LOCAL enable_seqscan = off")
     plan = found.order_by("-at", "-pk")[:50].explain()
     assert of_months
     assert all(name in plan for name in of_months)
