@@ -116,7 +116,8 @@ def _session(user: User, project: Project) -> str:
     """Of somebody who has just given their password, and works in the project if it is theirs."""
     session = client_of(user).session
     session[SESSION_KEY] = project.public_id
-    session[SEEN] = int(time.time())
+    # Not written anew, which no refusal may do, also where the table takes longer than what is seen is believed.
+    session[SEEN] = int(time.time()) + 24 * 3600
     request = HttpRequest()
     request.session = session
     record_authentication(request, user, method="password", reauthenticated=True)

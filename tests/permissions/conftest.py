@@ -22,7 +22,10 @@ def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[No
 def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
     """The people and their world, never committed: each request is taken back, and at the end everything."""
     quick = override_settings(
-        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"], ROOT_URLCONF="tests.permissions.urls"
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        ROOT_URLCONF="tests.permissions.urls",
+        # All have just signed in, also where the table takes longer than that is believed.
+        ACCOUNT_REAUTHENTICATION_TIMEOUT=24 * 3600,
     )
     # Every refusal would be written with a traceback that nobody reads.
     refusals = logging.getLogger("django.request")
