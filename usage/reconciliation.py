@@ -7,7 +7,7 @@ ledger or waits in the stream. What waits on a disk has reached neither.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.models import Count, Q, Sum
 from django.utils import timezone
 
+from accounts.models import User
 from apikeys.models import ApiKey
 from common import redis as servers
 from usage import spool
@@ -38,6 +39,7 @@ NAME = re.compile(
 )
 FIELDS = ["spent", "held", "requests", "tokens", "gpu", "seeding"]
 COMPARED = ("spent nano-dollars", "reserved nano-dollars", "requests", "tokens", "milliseconds of servers")
+OF_PEOPLE = {MEMBER, PARTICIPANT}
 # The five-minute sums are forgotten by a task that may run at any moment.
 FIVE_MINUTES_COMPARED = KEPT - timedelta(hours=2)
 
@@ -287,8 +289,9 @@ def _compare_counters(months: set[str], result: Reconciliation, *, repair: bool)
     result.waiting = sum(month_of(event.at) in months for event in waiting)
     result.counters = len(counted.counters)
     held = _held(counted)
+    people = _people(counted.counters)
     for period in sorted(periods):
-        truth = _Truth(period, [event for event in waiting if period.holds(event.at)])
+        truth = _Truth(period, [event for event in waiting if period.holds(event.at)], people)
         for counter in counted.counters:
             if counter.period == period and truth.can_tell(counter):
                 result.differences += _compare_counter(counter, truth.of(counter), held[counter.key], repair=repair)
@@ -297,6 +300,16 @@ def _compare_counters(months: set[str], result: Reconciliation, *, repair: bool)
     for counter in grants:
         result.differences += _compare_counter(counter, Used(drawn[counter.id]), held[counter.key], repair=repair)
     result.differences += _compare_leases(counted, repair=repair)
+
+
+def _people(counters: Iterable[_Counter]) -> set[str]:
+    """Of those whose use is counted, the ids of who is still here under them."""
+    ids = {_person(counter) for counter in counters if counter.kind in OF_PEOPLE}
+    return set(User.objects.filter(public_id__in=ids).values_list("public_id", flat=True))
+
+
+def _person(counter: _Counter) -> str:
+    return counter.id.rpartition(".")[2]
 
 
 def _drawn(grants: Sequence[str], waiting: list[Event]) -> "Counter[str]":
@@ -327,7 +340,8 @@ def _compare_counter(counter: _Counter, used: Used, held: _Held, *, repair: bool
 class _Truth:
     """What was used in a period by the events, in the ledger and waiting for it, for any scope."""
 
-    def __init__(self, period: Period, waiting: list[Event]) -> None:
+    def __init__(self, period: Period, waiting: list[Event], people: set[str]) -> None:
+        self._people = people
         self._used: defaultdict[tuple[str, ...], Used] = defaultdict(Used)
         # Of it, what credits paid: an organization's own counters take only the rest.
         self._credit = Counter[str]()
@@ -356,8 +370,11 @@ class _Truth:
     WHOSE = ("organization_id", "project_id", "key_id", "user_id", "model")
 
     def can_tell(self, counter: _Counter) -> bool:
-        """Not of people in an organization that was erased: whose its keys were went with it."""
-        return counter.kind not in {MEMBER, PARTICIPANT} or counter.organization_id not in self._gone
+        """Not of somebody whose account was erased, who has another id since, nor of people in an organization that was
+        erased: whose its keys were went with it."""
+        if counter.kind not in OF_PEOPLE:
+            return True
+        return _person(counter) in self._people and counter.organization_id not in self._gone
 
     def of(self, counter: _Counter) -> Used:
         if counter.kind not in self._by:

@@ -14,13 +14,15 @@ from django.db.models import Sum
 from django.utils import timezone
 from structlog.testing import capture_logs
 
-from accounts.models import User
+from accounts.erasure import erase_account, request_erasure
+from accounts.models import Project, User
 from common import redis as servers
 from common.errors import BudgetError
 from common.ids import uuid7
 from common.limits import Limits
 from notifications.models import Notification
 from tests import services
+from tests.usage.ledger import a_key
 from tests.usage.test_admission import (
     DEMAND,
     Desk,
@@ -213,28 +215,49 @@ def test_the_budget_of_a_plan_is_that_of_the_whole_organization(capsys: pytest.C
     assert "1 counters in Redis: 0 differences" in reconcile(capsys, "--strict")
 
 
-def test_the_budget_of_a_participant_is_that_of_all_their_keys_and_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def use(person: User, *, key_id: str = "", user_id: str = "") -> None:
+    """A call that counts against a budget of somebody's own, in the ledger."""
     who = caller()
-    share = with_ceiling(PARTICIPANT, f"{who.project_id}.user_1", Limits(monthly_budget_nano=1000), name="Course")
-    run = replace(who, key_id="", user_id="user_1", scopes=(share,))
-    assert seeded(run)
+    limits = Limits(monthly_budget_nano=1000)
+    share = with_ceiling(PARTICIPANT, f"{who.project_id}.{person.public_id}", limits, name="Course")
+    made = replace(who, key_id=key_id, user_id=user_id, scopes=(share,))
+    assert seeded(made)
 
     async def work(desk: Desk) -> None:
         admission = await desk.admit(most_nano=500)
-        done = replace(event(run, cost=50), id=admission.id, user_id="user_1")
+        done = replace(event(made, cost=50), id=admission.id, key_id=key_id, user_id=user_id)
         await desk.admissions.settle(admission, done)
 
-    at_desk(run, work)
+    at_desk(made, work)
+
+
+def test_the_budget_of_a_participant_is_that_of_all_their_keys_and_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    person = User.objects.create_user("ann@example.com")
+    use(person, user_id=person.public_id)
     reconcile(capsys, "--strict")
     drain()
+    assert "1 counters in Redis: 0 differences" in reconcile(capsys, "--strict")
+    UsageEvent.objects.update(cost_nano=51)
+    assert f"{person.public_id}: spent nano-dollars: 50 instead of 51" in reconcile(capsys)
+
+
+def test_what_somebody_used_whose_account_was_erased_is_no_drift(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Others go on in the organization; the keys are of somebody with another id since."""
+    person = User.objects.create_user("ann@example.com")
+    use(person, key_id=a_key(project, created_by=person).public_id)
+    drain()
+    assert "1 counters in Redis: 0 differences" in reconcile(capsys, "--strict")
+    erase_account(erasure=request_erasure(user=person))
     assert "1 counters in Redis: 0 differences" in reconcile(capsys, "--strict")
 
 
 def test_what_people_used_in_an_organization_that_was_erased_is_no_drift(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its keys are gone, and with them who made them."""
-    who = caller()
+    """Its keys are gone, and with them who made them, be they themselves still here."""
+    who, person = caller(), User.objects.create_user("ann@example.com")
     limits = Limits(monthly_budget_nano=1000)
-    share = with_ceiling(MEMBER, f"{who.organization_id}.user_1", limits)
+    share = with_ceiling(MEMBER, f"{who.organization_id}.{person.public_id}", limits)
     whole = with_ceiling(ORGANIZATION, who.organization_id, limits)
     made = replace(who, key_id="key_that_is_gone", scopes=(share, whole))
     assert seeded(made)
