@@ -82,13 +82,16 @@ def flag(name: str, default: bool) -> bool:
 
 
 def broker_address(redis_url: str) -> str:
-    """The same Redis as Celery spells it: it has a form of its own for Unix sockets.
+    """The same Redis as Celery spells it: it has a form of its own for Unix sockets, and with TLS it would take any
+    certificate if nothing is said of it, where everything else here asks for a good one.
 
     Raises ValueError when it is no address of a Redis.
     """
     parts: dict[str, Any] = parse_url(redis_url)  # type: ignore[no-untyped-call]
     if "path" not in parts:
-        return redis_url
+        if not redis_url.startswith("rediss:") or "ssl_cert_reqs" in parts:
+            return redis_url
+        return f"{redis_url}{'&' if '?' in redis_url else '?'}ssl_cert_reqs=required"
     login = ":".join(quote(parts.get(name) or "", safe="") for name in ("username", "password"))
     return f"redis+socket://{login}@{quote(parts['path'])}?virtual_host={parts.get('db', 0)}"
 

@@ -1,4 +1,5 @@
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Connection
 from pytest_django.fixtures import Settings
 
 from portal import env
@@ -104,6 +106,17 @@ def test_a_value_of_the_wrong_kind_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         env.integer("PORT", 8000)
     with pytest.raises(ValueError, match="DEBUG must be true or false, not 'perhaps'"):
         env.flag("DEBUG", False)
+
+
+def test_background_work_trusts_no_other_redis_than_the_rest_does() -> None:
+    """Celery would take any certificate where the address says nothing of it."""
+    address = env.broker_address("rediss://:secret@redis.example.com:6380/1")
+    assert Connection(address).ssl == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    own = "rediss://:secret@redis.example.com:6380/1?ssl_ca_certs=/etc/ca.pem"
+    expected = {"ssl_ca_certs": "/etc/ca.pem", "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    assert Connection(env.broker_address(own)).ssl == expected
+    chosen = "rediss://:secret@redis.example.com:6380/1?ssl_cert_reqs=none"
+    assert Connection(env.broker_address(chosen)).ssl == {"ssl_cert_reqs": ssl.CERT_NONE}
 
 
 def test_outside_production_missing_secrets_are_made_once(tmp_path: Path) -> None:
