@@ -254,6 +254,9 @@ class InferenceClient:
             raise AttemptFailedError(UpstreamError(), elsewhere=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise AttemptFailedError(UpstreamError(), is_servers=True) from error
+        finally:
+            # A connection that is kept keeps the context it was made in, which must not keep the call.
+            del sending.begins
         if response.status != 200:
             raise await self._failure(response, may_lack, timeouts)
         return Reply(response, timeouts=timeouts, started=started)
