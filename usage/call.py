@@ -114,7 +114,7 @@ class Call:
         elif self.reply is not None:
             self.reply.close()
 
-    def is_taken(self) -> None:
+    def reached(self) -> None:
         """A server was reached: from now on it may be at work on the call, and what it does is charged."""
         self.is_sent, self.asked_at = True, time.perf_counter()
 

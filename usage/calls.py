@@ -408,7 +408,7 @@ class MeteredCalls:
                 payload=payload,
                 content_type=forms.CONTENT_TYPE if endpoint.takes_form else "application/json",
                 timeouts=route.timeouts,
-                begins=call.is_taken,
+                begins=call.reached,
                 may_lack=endpoint.path if endpoint.is_optional else "",
             )
             call.reply = reply
