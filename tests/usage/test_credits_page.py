@@ -121,12 +121,13 @@ def test_each_grant_says_how_it_stands(ada_client: Client, project: Project, sam
     draw(grant(project, sam, 7), 7)
     revoke_grant(grant=grant(project, sam), reason="Mistaken", by=sam)
     over = CreditGrant.objects.create(
-        organization_id=project.organization.public_id, amount_nano=NANO, at_hand_nano=NANO, reason="Last year",
+        organization_id=project.organization.public_id, amount_nano=NANO + 1, at_hand_nano=NANO, reason="Last year",
         granted_by="x", expires_at=timezone.now() - timedelta(days=1),
     )  # fmt: skip
     draw(over, 0)
     page = page_of(ada_client, project)
     assert all(state in page for state in ("Used up", "Taken back", "Expired"))
+    assert ">$1.000000001<" in page
 
 
 def test_without_credits_the_page_says_what_they_are(ada_client: Client, project: Project) -> None:
