@@ -26,8 +26,8 @@ class ModelSerializer(serializers.ModelSerializer[HostedModel]):
     )
 
     is_in_plan = serializers.SerializerMethodField(
-        help_text="Whether the plan of the project's organization is for it: keys there may use no other. Without a "
-        "plan, and to who is not signed in, all are."
+        help_text="Whether the plan of the project's organization includes it; keys there can use no model that it "
+        "leaves out. Always true without a plan, and for who is not signed in."
     )
 
     successor = serializers.CharField(

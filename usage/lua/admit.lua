@@ -150,7 +150,7 @@ if refusal then
 end
 
 -- What the first call of a second does is done for all of that second.
-local is_first = windows == 0
+local is_first = false
 for i = 1, windows do
   local key, w = KEYS[3 + i], slid[i]
   redis.call('HSET', key, 'at', time[1], 'r', text(w[1] + 1), 't', text(w[2] + reserve),
