@@ -117,7 +117,7 @@ def test_a_server_that_keeps_silent_is_given_up(
         wait_for(lambda: fake.last().closed_by == "client", seconds=1)
         event = event_of(reply.headers["x-request-id"])
         assert event.is_estimated
-        assert 10 <= event.completion_tokens <= 20, "the server was at work for a second"
+        assert 9 <= event.completion_tokens <= 20, "the server was at work for a second, but for the time to reach it"
         assert event.prompt_tokens > 0
     stalled = complete(own.url, secret, stream=True, fake={"tokens": 9, "stall_after": 4})
     assert stalled.status == 200

@@ -93,7 +93,7 @@ def test_the_budget_is_that_of_all_their_keys(cohort: Cohort, ben: User, cyd: Us
     assert error.code == "insufficient_quota"
     renews = periods_at(timezone.now(), "UTC").month.ends_at
     for said in (
-        "allowance in the cohort “Compilers 101”", "all your keys", "does not cover this call", "limit <$0.0001",
+        "allowance in the cohort “Compilers 101”", "all your keys", "does not cover this call", "limit $0.000001",
         "Ask for fewer tokens", f"{renews:%Y-%m-%d}",
     ):  # fmt: skip
         assert said in error.message
