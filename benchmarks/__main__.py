@@ -69,7 +69,7 @@ SECTIONS = {
     "timing": Section("What a clock tells", _in_django("timing")),
     "playground": Section("Playground", _beside(_in_django("playground"), "-Q", "inference", "-c", "16")),
     # So many calls of one key, and so many keys.
-    "limits": Section("Limits", _in_django("limits", given=[3000, 2000], quick=[200, 100])),
+    "limits": Section("Limits", _in_django("limits", given=[3000, 500], quick=[200, 100])),
     "ingest": Section("Usage events", _in_django("ingest")),
     # As many seconds; the worker that writes usage down, and the beat that wakes it, as the portal runs them.
     "fresh": Section(
