@@ -103,7 +103,7 @@ def take_back_what_was_committed(*_arguments: object) -> None:
             cursor.execute(f"TRUNCATE {', '.join(truncated)} CASCADE")
         # No foreign key is looked at before the end, so that their order does not matter.
         for name in written - truncated:
-            cursor.execute(f"DELETE FROM {name}")  # noqa: S608
+            cursor.execute(f"DELETE FROM {name}")  # noqa: S608 - the names are those of our models
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,5 +1,7 @@
 """The pages of projects, of the places in them, and of their service accounts."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -23,7 +25,7 @@ from accounts.access import (
 )
 from accounts.errors import RefusedError
 from accounts.listing import BY_NAME, NEWEST, Listing, Order
-from accounts.models import Membership, Project, ProjectMembership, ServiceAccount
+from accounts.models import Membership, Project, ProjectMembership, ServiceAccount, User
 from accounts.projects import services
 from accounts.projects.forms import MEANINGS, PlaceForm, ProjectForm, ServiceAccountForm, project_role_choices
 from accounts.roles import ProjectRole, Right
@@ -66,6 +68,11 @@ def new_project(request: AuthedRequest, organization_id: str) -> HttpResponse:
     return render(request, "accounts/new_project.html", context, status=400 if form.errors else 200)
 
 
+def _head(user: User, project: Project) -> dict[str, Any]:
+    """What every page of a project shows above: what it is, and the tabs of what the user may do there."""
+    return {"project": project, "rights": rights_in(user, project), "may_limit": may_limit(user, project)}
+
+
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def project(request: AuthedRequest, project_id: str) -> HttpResponse:
@@ -81,10 +88,8 @@ def project(request: AuthedRequest, project_id: str) -> HttpResponse:
         messages.success(request, _("The settings are saved."))
         return redirect("accounts:project", project_id)
     context = {
-        "project": found,
-        "rights": rights,
+        **_head(request.user, found),
         "form": form if may_change else None,
-        "may_limit": may_limit(request.user, found),
     }
     return render(request, "accounts/project.html", context, status=400 if form.errors else 200)
 
@@ -118,9 +123,7 @@ def project_members(request: AuthedRequest, project_id: str) -> HttpResponse:
         places = places.matching(listing.query, by_address=_sees_addresses(request, found))
     rights = rights_in(request.user, found)
     context = {
-        "project": found,
-        "rights": rights,
-        "may_limit": may_limit(request.user, found),
+        **_head(request.user, found),
         "may_manage": Right.MANAGE_PROJECT in rights,
         # Whom to add is chosen among the people of the organization, whom not everyone here may see.
         "may_add": Right.MANAGE_PROJECT in rights
@@ -143,9 +146,7 @@ def add_project_member(request: AuthedRequest, project_id: str) -> HttpResponse:
     if listing.query:
         people = people.matching(listing.query, by_address=_sees_addresses(request, found))
     context = {
-        "project": found,
-        "rights": rights_in(request.user, found),
-        "may_limit": may_limit(request.user, found),
+        **_head(request.user, found),
         "listing": listing,
         "page": listing.page(people),
         "roles": ProjectRole.choices,
@@ -205,9 +206,7 @@ def service_accounts(request: AuthedRequest, project_id: str) -> HttpResponse:
     if listing.query:
         accounts = accounts.filter(name__icontains=listing.query)
     context = {
-        "project": found,
-        "rights": rights,
-        "may_limit": may_limit(request.user, found),
+        **_head(request.user, found),
         "may_manage": may_manage,
         "form": form,
         "listing": listing,
@@ -231,10 +230,8 @@ def service_account(request: AuthedRequest, account_id: str) -> HttpResponse:
             messages.success(request, _("The settings are saved."))
             return redirect("accounts:service_accounts", found.project.public_id)
     context = {
-        "project": found.project,
+        **_head(request.user, found.project),
         "account": found,
-        "rights": rights_in(request.user, found.project),
-        "may_limit": may_limit(request.user, found.project),
         "form": form,
     }
     return render(request, "accounts/service_account.html", context, status=400 if form.errors else 200)

@@ -1,9 +1,7 @@
 """What no field bounds the answer of: no crowd overruns a budget with it, and what fits into one is not refused."""
 
 import asyncio
-import io
 import json
-import wave
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 from apikeys.models import ApiKey
 from tests.fakes.apis import PICTURE
 from tests.gateway.conftest import wait_for
+from tests.sounds import wav
 from usage.ingest import drain
 from usage.models import UsageEvent
 
@@ -21,19 +20,7 @@ Mint = Callable[..., str]
 PRICE_IN, PRICE_OUT = 1, 10
 WORDS = "one two three"
 
-
-def clip(seconds: int) -> bytes:
-    """Silence as a WAV, of 32 kB a second."""
-    file = io.BytesIO()
-    with wave.open(file, "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(16_000)
-        sound.writeframes(bytes(32_000 * seconds))
-    return file.getvalue()
-
-
-CLIP = clip(3)
+CLIP = wav(3)
 DRAWN = b"\x89PNG\r\n" * 100
 # What is sent besides the model, and the field that a server's answer has its results in.
 FORMS: dict[str, tuple[dict[str, Any], str]] = {
