@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import openai
@@ -28,6 +28,7 @@ from accounts.services import open_workspace
 from apikeys.services import mint_key
 from apikeys.terms import Terms
 from catalog.models import Backend, Deployment, HostedModel
+from common import redis
 from common.ids import new_id
 from inference.uses import Use
 from tests.fakes.inference_server import FakeInferenceServer
@@ -352,6 +353,12 @@ def ask(
 def chat(text: Any = "one two three") -> list[Any]:
     """Messages of three words."""
     return [{"role": "user", "content": text}]
+
+
+def admitted(stage: Stage) -> int:
+    """How many calls are under way or wait."""
+    leases = f"ly:{{{stage.project.organization.public_id}}}:leases"
+    return cast(int, redis.durable().zcard(leases))
 
 
 @contextmanager

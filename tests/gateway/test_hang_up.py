@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fakes.inference_server import FakeInferenceServer
-from tests.gateway.conftest import Host, begun, chat, wait_for, words_read
+from tests.gateway.conftest import Host, Stage, admitted, begun, chat, wait_for, words_read
 
 PROMISED_SECONDS = 0.1
 HANG_UPS = 9
@@ -60,7 +60,7 @@ def unread(server: socket.socket) -> int:
     return found[0]
 
 
-def test_a_server_that_has_yet_to_read_the_request(url: str, secret: str, host: Host) -> None:
+def test_a_server_that_has_yet_to_read_the_request(url: str, secret: str, host: Host, stage: Stage) -> None:
     text = "one " * 4_000_000
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(10)
@@ -68,6 +68,8 @@ def test_a_server_that_has_yet_to_read_the_request(url: str, secret: str, host: 
         with begun(url, secret, {}, text=text, model=model):
             server, _address = listener.accept()
             wait_for(lambda: unread(server) > 64 * 1024)
+        # Read any earlier, the rest could still follow before the gateway heard of the hang-up.
+        wait_for(lambda: admitted(stage) == 0)
         with server:
             server.settimeout(10)
             received = 0

@@ -23,7 +23,7 @@ from catalog.models import Deployment
 from common import redis
 from common.ids import new_id
 from tests.fakes.inference_server import FakeInferenceServer
-from tests.gateway.conftest import Asked, Host, Stage, ask, chat, wait_for
+from tests.gateway.conftest import Asked, Host, Stage, admitted, ask, chat, wait_for
 from usage.calls import MeteredCalls
 from usage.ingest import drain
 from usage.models import UsageEvent
@@ -124,12 +124,6 @@ def test_it_is_told_who_waits_where(
             wait_for(lambda: told_of(deployment) == [(1, 1)])
         assert waiting.result(timeout=5).status == 200
     wait_for(lambda: told_of(deployment) == [])
-
-
-def admitted(stage: Stage) -> int:
-    """How many calls are under way or wait."""
-    leases = f"ly:{{{stage.project.organization.public_id}}}:leases"
-    return cast(int, redis.durable().zcard(leases))
 
 
 def test_a_key_revoked_while_it_waits_waits_no_longer(
