@@ -11,6 +11,7 @@ from accounts.access import rights_in_organization
 from accounts.models import Project, User
 from accounts.roles import Right
 from apikeys.models import ApiKey
+from common.money import display_dollars, exact_dollars
 from usage.credits.services import Balance, balance_of
 from usage.models import UsageRollup15Min
 from usage.periods import periods_at
@@ -44,6 +45,12 @@ class Forecast:
     def whole_nano(self) -> int:
         """What a bar shows that holds the forecast and the budget."""
         return max(self.total_nano, self.limit_nano or 0)
+
+    @property
+    def limit_in_words(self) -> str:
+        """To its last digit where somebody chose it. What credits add to it is what calls left of them, and rounded."""
+        limit_nano = self.limit_nano or 0
+        return display_dollars(limit_nano) if self.counts_credits else exact_dollars(limit_nano)
 
     @property
     def share_of_limit(self) -> float | None:

@@ -105,6 +105,17 @@ def test_the_bar_of_a_budget_tells_where_the_month_ends(
     assert ("fill-error" in shown) == reddened
 
 
+@pytest.mark.parametrize(("counts_credits", "words"), [(False, "$1,000.006"), (True, "$1,000.01")])
+def test_a_budget_is_told_as_it_was_chosen(counts_credits: bool, words: str) -> None:
+    found = Forecast(
+        now=NOON, ends_at=NOON + timedelta(days=9.5), spent_nano=DOLLAR, daily_nano=DOLLAR,
+        limit_nano=1_000_006_000_000, whose="Budget of the project", counts_credits=counts_credits,
+    )  # fmt: skip
+    shown = render_to_string("usage/_forecast.html", {"forecast": found})
+    assert f">{words}</dd>" in shown
+    assert f"$1.00 of {words} spent" in shown
+
+
 def test_of_nothing_there_is_no_forecast(project: Project) -> None:
     assert told(project) is None
     spend(project, NOON, 0)
