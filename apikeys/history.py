@@ -1,5 +1,6 @@
 """What happened to a key, out of the audit log, in words; and which key the log speaks of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,6 @@ from accounts.models import AuditEvent, Organization
 from apikeys.models import ApiKey
 from common.limits import ALERTS, LABELS, limit_in_words
 
-MOST_SHOWN = 30
 TERMS: dict[str, str | Promise] = {
     "name": _("Name"),
     "description": _("Description"),
@@ -46,9 +46,13 @@ class Act:
     changes: list[Change]
 
 
-def history_of(key: ApiKey) -> list[Act]:
-    """The latest acts on a key, newest first."""
-    events = AuditEvent.objects.filter(target_kind="apikey", target_id=key.public_id).order_by("-at")[:MOST_SHOWN]
+def history_of(key: ApiKey) -> QuerySet[AuditEvent]:
+    """The acts on a key, in no order."""
+    return AuditEvent.objects.filter(target_kind="apikey", target_id=key.public_id)
+
+
+def told(events: Sequence[AuditEvent]) -> list[Act]:
+    """The same acts in words, in three queries however many they are."""
     return [
         Act(
             at=entry.event.at,
@@ -56,7 +60,7 @@ def history_of(key: ApiKey) -> list[Act]:
             what=entry.words,
             changes=_changes(entry.event) if entry.event.action == "key.changed" else [],
         )
-        for entry in entries(list(events))
+        for entry in entries(events)
     ]
 
 

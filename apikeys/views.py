@@ -26,7 +26,7 @@ from accounts.roles import NONE, Right
 from apikeys.access import key_for, may_change, require_maker, secret_for
 from apikeys.forms import NEW, KeyForm, ManagementKeyForm, PolicyForm, RotateForm
 from apikeys.health import Finding, Fix, counts, fix_key, with_finding
-from apikeys.history import history_of
+from apikeys.history import history_of, told
 from apikeys.leaks import found
 from apikeys.listing import KINDS, ORDERS, OWNERS, KeyFilters
 from apikeys.models import ApiKey, KeyPolicy, KeyState
@@ -47,6 +47,7 @@ from apikeys.services import (
 from apikeys.terms import PolicyViolationError
 from common.context import current_origin
 from common.edits import ChangedMeanwhileError
+from common.paging import keyset_page
 from common.redirects import next_address
 
 
@@ -169,11 +170,13 @@ def _detail(request: AuthedRequest, key: ApiKey, form: RotateForm) -> HttpRespon
     older = [
         (secret, secret.is_valid and secret.is_safe_to_retire(newest)) for secret in secrets if not secret.is_newest
     ]
+    page = keyset_page(history_of(key), by="at", cursor=request.GET.get("cursor"))
     context = {
         "key": key,
         "newest": newest,
         "older": older,
-        "history": history_of(key),
+        "page": page,
+        "history": told(page.items),
         "found": found(key),
         "rotate_form": form,
         "may_change": may_change(request.user, key, rights) and not key.is_revoked,

@@ -256,6 +256,16 @@ def test_its_history_is_told_in_the_words_of_the_audit_log(
     ]
 
 
+def test_all_of_its_history_can_be_leafed_through(key: ApiKey, url: str, ada: User, ada_client: Client) -> None:
+    for number in range(30):
+        change_key(key=ApiKey.objects.get(), changes={"name": f"laptop {number}"}, by=ada)
+    newest = ada_client.get(url).context
+    oldest = ada_client.get(url, {"cursor": newest["page"].older}).context
+    acts = [act.what.split()[0] for page in (newest, oldest) for act in page["history"]]
+    assert acts == ["changed"] * 30 + ["created"]
+    assert ada_client.get(url, {"cursor": oldest["page"].newer}).context["history"] == newest["history"]
+
+
 def test_its_queries_do_not_grow_with_the_history(
     key: ApiKey, url: str, ada: User, ada_client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
