@@ -57,8 +57,8 @@ class BudgetUnknownError(OverloadedError):
 class Refused:
     """What the script refused: which of the limits it was given, `number` counting from 1 among those of its kind.
 
-    `wait_seconds` is None where waiting is no use, or until the period ends; of a budget it is set where only what
-    running calls have reserved is in the way. `credit_nano` is what the organization's credits would have paid of the
+    `wait_seconds` is None where waiting is no use, or until the period ends; of a budget, or of tokens a day, it is set
+    where only what running calls have reserved is in the way. `credit_nano` is what the organization's credits would have paid of the
     call: all that is left of them, where a budget of the organization refused the rest.
     """
 
@@ -124,8 +124,8 @@ def _rate_limited(caller: Caller, scope: Scope, model: str, refused: Refused) ->
 
 def _period_error(caller: Caller, counter: Counter, model: str, refused: Refused) -> RateLimitError:
     ends_at = counter.period.ends_at
-    wait = None
-    if refused.kind != "period_tokens" or refused.requested <= refused.limit:
+    wait = refused.wait_seconds
+    if wait is None and (refused.kind != "period_tokens" or refused.requested <= refused.limit):
         wait = max(1.0, (ends_at - datetime.now(UTC)).total_seconds())
     if refused.kind == "period_gpu":
         refused = Refused("period_gpu", refused.number, refused.limit // 1000, refused.used // 1000, 1, None)

@@ -37,8 +37,11 @@ NAME = re.compile(
     # A model is called as it likes, with a colon in its name as well.
     r"(?:(?P<kind>[^:]+):(?P<id>.+):(?:used:(?P<period>\d+-\d+)|(?P<running>running))|holds|leases)"
 )
-FIELDS = ["spent", "held", "requests", "tokens", "gpu", "seeding"]
-COMPARED = ("spent nano-dollars", "reserved nano-dollars", "requests", "tokens", "milliseconds of servers")
+FIELDS = ["spent", "held", "requests", "tokens", "gpu", "held_tokens", "seeding"]
+COMPARED = (
+    *("spent nano-dollars", "reserved nano-dollars"),
+    *("requests", "tokens", "milliseconds of servers", "reserved tokens"),
+)
 OF_PEOPLE = {MEMBER, PARTICIPANT}
 # The five-minute sums are forgotten by a task that may run at any moment.
 FIVE_MINUTES_COMPARED = KEPT - timedelta(hours=2)
@@ -205,7 +208,8 @@ def _compare_draws(month: str, *, repair: bool) -> Iterator[Difference]:
 
 @dataclass(frozen=True, slots=True)
 class _Counter:
-    """One counter as Redis has it. What it holds of running calls is in all of it but in money, which is kept apart."""
+    """One counter as Redis has it. What it holds of running calls is in all of it but in money, which is kept apart;
+    of tokens it is told besides."""
 
     key: str
     organization_id: str
@@ -214,6 +218,7 @@ class _Counter:
     period: Period
     used: Used
     held_nano: int
+    held_tokens: int
 
 
 class _Held(NamedTuple):
@@ -263,12 +268,13 @@ def _counted(months: set[str]) -> _Counted:
         counted.last = last[0][0]
     counted.reaped = set(next(answers))
     for key in counters:
-        spent, held, requests, tokens, gpu, seeding = next(answers)
+        spent, held, requests, tokens, gpu, held_tokens, seeding = next(answers)
         # Gone meanwhile, or being counted from the ledger at this moment.
         if spent is not None and seeding is None:
             used = Used(int(spent), int(requests), int(tokens), int(gpu))
             parts = key["organization"], key["kind"], key["id"], Period.named(key["period"])
-            counted.counters.append(_Counter(key[0], *parts, used=used, held_nano=int(held)))
+            reserved = {"held_nano": int(held), "held_tokens": int(held_tokens or 0)}
+            counted.counters.append(_Counter(key[0], *parts, used=used, **reserved))
     for key in running:
         counted.running[key["organization"], key[0]] = set(next(answers))
     for organization in organizations:
@@ -324,8 +330,9 @@ def _drawn(grants: Sequence[str], waiting: list[Event]) -> "Counter[str]":
 
 
 def _compare_counter(counter: _Counter, used: Used, held: _Held, *, repair: bool) -> Iterator[Difference]:
-    truths = (used.cost_nano, held.nano, used.requests + held.requests, used.tokens + held.tokens, used.gpu_ms)
-    found = (counter.used.cost_nano, counter.held_nano, *counter.used[1:])
+    tokens = used.tokens + held.tokens
+    truths = (used.cost_nano, held.nano, used.requests + held.requests, tokens, used.gpu_ms, held.tokens)
+    found = (counter.used.cost_nano, counter.held_nano, *counter.used[1:], counter.held_tokens)
     month = "" if counter.kind == CREDIT else f"{counter.period.starts_at:%Y%m}"
     for what, truth, is_there in zip(COMPARED, truths, found, strict=True):
         if truth != is_there:

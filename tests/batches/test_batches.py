@@ -366,6 +366,21 @@ def test_what_others_hold_back_of_a_budget_is_waited_for(
     assert sorted(made.values_list("source", "status", "cost_nano")) == [("batch", 200, 23), ("key", 200, 23)]
 
 
+def test_what_others_hold_back_of_a_day_s_tokens_is_waited_for(
+    url: str, mint: Callable[..., str], worker: BatchWorker
+) -> None:
+    # Of both together it has no room for the most that they ask for, and plenty for what they use.
+    secret = mint(tokens_per_day=150)
+    with openai.OpenAI(base_url=url, api_key=secret, max_retries=0) as client:
+        batch = make(client, [line("one", max_tokens=80, fake={"tokens": 2})])
+        with begun(url, secret, {"slow_headers": 1.5, "tokens": 2}, max_tokens=80) as held:
+            wait_for(lambda: bool(durable().hlen(f"ly:{{{Batch.objects.get().project.organization.public_id}}}:holds")))
+            worker.take(batch.id)
+            assert held.getresponse().read()
+        over = in_the_end(client, batch)
+        assert set(lines_of(client, over.output_file_id)) == {"one"}
+
+
 def test_terms_that_are_published_meanwhile_hold_a_batch_up(
     client: openai.OpenAI, worker: BatchWorker, stage: Stage
 ) -> None:

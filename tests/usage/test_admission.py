@@ -207,6 +207,31 @@ def test_a_wait_for_tokens_is_as_long_as_it_must_be() -> None:
     at_desk(who, work)
 
 
+@pytest.mark.django_db
+def test_tokens_of_a_day_that_are_only_reserved_are_waited_for() -> None:
+    who = caller(tokens_per_day=100)
+
+    async def refusal(desk: Desk, tokens: int = 10) -> dict[str, str]:
+        with pytest.raises(RateLimitError) as refused:
+            await desk.admit(needed_tokens=tokens)
+        return refused.value.headers
+
+    async def work(desk: Desk) -> None:
+        large, small = await desk.admit(needed_tokens=60), await desk.admit(needed_tokens=40)
+        assert (await refusal(desk))["Retry-After"] == "1"
+        await desk.settle(large, tokens=55)
+        # What is left once the other has used nothing would do for the one, not for the other.
+        assert (await refusal(desk, 45))["Retry-After"] == "1"
+        assert int((await refusal(desk, 46))["Retry-After"]) > 1
+        await desk.settle(small, tokens=40)
+        assert int((await refusal(desk))["Retry-After"]) > 1
+        assert "Retry-After" not in await refusal(desk, 101)
+
+    at_desk(who, work)
+    assert counted(who)["tokens"] == 95
+    assert counted(who)["held_tokens"] == 0
+
+
 def test_a_slot_is_a_lease_that_ends_by_itself() -> None:
     who = caller(concurrent_requests=1)
 

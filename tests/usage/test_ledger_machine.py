@@ -251,7 +251,8 @@ class Ledger(RuleBasedStateMachine):
                 assert (known["spent"], known["held"]) == (spent, held)
                 if not counter.is_grant:
                     assert known["requests"] == used.requests + len(reserved)
-                    assert known["tokens"] == used.tokens + sum(tokens for tokens, _worst in reserved)
+                    assert known["held_tokens"] == sum(tokens for tokens, _worst in reserved)
+                    assert known["tokens"] == used.tokens + known["held_tokens"]
                 assert known["gpu"] == used.gpu_ms
                 assert counter.money is not None
                 most_over = 0 if counter.is_grant else self.most_over

@@ -137,16 +137,20 @@ def sums_of(table: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "wrong"), [("spent", -77), ("held", 120), ("held", -500), ("requests", 2), ("tokens", -5), ("gpu", 9)]
+    ("name", "wrong"),
+    [("spent", -77), ("held", 120), ("held", -500), ("requests", 2), ("tokens", -5), ("gpu", 9), ("held_tokens", 4)],
 )
 def test_counters_that_are_wrong_are_named_and_corrected(
     used: Caller, capsys: pytest.CaptureFixture[str], name: str, wrong: int
 ) -> None:
     right = counted(used)
     servers.durable().hincrby(counter_key(used), name, wrong)
-    what = {"spent": "spent nano-dollars", "held": "reserved nano-dollars", "gpu": "milliseconds of servers"}.get(
-        name, name
-    )
+    what = {
+        "spent": "spent nano-dollars",
+        "held": "reserved nano-dollars",
+        "held_tokens": "reserved tokens",
+        "gpu": "milliseconds of servers",
+    }.get(name, name)
     said = reconcile(capsys)
     assert f"key {used.key_id}: {what}: {right[name] + wrong} instead of {right[name]}" in said
     reconcile(capsys, "--repair", "--strict")

@@ -9,8 +9,9 @@
 -- Gives {'ok', ms until the windows are empty, head of the hold, then per window: requests and tokens left, -1: no limit}
 --    or {kind, ms until the windows are empty, number of the key among its kind, limit, used, ms to wait (-1: waiting is
 --       no use or until the period ends), money that credits would have covered, then as above} with kind 'requests', 'tokens', 'concurrency', 'budget',
---       'period_requests', 'period_tokens', 'period_gpu', or 'seed' (the counter is not known here yet). Of a budget it
---       is a second to wait where only what other calls have reserved is in the way: they may give some of it back.
+--       'period_requests', 'period_tokens', 'period_gpu', or 'seed' (the counter is not known here yet). Of a budget, and
+--       of tokens in a period, it is a second to wait where only what other calls have reserved is in the way: they may
+--       give some of it back.
 --
 -- A window is the last 60 seconds, one bucket a second, with running sums: never more than the limit in any minute.
 -- A call without a bound on its answer needs its prompt and wants more: it reserves what is left of what it wants.
@@ -118,7 +119,8 @@ for i = 1, refusal and 0 or counters do
   local at = base + 4 * (i - 1)
   local money, requests, tokens, gpu =
     tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-  local used = redis.call('HMGET', KEYS[3 + windows + sets + i], 'spent', 'held', 'requests', 'tokens', 'gpu', 'seeding')
+  local used = redis.call('HMGET', KEYS[3 + windows + sets + i], 'spent', 'held', 'requests', 'tokens', 'gpu', 'seeding',
+    'held_tokens')
   known[i], dues[i] = used, due
   -- What is not known yet is not counted in: whoever fills it counts what is held.
   held[i] = used[1] and '1' or '0'
@@ -132,7 +134,7 @@ for i = 1, refusal and 0 or counters do
       if requests and r + 1 > requests then
         refusal = {'period_requests', i, requests, r, -1}
       elseif tokens and t + need > tokens then
-        refusal = {'period_tokens', i, tokens, t, -1}
+        refusal = {'period_tokens', i, tokens, t, t - tonumber(used[7] or 0) + need <= tokens and 1000 or -1}
       elseif gpu and g >= gpu then
         refusal = {'period_gpu', i, gpu, g, -1}
       elseif money and due > 0 and spent + needed_of(due) > money then
@@ -167,7 +169,8 @@ for i = 1, counters do
   if held[i] == '1' then
     local used = known[i]
     redis.call('HSET', KEYS[3 + windows + sets + i],
-      'held', text(used[2] + dues[i]), 'requests', text(used[3] + 1), 'tokens', text(used[4] + reserve))
+      'held', text(used[2] + dues[i]), 'requests', text(used[3] + 1), 'tokens', text(used[4] + reserve),
+      'held_tokens', text((used[7] or 0) + reserve))
   end
 end
 for i = 1, grants do

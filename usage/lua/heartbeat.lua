@@ -27,6 +27,7 @@ if not hold then
         redis.call('HINCRBY', counter, 'held', is_after_credits and string.format('%.0f', rest) or worst)
         redis.call('HINCRBY', counter, 'requests', 1)
         redis.call('HINCRBY', counter, 'tokens', reserved)
+        redis.call('HINCRBY', counter, 'held_tokens', reserved)
       end
     end
   end

@@ -43,7 +43,7 @@ for i = 1, #holds do
 end
 local token = text(now + tonumber(ARGV[1]))
 redis.call('HSET', KEYS[2], 'spent', 0, 'held', text(money), 'requests', text(requests), 'tokens', text(tokens),
-  'gpu', 0, 'seeding', token)
+  'held_tokens', text(tokens), 'gpu', 0, 'seeding', token)
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], 'most', ARGV[5]) end
 redis.call('HSETNX', KEYS[2], 'born', time[1])
 redis.call('EXPIREAT', KEYS[2], ARGV[3])

@@ -67,7 +67,7 @@ end
 
 for i = 4 + windows + sets, last do
   local key, number = KEYS[i], i - 3 - windows - sets
-  local used = redis.call('HMGET', key, 'spent', 'held', 'requests', 'tokens', 'gpu', 'born')
+  local used = redis.call('HMGET', key, 'spent', 'held', 'requests', 'tokens', 'gpu', 'born', 'held_tokens')
   if used[1] and is_used and is_older(used[6]) then
     redis.call('HDEL', key, 'spent')
   elseif used[1] and hold then
@@ -84,6 +84,7 @@ for i = 4 + windows + sets, last do
         'held', text(used[2] - share * (is_after_credits and worst - drawable or worst)),
         'requests', text(used[3] - share + asked),
         'tokens', text(used[4] - share * reserved + tokens),
+        'held_tokens', text(math.max(0, (used[7] or 0) - share * reserved)),
         'gpu', text(used[5] + gpu))
     end
   end
