@@ -30,7 +30,7 @@ CREATE UNLOGGED TABLE year AS
 SELECT date_trunc('day', now()) - day * interval '1 day' + hour * interval '1 hour' AS at, cost AS cost_nano,
     cost / 50 AS prompt_tokens, 0 AS cached_tokens, cost / 90 AS completion_tokens, 0 AS reasoning_tokens,
     0 AS credit_nano,
-    (exp(6 + 1.2 * chance))::int AS latency_ms, (exp(5 + chance))::int AS first_token_ms,
+    (exp(6 + 1.2 * chance))::int AS latency_ms, 0 AS waited_ms, (exp(5 + chance))::int AS first_token_ms,
     (CASE WHEN error > 0.015 THEN 200 WHEN error > 0.005 THEN 429 ELSE 502 END)::smallint AS status,
     CASE WHEN error > 0.015 THEN '' WHEN error > 0.005 THEN 'rate_limit_exceeded' ELSE 'server_error' END AS error_code,
     'key' AS source, 'org_02Q6VZ0000000000000' || organization AS organization_id,

@@ -218,11 +218,13 @@ class InferenceClient:
         content_type: str,
         timeouts: Timeouts,
         begins: Callable[[], None],
+        ends: Callable[[], None],
         may_lack: str = "",
     ) -> Reply:
         """Send `payload` and return once the server has begun a good answer.
 
-        `begins` is called when the server is reached: before that it cannot have had anything of the call.
+        `begins` is called when the server is reached: before that it cannot have had anything of the call. `ends` is
+        called when all of a good answer has arrived, which may be long before it is read; not when it breaks off.
         `may_lack` is the path below `/v1` when good servers may be without it; empty when they all have it.
         Raises AttemptFailedError for anything else. A redirect is not followed: it could lead anywhere.
         """
@@ -259,6 +261,7 @@ class InferenceClient:
             del sending.begins
         if response.status != 200:
             raise await self._failure(response, may_lack, timeouts)
+        response.content.on_eof(ends)
         return Reply(response, timeouts=timeouts, started=started)
 
     def _open_session(self) -> aiohttp.ClientSession:

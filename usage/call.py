@@ -75,6 +75,8 @@ class Call:
         self.characters = 0
         self.started = time.perf_counter()
         self.asked_at = self.started
+        self.held_since: float | None = None
+        self.server_seconds = 0.0
         self.first_token_at: float | None = None
         self.backend = ""
         self.deployment = ""
@@ -117,6 +119,13 @@ class Call:
     def reached(self) -> None:
         """A server was reached: from now on it may be at work on the call, and what it does is charged."""
         self.is_sent, self.asked_at = True, time.perf_counter()
+        self.held_since = self.asked_at
+
+    def left(self) -> None:
+        """Its server has answered all, or was hung up on: from now on it may be at work on others."""
+        if self.held_since is not None:
+            self.server_seconds += time.perf_counter() - self.held_since
+            self.held_since = None
 
     def open_stream(self, kind: type[AnswerStream]) -> AnswerStream:
         """The stream of a new attempt; nothing of an earlier one was delivered."""
@@ -181,6 +190,8 @@ class Call:
             # A server that counts more than it was allowed, or than there can be, must not break the budget.
             cost = min(cost, self.most_nano)
         now = time.perf_counter()
+        served = self.server_seconds + (now - self.held_since if self.held_since is not None else 0.0)
+        latency_ms = int((now - self.started) * 1000)
         return Event(
             id=self.id,
             request_id=self.request_id,
@@ -200,13 +211,14 @@ class Call:
             cached_tokens=count.cached_tokens,
             completion_tokens=count.completion_tokens,
             cost_nano=cost,
-            latency_ms=int((now - self.started) * 1000),
+            latency_ms=latency_ms,
             first_token_ms=None if self.first_token_at is None else int((self.first_token_at - self.started) * 1000),
             reasoning_tokens=count.reasoning_tokens,
             deployment="" if self.deployment == self.model.name else self.deployment,
             asked_model="" if self.asked_model == self.model.name else self.asked_model,
             retries=self.origin.retries,
             failovers=max(0, self.attempts - 1),
+            waited_ms=max(0, latency_ms - int(served * 1000)),
             secret_id=self.caller.secret_id,
             address=self.origin.address,
             user_agent=self.origin.user_agent,

@@ -409,6 +409,7 @@ class MeteredCalls:
                 content_type=forms.CONTENT_TYPE if endpoint.takes_form else "application/json",
                 timeouts=route.timeouts,
                 begins=call.reached,
+                ends=call.left,
                 may_lack=endpoint.path if endpoint.is_optional else "",
             )
             call.reply = reply
@@ -432,6 +433,7 @@ class MeteredCalls:
         finally:
             call.upstream_seconds += time.perf_counter() - began
             if not is_streaming:
+                call.left()
                 self.routes.leave(route, call.id)
         # It is on its way to Redis before the answer is on its way to the client, who need not wait for it.
         self.finish(call, status=200, error_code="", count=answer.count, is_estimated=answer.is_estimated)

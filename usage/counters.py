@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import NamedTuple, Self, cast
 
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from accounts.models import Cohort, Membership, Organization, Plan, Project, ProjectMembership
@@ -189,9 +189,8 @@ class Used(NamedTuple):
 
     @classmethod
     def by(cls, event: Event) -> "Used":
-        reached = event.backend != ""
         tokens = event.prompt_tokens + event.completion_tokens
-        return cls(event.cost_nano, int(reached), tokens, event.latency_ms if reached else 0)
+        return cls(event.cost_nano, int(event.backend != ""), tokens, event.server_ms)
 
     def plus(self, other: "Used") -> "Used":
         return Used(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
@@ -220,7 +219,7 @@ def used_of(caller: Caller, scope: Scope, period: Period) -> Used:
         requests=Sum("latency_count"),
         prompt=Sum("prompt_tokens"),
         completion=Sum("completion_tokens"),
-        gpu=Sum("latency_ms_sum"),
+        gpu=Sum(F("latency_ms_sum") - F("waited_ms_sum")),
         credit=Sum("credit_nano"),
     )
     cost, requests, prompt, completion, gpu, credit = (int(value or 0) for value in sums.values())

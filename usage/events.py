@@ -18,12 +18,14 @@ from usage.models import Source, UsageEvent
 STREAM = "ly:usage"
 GROUP = "ingest"
 DEAD_LETTERS = "ly:usage:dead"
-VERSION = 3
+VERSION = 4
 # What a gateway that was not yet updated, or a spool it left behind, may still hold.
 VERSION_WITHOUT_ORIGIN = 1
 VERSION_WITHOUT_DETAILS = 2
+VERSION_WITHOUT_WAITING = 3
 # What an event tells besides the ledger's columns.
 ORIGIN = ("secret_id", "address", "user_agent")
+WITH_ORIGIN = ([VERSION], [VERSION_WITHOUT_WAITING], [VERSION_WITHOUT_DETAILS])
 # The status of a call whose client hung up.
 CLIENT_CLOSED = 499
 UUID7 = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
@@ -73,6 +75,7 @@ class Event:
     asked_model: str = ""
     retries: int = 0
     failovers: int = 0
+    waited_ms: int = 0
     secret_id: str = ""
     address: str = ""
     user_agent: str = ""
@@ -88,6 +91,11 @@ class Event:
     def credit_nano(self) -> int | None:
         """Of the cost, what credits paid; None where they paid nothing."""
         return sum(self.draws.values()) if self.draws else None
+
+    @property
+    def server_ms(self) -> int:
+        """How long servers were held by the call; of one that reached none it is nothing."""
+        return self.latency_ms - self.waited_ms if self.backend else 0
 
     @property
     def at(self) -> datetime:
@@ -115,7 +123,9 @@ class Event:
         if version == VERSION_WITHOUT_ORIGIN:
             version, values = VERSION_WITHOUT_DETAILS, [*values, "", "", ""]
         if version == VERSION_WITHOUT_DETAILS:
-            version, values = VERSION, [*values[:-3], 0, "", "", 0, 0, *values[-3:]]
+            version, values = VERSION_WITHOUT_WAITING, [*values[:-3], 0, "", "", 0, 0, *values[-3:]]
+        if version == VERSION_WITHOUT_WAITING:
+            version, values = VERSION, [*values[:-3], 0, *values[-3:]]
         if version != VERSION or len(values) != len(_CHECKS):
             raise PoisonError(f"version {version!r} with {len(values)} values")
         for (name, check), value in zip(_CHECKS, values, strict=True):
@@ -124,6 +134,8 @@ class Event:
         if draws is not None and not _are_draws(draws):
             raise PoisonError(f"draws are {draws[:80]!r}")
         event = cls(*values)
+        if event.waited_ms > event.latency_ms:
+            raise PoisonError(f"waited_ms is {event.waited_ms} of {event.latency_ms}")
         return replace(event, draws_text=draws) if draws else event
 
     @classmethod
@@ -138,7 +150,7 @@ def without_origin(text: str) -> str:
         values = orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
-    if not isinstance(values, list) or values[:1] not in ([VERSION], [VERSION_WITHOUT_DETAILS]):
+    if not isinstance(values, list) or values[:1] not in WITH_ORIGIN:
         return text
     return orjson.dumps([*values[: -len(ORIGIN)], *[""] * len(ORIGIN)]).decode()
 

@@ -75,6 +75,7 @@ cells AS (
         sum(completion_tokens) AS completion_tokens, sum(reasoning_tokens) AS reasoning_tokens,
         sum(cost_nano) AS cost_nano, coalesce(sum(credit_nano), 0) AS credit_nano,
         coalesce(sum(latency_ms) FILTER (WHERE backend <> ''), 0) AS latency_ms_sum,
+        coalesce(sum(waited_ms) FILTER (WHERE backend <> ''), 0) AS waited_ms_sum,
         count(*) FILTER (WHERE backend <> '') AS latency_count,
         coalesce(sum({histograms.of_one("latency_ms")}) FILTER (WHERE backend <> ''), 0) AS latency_histogram,
         coalesce(sum(first_token_ms), 0) AS first_token_ms_sum, count(first_token_ms) AS first_token_count,

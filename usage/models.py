@@ -128,6 +128,13 @@ class UsageEvent(models.Model):
     failovers = models.PositiveSmallIntegerField(
         _("fail-overs"), default=0, db_default=0, help_text=_("How many servers were asked in vain before.")
     )
+    # Told rather than the time of servers, so that zero says of calls from before what was counted of them: all of it.
+    waited_ms = models.PositiveIntegerField(
+        _("of it waited in milliseconds"),
+        default=0,
+        db_default=0,
+        help_text=_("How long no server was at it: before one was reached, between two, or while the client read."),
+    )
     # Null takes no room in a row, and most calls draw on none.
     credit_nano = models.BigIntegerField(_("of the cost paid by credits"), null=True)
     draws = models.JSONField(_("paid by each grant"), null=True)
@@ -153,6 +160,11 @@ class UsageEvent(models.Model):
 
     def __str__(self) -> str:
         return self.request_id
+
+    @property
+    def server_ms(self) -> int:
+        """How long servers were held by the call; of one that reached none it is nothing."""
+        return self.latency_ms - self.waited_ms if self.backend else 0
 
 
 class UsageSumsQuerySet(models.QuerySet[Any]):
@@ -226,8 +238,8 @@ _OF_AN_ORGANIZATION = ("bucket_at", "organization_id")
 
 MEASURES = (
     "requests", "errors", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "cost_nano",
-    "credit_nano", "latency_ms_sum", "latency_count", "first_token_ms_sum", "first_token_count", "latency_histogram",
-    "first_token_histogram",
+    "credit_nano", "latency_ms_sum", "waited_ms_sum", "latency_count", "first_token_ms_sum", "first_token_count",
+    "latency_histogram", "first_token_histogram",
 )  # fmt: skip
 HISTOGRAMS = ("latency_histogram", "first_token_histogram")
 
@@ -264,6 +276,8 @@ class UsageSums(models.Model):
     credit_nano = models.BigIntegerField(default=0, db_default=0)
     # Only of calls that reached a model's server: what the portal refuses is no model's time.
     latency_ms_sum = models.BigIntegerField(default=0)
+    # Of these milliseconds, those in which no server was at the call.
+    waited_ms_sum = models.BigIntegerField(default=0, db_default=0)
     latency_count = models.BigIntegerField(default=0, db_default=0)
     latency_histogram = histograms.field()
     first_token_ms_sum = models.BigIntegerField(default=0)

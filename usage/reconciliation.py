@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 from django.db import connection
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
 from accounts.models import User
@@ -358,7 +358,7 @@ class _Truth:
             cost=Sum("cost_nano"),
             requests=Count("pk", filter=reached),
             tokens=Sum("prompt_tokens") + Sum("completion_tokens"),
-            gpu=Sum("latency_ms", filter=reached, default=0),
+            gpu=Sum(F("latency_ms") - F("waited_ms"), filter=reached, default=0),
             credit=Sum("credit_nano", default=0),
         )
         for *who, cost, requests, tokens, gpu, credit in sums:

@@ -2,36 +2,48 @@
 
 import asyncio
 import gc
+import json
 import weakref
+from typing import Any
 
-from inference.client import InferenceClient, Timeouts
+from inference.client import InferenceClient, Reply, Timeouts
 from tests.fakes.inference_server import FakeInferenceServer
 
 
 class Call:
     """What a call is to the client."""
 
-    was_reached = False
+    was_reached = was_left = False
 
     def begins(self) -> None:
         self.was_reached = True
 
+    def ends(self) -> None:
+        self.was_left = True
+
+
+async def opened(client: InferenceClient, call: Call, url: str, told: dict[str, float] | None = None) -> Reply:
+    """An answer that has begun; as it is `told` a stream."""
+    body: dict[str, Any] = {"model": "fake", "messages": [{"role": "user", "content": "one"}]}
+    if told:
+        body |= {"stream": True, "fake": told}
+    return await client.post(
+        f"{url}/chat/completions",
+        credential="",
+        payload=json.dumps(body).encode(),
+        content_type="application/json",
+        timeouts=Timeouts(connect=5.0, first_byte=5.0, idle=5.0, total=5.0),
+        begins=call.begins,
+        ends=call.ends,
+    )
+
 
 async def answered(client: InferenceClient, url: str) -> "weakref.ref[Call]":
     call = Call()
-    timeouts = Timeouts(connect=5.0, first_byte=5.0, idle=5.0, total=5.0)
-    payload = b'{"model": "fake", "messages": [{"role": "user", "content": "one"}]}'
-    reply = await client.post(
-        f"{url}/chat/completions",
-        credential="",
-        payload=payload,
-        content_type="application/json",
-        timeouts=timeouts,
-        begins=call.begins,
-    )
+    reply = await opened(client, call, url)
     await reply.read()
     reply.release()
-    assert call.was_reached
+    assert (call.was_reached, call.was_left) == (True, True)
     return weakref.ref(call)
 
 
@@ -47,3 +59,20 @@ def test_a_connection_that_is_kept_does_not_keep_the_call() -> None:
     with FakeInferenceServer() as server:
         assert asyncio.run(ask(server.base_url))
         assert server.ledger.requests == 1
+
+
+def test_a_server_is_left_when_its_answer_has_arrived() -> None:
+    """Whether or not anybody reads it; and not while more is to come."""
+
+    async def ask(url: str, told: dict[str, float]) -> tuple[bool, bool]:
+        async with InferenceClient() as client:
+            call = Call()
+            reply = await opened(client, call, url, told)
+            at_first = call.was_left
+            await asyncio.sleep(0.4)
+            reply.close()
+            return at_first, call.was_left
+
+    with FakeInferenceServer() as server:
+        assert asyncio.run(ask(server.base_url, {"tokens": 4, "rate": 40})) == (False, True)
+        assert asyncio.run(ask(server.base_url, {"tokens": 400, "rate": 40})) == (False, False)

@@ -71,8 +71,9 @@ def event(who: Caller, *, tokens: int = 10, cost: int = 0) -> Event:
         cached_tokens=0,
         completion_tokens=0,
         cost_nano=cost,
-        latency_ms=1,
+        latency_ms=7,
         first_token_ms=None,
+        waited_ms=4,
     )
 
 

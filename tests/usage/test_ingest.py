@@ -137,17 +137,18 @@ def test_each_endpoint_has_sums_of_its_own() -> None:
 @pytest.mark.django_db
 def test_what_the_portal_refuses_is_no_models_time() -> None:
     emit(
-        event(latency_ms=900),
+        event(latency_ms=900, waited_ms=700),
         event(latency_ms=300, status=502, error_code="server_error"),
-        event(latency_ms=1, status=429, error_code="rate_limit_exceeded", backend=""),
+        event(latency_ms=1, waited_ms=1, status=429, error_code="rate_limit_exceeded", backend=""),
     )
     drain()
     for rollup in (UsageRollup5Min, UsageRollup15Min):
         cells = rollup._default_manager.order_by("status")
-        assert list(cells.values_list("status", "requests", "errors", "latency_ms_sum", "latency_count")) == [
-            (200, 1, 0, 900, 1),
-            (429, 1, 1, 0, 0),
-            (502, 1, 1, 300, 1),
+        measures = "requests", "errors", "latency_ms_sum", "waited_ms_sum", "latency_count"
+        assert list(cells.values_list("status", *measures)) == [
+            (200, 1, 0, 900, 700, 1),
+            (429, 1, 1, 0, 0, 0),
+            (502, 1, 1, 300, 0, 1),
         ]
     emit(event(latency_ms=1, status=404, error_code="model_not_found", backend=""), event(latency_ms=300))
     drain()
@@ -236,6 +237,8 @@ WRONG: list[dict[str, Any]] = [
     {"is_streamed": "yes"},
     {"first_token_ms": "soon"},
     {"retries": 40_000},
+    {"waited_ms": -1},
+    {"latency_ms": 5, "waited_ms": 6},
     {"asked_model": "m" * 201},
     {"model": None},
 ]
@@ -360,28 +363,32 @@ def test_where_a_secret_was_last_used_from_is_noted_and_forgotten(ada: User, pro
 
 @pytest.mark.django_db
 def test_an_event_of_a_gateway_that_is_not_yet_updated_is_taken() -> None:
-    version, *values = orjson.loads(event(user_agent="OpenAI/Python 2.8.0").encode())
-    assert version == 3
-    of_before = [*values[:-8], *values[-3:]]
-    assert len(of_before) == 23
-    servers.durable().xadd(STREAM, {"e": orjson.dumps([2, *of_before]).decode()})
-    servers.durable().xadd(STREAM, {"e": orjson.dumps([1, uuid7().hex, *of_before[1:-3]]).decode()})
-    assert drain() == 2
-    assert sorted(UsageEvent.objects.values_list("reasoning_tokens", "deployment", "asked_model", "client")) == [
-        (0, "", "", ""),
-        (0, "", "", "openai-python 2.8.0"),
-    ]
+    version, *values = orjson.loads(event(user_agent="OpenAI/Python 2.8.0", reasoning_tokens=3).encode())
+    assert version == 4
+    third = [*values[:-4], *values[-3:]]
+    second = [*values[:-9], *values[-3:]]
+    assert (len(third), len(second)) == (28, 23)
+    entries = [3, *third], [2, uuid7().hex, *second[1:]], [1, uuid7().hex, *second[1:-3]]
+    for entry in entries:
+        servers.durable().xadd(STREAM, {"e": orjson.dumps(entry).decode()})
+    assert drain() == 3
+    rows = UsageEvent.objects.values_list("reasoning_tokens", "deployment", "asked_model", "waited_ms", "client")
+    assert sorted(rows) == [
+        (0, "", "", 0, ""), (0, "", "", 0, "openai-python 2.8.0"), (3, "", "", 0, "openai-python 2.8.0")
+    ]  # fmt: skip
+    # What it did not tell apart counts as it did.
+    assert {row.server_ms for row in UsageEvent.objects.all()} == {20}
 
 
 @pytest.mark.django_db
 def test_what_went_aside_of_the_version_before_does_not_say_where_the_call_came_from() -> None:
     version, *values = orjson.loads(event(address="203.0.113.9", user_agent="nightly").encode())
     values[10] = -1
-    for text in ([version, *values], [2, *values[:-8], *values[-3:]]):
+    for text in ([version, *values], [3, *values[:-4], *values[-3:]], [2, *values[:-9], *values[-3:]]):
         servers.durable().xadd(STREAM, {"e": orjson.dumps(text).decode()})
     assert drain() == 0
     letters = str(servers.durable().lrange(DEAD_LETTERS, 0, -1))
-    assert letters.count("proj_1") == 2
+    assert letters.count("proj_1") == 3
     assert "203.0.113" not in letters
     assert "nightly" not in letters
 
@@ -390,7 +397,7 @@ def test_what_went_aside_of_the_version_before_does_not_say_where_the_call_came_
 def test_what_is_known_of_a_call_besides_its_count_is_kept() -> None:
     emit(
         event(
-            reasoning_tokens=4, deployment="org/M-7B", asked_model="latest", retries=2, failovers=1,
+            reasoning_tokens=4, deployment="org/M-7B", asked_model="latest", retries=2, failovers=1, waited_ms=5,
             user_agent="AsyncOpenAI/Python 2.8.0",
         )
     )  # fmt: skip
@@ -398,6 +405,7 @@ def test_what_is_known_of_a_call_besides_its_count_is_kept() -> None:
     row = UsageEvent.objects.get()
     assert (row.reasoning_tokens, row.deployment, row.asked_model) == (4, "org/M-7B", "latest")
     assert (row.retries, row.failovers, row.client) == (2, 1, "openai-python 2.8.0")
+    assert (row.waited_ms, row.server_ms) == (5, 15)
 
 
 @pytest.mark.django_db

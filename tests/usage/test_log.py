@@ -326,6 +326,7 @@ def test_a_call_says_all_that_is_known_of_it(
     call = add_call(
         project, now, key=key, model=served, backend="gpu-1", prompt_tokens=4321, cached_tokens=4000,
         completion_tokens=101, cost_nano=1500, latency_ms=2250, first_token_ms=250, is_streamed=True, is_estimated=True,
+        waited_ms=900,
     )  # fmt: skip
     # Session, user, standing; the project, one's rights there (2), the call, the name of its key; whether one sees that
     # key (2); whether the model chats; of the frame: the projects to switch between, unread notifications.
@@ -334,7 +335,7 @@ def test_a_call_says_all_that_is_known_of_it(
     body = answer.content.decode()
     for words in (
         call.request_id, served, "/v1/chat/completions", "streamed", "4,321", "4,000 of them from the cache", "101",
-        "$0.0000015", "250", "2.25", "50.0 tokens/s", "gave no final count", "Laptop",
+        "$0.0000015", "250", "2.25", "Time of servers", "1.35", "50.0 tokens/s", "gave no final count", "Laptop",
         reverse("apikeys:detail", args=[key.public_id]), f"/playground/?model={served}",
     ):  # fmt: skip
         assert words in body, words
