@@ -76,8 +76,11 @@ def deliver_due() -> int:
 def _take() -> list[Delivery]:
     taken: list[Delivery] = []
     place = Window(RowNumber(), partition_by="endpoint", order_by="due_at")
-    due = Delivery.objects.due().filter(endpoint__disabled_at=None).annotate(place=place)
-    for delivery in due.filter(place__lte=BATCH_PER_ENDPOINT).select_related("endpoint", "message")[:BATCH]:
+    turn = Window(RowNumber(), partition_by="endpoint__organization", order_by="due_at")
+    due = Delivery.objects.due().filter(endpoint__disabled_at=None).annotate(place=place, turn=turn)
+    # Organizations in turn: one whose many endpoints never answer must not keep the others' messages waiting either.
+    some = due.filter(place__lte=BATCH_PER_ENDPOINT).order_by("turn", "due_at").select_related("endpoint", "message")
+    for delivery in some[:BATCH]:
         now = timezone.now()
         won = Delivery.objects.filter(pk=delivery.pk, due_at=delivery.due_at).update(
             due_at=now + TAKEN, attempts=F("attempts") + 1, last_attempt_at=now

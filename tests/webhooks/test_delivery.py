@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from accounts.models import AuditEvent, Membership, Organization, User
 from accounts.roles import Role
+from accounts.services import open_workspace
 from notifications.models import Notification
 from portal.celery import app
 from tests.fakes.receiver import Receiver
@@ -257,6 +258,24 @@ def test_a_slow_endpoint_leaves_room_for_others(
     deliver_due()
     assert Delivery.objects.get(endpoint=other).state == DeliveryState.DELIVERED
     assert Delivery.objects.filter(endpoint=endpoint, state=DeliveryState.DELIVERED).count() == 10
+
+
+def test_an_organization_with_many_slow_endpoints_leaves_room_for_others(
+    organization: Organization, ada: User, cyd: User, server: Receiver
+) -> None:
+    for number in range(BATCH // 2):
+        flooded, _secret = services.create_endpoint(
+            organization=organization, url=f"{server.url}/{number}", description="", event_types=[], by=ada
+        )
+        for _message in range(5):
+            services.send_test(endpoint=flooded)
+    elsewhere = open_workspace(user=cyd).organization
+    other, _secret = services.create_endpoint(
+        organization=elsewhere, url=f"{server.url}/other", description="", event_types=[], by=cyd
+    )
+    services.send_test(endpoint=other)
+    assert deliver_due() == BATCH
+    assert Delivery.objects.get(endpoint=other).state == DeliveryState.DELIVERED
 
 
 def test_both_secrets_sign_for_a_day(endpoint: Endpoint, server: Receiver, ada: User) -> None:
