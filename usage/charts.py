@@ -86,7 +86,7 @@ def charts_of(report: Report, failures: Sequence[Failure] = ()) -> dict[str, dic
         "cost": bars("dollars", lambda sums: float(dollars(sums.cost_nano))),
         "first_token": lines(lambda sums: sums.first_token),
         "latency": lines(lambda sums: sums.latency),
-        "failures": asdict(Chart("count", labels, titles, _failed(report, failures))),
+        "failures": asdict(Chart("share", labels, titles, _failed(report, failures))),
     }
 
 
@@ -104,6 +104,7 @@ def failure_colors(failures: Sequence[Failure]) -> list[int]:
 
 
 def _failed(report: Report, failures: Sequence[Failure]) -> list[Series]:
+    """Of all calls of a slice, the part that failed in each way; of none there is no part."""
     by_color: dict[int, list[Failure]] = {}
     for color, kind in zip(failure_colors(failures), failures, strict=True):
         by_color.setdefault(color, []).append(kind)
@@ -111,7 +112,12 @@ def _failed(report: Report, failures: Sequence[Failure]) -> list[Series]:
         Series(
             kinds[0].label if len(kinds) == 1 else _("%(count)s others") % {"count": len(kinds)},
             color,
-            [sum(kind.slices.get(piece.start, 0) for kind in kinds) for piece in report.slices],
+            [
+                sum(kind.slices.get(piece.start, 0) for kind in kinds) / piece.sums.requests
+                if piece.sums.requests
+                else None
+                for piece in report.slices
+            ],
         )
         for color, kinds in by_color.items()
     ]

@@ -245,13 +245,15 @@ def week_file(request: AuthedRequest) -> HttpResponse:
 @login_required
 @require_safe
 def failures_file(request: AuthedRequest) -> HttpResponse:
-    """The failures of the report as CSV: a line per slice of time and code, in the reader's time zone."""
+    """The failures of the report as CSV: a line per slice of time and code, in the reader's time zone, beside how many
+    calls there were then."""
     asked, report, seen = _asked_report(request)
+    requests = {piece.start: piece.sums.requests for piece in report.slices}
     return _file(
         f"failures-{asked.window}",
-        ["from", "status", "error_code", "calls"],
+        ["from", "status", "error_code", "calls", "of_calls"],
         (
-            [_local(start, report), failure.status, *safe_cells([failure.code]), count]
+            [_local(start, report), failure.status, *safe_cells([failure.code]), count, requests[start]]
             for failure in failures(report, sights=seen)
             for start, count in sorted(failure.slices.items())
         ),

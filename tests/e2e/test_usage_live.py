@@ -129,6 +129,18 @@ def test_a_chart_tells_the_figures_of_a_place(page_of_ada: Page, project: Projec
         )
 
 
+def test_a_chart_of_shares_has_them_everywhere(page_of_ada: Page, project: Project) -> None:
+    add_usage(project, timezone.now(), requests=3)
+    add_usage(project, timezone.now(), status=429, error_code="rate_limit_exceeded")
+    page_of_ada.goto(page_of_ada.url.replace("window=today", "window=7d"))
+    chart = page_of_ada.locator("#usage-failures[tabindex='0']")
+    chart.press("End")
+    expect(chart.locator(".chart-tip-value")).to_have_text(["25.00%"])
+    page_of_ada.locator("#usage-failures-table > summary").click()
+    shares = page_of_ada.locator("#usage-failures-table tbody td")
+    expect(shares).to_have_text([*["–"] * 6, "25.00%"])
+
+
 def assert_beside(tip: Locator, mark: Locator) -> None:
     """Within the screen, and not over the place that it tells of."""
     told, place = tip.bounding_box(), mark.bounding_box()

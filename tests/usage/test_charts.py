@@ -1,6 +1,6 @@
 """What the charts are told to draw."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -52,14 +52,18 @@ def test_times_are_lines_with_gaps(project: Project) -> None:
     assert charts["first_token"]["series"][0]["values"][17] == pytest.approx(80, rel=0.1)
 
 
-def test_failures_are_bars_by_code(project: Project) -> None:
+def test_failures_are_shares_of_the_calls_by_code(project: Project) -> None:
     for number in range(10):
         add_usage(project, NOON, status=400, error_code=f"code_{number}", requests=2 if number == 0 else 1)
+    add_usage(project, NOON, requests=9)
+    add_usage(project, NOON - timedelta(hours=2), requests=4)
     asked = report(project)
-    series = charts_of(asked, failures(asked, sights=[Sight(project)]))["failures"]["series"]
-    assert [(one["name"], one["color"], one["values"][17]) for one in (series[0], series[-1])] == [
-        ("code_0", 1, 2),
-        ("3 others", 8, 3),
+    drawn = charts_of(asked, failures(asked, sights=[Sight(project)]))["failures"]
+    assert drawn["unit"] == "share"
+    series = drawn["series"]
+    assert [(one["name"], one["color"], one["values"][15:18]) for one in (series[0], series[-1])] == [
+        ("code_0", 1, [0, None, 0.1]),
+        ("3 others", 8, [0, None, 0.15]),
     ]
 
 

@@ -227,9 +227,9 @@ def test_an_error_code_leads_to_its_docs_and_its_calls(ada_client: Client, proje
     assert "/usage/calls/?window=30d&amp;model=small&amp;code=rate_limit_exceeded" in body
     assert "/usage/calls/?window=30d&amp;model=small&amp;outcome=429" in body
     lines = rows_of(ada_client, "failures_file", window="7d")
-    assert [(line["status"], line["error_code"], line["calls"]) for line in lines] == [
-        ("429", "rate_limit_exceeded", "2"),
-        ("429", "", "1"),
+    assert [(line["status"], line["error_code"], line["calls"], line["of_calls"]) for line in lines] == [
+        ("429", "rate_limit_exceeded", "2", "4"),
+        ("429", "", "1", "4"),
     ]
 
 

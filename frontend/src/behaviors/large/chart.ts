@@ -15,7 +15,7 @@ import { makeTip, type Figure } from "../../tip";
 
 Chart.register(BarController, BarElement, CategoryScale, LinearScale, LineController, LineElement, PointElement);
 
-type Unit = "count" | "dollars" | "milliseconds";
+type Unit = "count" | "dollars" | "milliseconds" | "share";
 type Kind = "bar" | "line";
 type Drawing = {
   kind: "bars" | "lines";
@@ -142,8 +142,13 @@ function figuresAt(drawing: Drawing, place: number, all: string): Figure[] {
   // As many digits in each, for they stand beneath each other.
   const exact = formatter(drawing.unit, false, sum >= 0.01 ? 4 : 6);
   const figures: Figure[] = there.map(({ name, value, ink }) => ({ name, value: value === null ? "–" : exact(value), ink }));
-  if (adds && there.length !== 1) figures.push({ name: all, value: exact(sum) });
+  if (adds && there.length !== 1) figures.push({ name: all, value: isThere(drawing, place) ? exact(sum) : "–" });
   return figures;
+}
+
+/** Of what was not measured there is no sum. */
+function isThere(drawing: Drawing, place: number): boolean {
+  return drawing.series.some(({ values }) => (values[place] ?? null) !== null);
 }
 
 /** A row for each slice of time, a column for each series, and one for all where they add up. */
@@ -168,7 +173,7 @@ function tabulate(drawing: Drawing, details: HTMLDetailsElement): void {
     const values = drawing.series.map((series) => series.values[place] ?? null);
     cell(row, title, "row");
     for (const value of values) cell(row, value === null ? "–" : exact(value));
-    if (adds) cell(row, exact(values.reduce<number>((sum, value) => sum + (value ?? 0), 0)));
+    if (adds) cell(row, isThere(drawing, place) ? exact(values.reduce<number>((sum, value) => sum + (value ?? 0), 0)) : "–");
   });
   details.querySelector('[data-part="table"]')?.replaceChildren(table);
 }
@@ -248,6 +253,10 @@ function formatter(unit: Unit, short: boolean, digits?: number): (value: number)
     const millis = new Intl.NumberFormat(language, { style: "unit", unit: "millisecond", maximumFractionDigits: 0 });
     // The figures beside a chart say “s” in English.
     return (value) => (value >= 1000 ? seconds.format(value / 1000).replace(" sec", " s") : millis.format(value));
+  }
+  if (unit === "share") {
+    const percent = new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: short ? 0 : 2, maximumFractionDigits: 2 });
+    return (value) => percent.format(value);
   }
   const form: Intl.NumberFormatOptions = short
     ? { notation: "compact", maximumSignificantDigits: 3 }
