@@ -58,8 +58,8 @@ class Refused:
     """What the script refused: which of the limits it was given, `number` counting from 1 among those of its kind.
 
     `wait_seconds` is None where waiting is no use, or until the period ends; of a budget, or of tokens a day, it is set
-    where only what running calls have reserved is in the way. `credit_nano` is what the organization's credits would have paid of the
-    call: all that is left of them, where a budget of the organization refused the rest.
+    where only what running calls have reserved is in the way. `credit_nano` is what the organization's credits would
+    have paid of the call: all that is left of them, where a budget of the organization refused the rest.
     """
 
     kind: str

@@ -273,8 +273,9 @@ def _counted(months: set[str]) -> _Counted:
         if spent is not None and seeding is None:
             used = Used(int(spent), int(requests), int(tokens), int(gpu))
             parts = key["organization"], key["kind"], key["id"], Period.named(key["period"])
-            reserved = {"held_nano": int(held), "held_tokens": int(held_tokens or 0)}
-            counted.counters.append(_Counter(key[0], *parts, used=used, **reserved))
+            counted.counters.append(
+                _Counter(key[0], *parts, used=used, held_nano=int(held), held_tokens=int(held_tokens or 0))
+            )
     for key in running:
         counted.running[key["organization"], key[0]] = set(next(answers))
     for organization in organizations:
