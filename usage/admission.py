@@ -59,8 +59,9 @@ class Demand:
     """What a call may use. It needs `needed_tokens` to run at all, and reserves `wanted_tokens` where they are left.
 
     `most_nano` is a true upper bound of its cost, zero for a free model: only then may it pass a budget unseen. A call
-    that `may_overrun`, since it hardly ever costs that much, is let in while any money is left. It reserves all of it
-    even so, and who comes next finds nothing: a budget is overrun by what one such call can cost, not by many.
+    that `may_overrun`, since it hardly ever costs that much, is let in while any money is left, and `needed_tokens`. It
+    reserves all of both even so, and who comes next finds nothing: a budget, or a limit on tokens, is overrun by what
+    one such call can cost, not by many.
     `limits` are those of the model; None when it has none.
     """
 
@@ -429,16 +430,18 @@ def _events_up_to(last: str) -> Iterator[Event]:
 
 
 def _admit_arguments(reach: Reach, demand: Demand, identifier: str, lost: Event) -> tuple[str, ...]:
+    wanted = max(demand.wanted_tokens, demand.needed_tokens)
     return (
         identifier,
         str(LEASE_MS),
         str(demand.most_nano),
         str(demand.needed_tokens),
-        str(max(demand.wanted_tokens, demand.needed_tokens)),
+        str(wanted),
         _hold_tail(reach.counted, lost),
         reach.organization_id,
         *reach.arguments,
         str(min(1, demand.most_nano) if demand.may_overrun else demand.most_nano),
+        str(wanted if demand.may_overrun else demand.needed_tokens),
     )
 
 

@@ -170,12 +170,13 @@ class Call:
     def demand(self) -> Demand:
         self.most_nano = self.cost(self.most_count)
         certain = self.prompt.likely_tokens + self.choices * (self.asked_output or 0)
+        may_overrun = self.endpoint.most_counted is not None
         return Demand(
             model=self.model.name,
             needed_tokens=certain,
-            wanted_tokens=self.prompt.likely_tokens + self.assumed_output,
+            wanted_tokens=self.most_count.total if may_overrun else self.prompt.likely_tokens + self.assumed_output,
             most_nano=self.most_nano,
-            may_overrun=self.endpoint.most_counted is not None,
+            may_overrun=may_overrun,
             limits=None if self.model.limits == NO_LIMITS else self.model.limits,
         )
 

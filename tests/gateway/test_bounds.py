@@ -1,4 +1,4 @@
-"""What no field bounds the answer of: no crowd overruns a budget with it, and what fits into one is not refused."""
+"""What no field bounds the answer of: no crowd overruns a budget or limit with it, and what fits is not refused."""
 
 import asyncio
 import json
@@ -36,8 +36,14 @@ OBJECTS: dict[str, tuple[dict[str, Any], str]] = {
     "embeddings": ({"input": [WORDS]}, "data"),
 }
 RESULTS: dict[str, Any] = {"text": "word", "data": [{"b64_json": PICTURE}], "results": [{}]}
-# What is let in while any money is left.
-MAY_OVERRUN = [*FORMS, "images/generations"]
+# What is let in while any money is left, and the most tokens of it: 3 seconds, and the 30 that a piece may have.
+MOST_TOKENS = {
+    "audio/transcriptions": 33 * 50 + 4096,
+    "audio/translations": 33 * 50 + 4096,
+    "images/edits": 3 * 16_384,
+    "images/generations": 2 * 16_384,
+}
+MAY_OVERRUN = list(MOST_TOKENS)
 
 
 def told(path: str, tokens: int, **more: Any) -> dict[str, Any]:
@@ -71,8 +77,8 @@ async def _crowd(url: str, secret: str, path: str, callers: int, answer: dict[st
         return await asyncio.gather(*(call() for _ in range(callers)))
 
 
-def crowd(url: str, secret: str, path: str, callers: int, answer: dict[str, Any]) -> tuple[int, int]:
-    """How many of that many calls at once were answered, and what these cost together."""
+def answered_of(url: str, secret: str, path: str, callers: int, answer: dict[str, Any]) -> list[UsageEvent]:
+    """Those of that many calls at once that were answered."""
     statuses = asyncio.run(_crowd(url, secret, path, callers, answer))
     assert set(statuses) <= {200, 429}
     key = ApiKey.objects.behind(secret).get()
@@ -83,7 +89,13 @@ def crowd(url: str, secret: str, path: str, callers: int, answer: dict[str, Any]
         return found.count() == statuses.count(200)
 
     wait_for(are_there)
-    return statuses.count(200), sum(event.cost_nano for event in found)
+    return list(found)
+
+
+def crowd(url: str, secret: str, path: str, callers: int, answer: dict[str, Any]) -> tuple[int, int]:
+    """How many of that many calls at once were answered, and what these cost together."""
+    found = answered_of(url, secret, path, callers, answer)
+    return len(found), sum(event.cost_nano for event in found)
 
 
 @pytest.mark.parametrize("path", MAY_OVERRUN)
@@ -110,7 +122,6 @@ def test_a_crowd_overruns_a_budget_by_no_more_than_the_last_of_it(url: str, mint
 @pytest.mark.parametrize(
     ("path", "most"),
     [
-        # Of three seconds and the thirty that a piece may have.
         ("audio/transcriptions", 33 * 50 * PRICE_IN + 4096 * PRICE_OUT),
         ("audio/translations", 33 * 50 * PRICE_IN + 4096 * PRICE_OUT),
         ("images/generations", 2 * 16_384 * PRICE_OUT),
@@ -123,3 +134,23 @@ def test_an_honest_count_is_charged_as_it_is(url: str, mint: Mint, path: str, mo
     assert (answered, cost) == (1, most // 20 * (PRICE_IN + PRICE_OUT))
     answered, cost = crowd(url, mint(monthly_budget_nano=10**9), path, 1, told(path, 50_000))
     assert most < cost < most + 500 * PRICE_IN
+
+
+@pytest.mark.parametrize("limit", ["tokens_per_minute", "tokens_per_day"])
+@pytest.mark.parametrize("path", MAY_OVERRUN)
+def test_a_crowd_overruns_a_limit_on_tokens_by_no_more_than_the_last_of_it(
+    url: str, mint: Mint, path: str, limit: str
+) -> None:
+    most = MOST_TOKENS[path]
+    secret = mint(**{limit: 5 * most // 2})
+    found = answered_of(url, secret, path, 60, told(path, most // 2, slow_headers=0.5))
+    assert [event.prompt_tokens + event.completion_tokens for event in found] == [most] * 3
+    assert asyncio.run(_crowd(url, secret, path, 1, told(path, 1))) == [429]
+
+
+@pytest.mark.parametrize("limit", ["tokens_per_minute", "tokens_per_day"])
+@pytest.mark.parametrize("path", MAY_OVERRUN)
+def test_what_takes_few_tokens_is_let_in_while_any_are_left(url: str, mint: Mint, path: str, limit: str) -> None:
+    secret = mint(**{limit: 100})
+    statuses = [asyncio.run(_crowd(url, secret, path, 1, told(path, 20)))[0] for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]

@@ -233,6 +233,28 @@ def test_tokens_of_a_day_that_are_only_reserved_are_waited_for() -> None:
     assert counted(who)["held_tokens"] == 0
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("limit", ["tokens_per_minute", "tokens_per_day"])
+def test_calls_that_are_let_in_while_tokens_are_left_overrun_by_one_at_most(limit: str) -> None:
+    """However others come and go beside them: what they reserved is held in full, however little was left."""
+    who = caller(**{limit: 1000})
+
+    async def work(desk: Desk) -> None:
+        running = []
+        # Beside each stands one that leaves a little to it, and ends once it is let in.
+        for left in (991, 390):
+            other = await desk.admit(needed_tokens=left)
+            running.append(await desk.admit(needed_tokens=1, wanted_tokens=600, may_overrun=True))
+            await desk.settle(other, tokens=0)
+        with pytest.raises(RateLimitError):
+            await desk.admit(needed_tokens=1, wanted_tokens=600, may_overrun=True)
+        for admission in running:
+            await desk.settle(admission, tokens=50)
+        await desk.admit(needed_tokens=900)
+
+    at_desk(who, work)
+
+
 def test_a_slot_is_a_lease_that_ends_by_itself() -> None:
     who = caller(concurrent_requests=1)
 
@@ -309,15 +331,17 @@ def test_a_call_refused_after_its_admission_was_lost_holds_nothing(settings: Laz
 
 def test_amounts_that_make_no_sense_are_refused() -> None:
     keys = ["ly:{x}:leases", "ly:{x}:holds", "ly:leases", "ly:{x}:w"]
-    for worst, need, want, least in (
-        ("-5", "1", "1", "-5"),
-        ("NaN?", "1", "1", "1"),
-        ("1", "-1", "1", "1"),
-        ("1", "5", "1", "1"),
-        ("1", "1", "1", "2"),
-        ("1", "1", "1", "-1"),
+    for worst, need, want, left, least in (
+        ("-5", "1", "1", "-5", "1"),
+        ("NaN?", "1", "1", "1", "1"),
+        ("1", "-1", "1", "1", "1"),
+        ("1", "5", "1", "1", "5"),
+        ("1", "1", "1", "2", "1"),
+        ("1", "1", "1", "-1", "1"),
+        ("1", "1", "1", "1", "2"),
+        ("1", "1", "1", "1", "0"),
     ):
-        args = ["id", "1000", worst, need, want, "{}", "x", "1", "0", "0", "9", "9", least]
+        args = ["id", "1000", worst, need, want, "{}", "x", "1", "0", "0", "9", "9", left, least]
         with pytest.raises(ResponseError):
             ADMIT.run(servers.durable(), keys=keys, args=args)
 

@@ -5,7 +5,8 @@
 -- ARGV  id, lease in ms, most money, tokens needed, tokens wanted, rest of the hold, organization, how many windows, how
 --       many sets, how many grants, then for each window requests and tokens a minute, for each set calls at the same
 --       time, and for each counter money, requests, tokens and milliseconds of servers (empty: no limit of that kind);
---       last the money that has to be left: the most money, or less for a call that may overrun a budget
+--       last the money that has to be left: the most money, or less for a call that may overrun a budget; and the tokens
+--       reserved at least: those needed, or for such a call those wanted
 -- Gives {'ok', ms until the windows are empty, head of the hold, then per window: requests and tokens left, -1: no limit}
 --    or {kind, ms until the windows are empty, number of the key among its kind, limit, used, ms to wait (-1: waiting is
 --       no use or until the period ends), money that credits would have covered, then as above} with kind 'requests', 'tokens', 'concurrency', 'budget',
@@ -14,12 +15,14 @@
 --       give some of it back.
 --
 -- A window is the last 60 seconds, one bucket a second, with running sums: never more than the limit in any minute.
--- A call without a bound on its answer needs its prompt and wants more: it reserves what is left of what it wants.
+-- A call without a bound on its answer needs its prompt and wants more: it reserves what is left of what it wants. One
+-- that may overrun reserves all of it, for what it comes to may be more than what was left.
 -- Credits are drawn on before money: an organization's own counters take only what they do not cover.
 -- Sums are written as Lua has added them up, one by one until 2^53: of nano-dollars, nine million dollars in a period.
 local id, lease, worst = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local need, want, needed = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[#ARGV])
-if not (lease and worst and need and want and needed) or worst < needed or needed < 0 or need < 0 or want < need then
+local need, want, needed, least = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[#ARGV - 1]), tonumber(ARGV[#ARGV])
+if not (lease and worst and need and want and needed and least)
+  or worst < needed or needed < 0 or need < 0 or want < least or least < need then
   return redis.error_reply('ERR an amount is missing or negative')
 end
 local time = redis.call('TIME')
@@ -79,7 +82,7 @@ for i = 1, windows do
   slid[i] = {r, t, r_now, t_now}
   left[2 * i - 1] = rpm and math.max(0, rpm - r) or -1
   left[2 * i] = tpm and math.max(0, tpm - t) or -1
-  if tpm then reserve = math.max(need, math.min(reserve, tpm - t)) end
+  if tpm then reserve = math.max(least, math.min(reserve, tpm - t)) end
   if not refusal then
     if rpm and r + 1 > rpm then
       refusal = {'requests', i, rpm, r, wait(key, 'r', r + 1 - rpm)}
@@ -130,7 +133,7 @@ for i = 1, refusal and 0 or counters do
     else
       local spent = tonumber(used[1]) + tonumber(used[2])
       local r, t, g = tonumber(used[3]), tonumber(used[4]), tonumber(used[5])
-      if tokens then reserve = math.max(need, math.min(reserve, tokens - t)) end
+      if tokens then reserve = math.max(least, math.min(reserve, tokens - t)) end
       if requests and r + 1 > requests then
         refusal = {'period_requests', i, requests, r, -1}
       elseif tokens and t + need > tokens then
