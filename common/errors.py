@@ -367,21 +367,16 @@ class BudgetError(ApiError):
 
 def budget_code(of: str, span: str) -> str:
     """What the ledger calls a refusal by a budget: whose it is (the kind of a scope), and of what span of time."""
-    # Those two were there before there were others.
-    older = {("key", "monthly"): "insufficient_quota", ("participant", "monthly"): "cohort_allowance"}
-    return older.get((of, span), f"{of}_{span}_budget")
+    # It was there before there were others.
+    return "cohort_allowance" if (of, span) == ("participant", "monthly") else f"{of}_{span}_budget"
 
 
-def budget_of(code: str) -> tuple[str, str] | None:
-    """Whose budget it was that a refusal with this code of the ledger met, and of what span; None for another."""
-    return _BUDGETS.get(code)
-
-
-_BUDGETS = {
+BUDGET_CODES = {
     budget_code(of, span): (of, span)
     for of in ("key", "participant", "member", "project", "organization", "plan", "model")
     for span in ("daily", "weekly", "monthly")
 }
+"""Whose budget, and of what span, each of the ledger's codes for a refusal by one stands for."""
 
 
 class InternalError(ApiError):

@@ -170,16 +170,19 @@ def csv_parts(*, seen: Sights, asked: Asked) -> Iterator[bytes]:
         if page.items:
             keys = [made_with(event.key_id, event.source) for event in page.items]
             names = key_names(set(keys), sights=seen)
+            makers = ApiKey.objects.filter(public_id__in=keys).makers()
             by_project = {sight.project.public_id: sight for sight in seen}
-            lines = zip(page.items, keys, strict=True)
-            yield csv_lines(_cells(event, names[key], by_project[event.project_id]) for event, key in lines)
+            yield csv_lines(
+                _cells(event, names[key], event.user_id or makers.get(key, ""), by_project[event.project_id])
+                for event, key in zip(page.items, keys, strict=True)
+            )
         if page.older is None:
             return
         cursor = page.older
 
 
-def _cells(event: UsageEvent, key: Name, sight: Sight) -> list[str]:
-    user_id = event.user_id if sight.sees_people or sight.own else ""
+def _cells(event: UsageEvent, key: Name, whose: str, sight: Sight) -> list[str]:
+    user_id = whose if sight.sees_people or sight.own else ""
     cells: list[object] = [
         event.at.isoformat(), event.request_id, event.source, event.project_id, event.key_id,
         key.label if event.key_id else "", user_id, event.model, event.endpoint, event.status, event.error_code,

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from django.db.models import Q, TextChoices
 from django.utils.translation import gettext_lazy as _
 
+from common.errors import BUDGET_CODES, BudgetError
 from usage.events import CLIENT_CLOSED
 
 STATUS = re.compile(r"[1-5][0-9]{2}")
@@ -42,9 +43,11 @@ def ended_with(outcome: str) -> Q:
 
 
 def failed_with(code: str) -> Q:
-    """The condition that keeps what failed with this error code."""
+    """The condition that keeps what failed with this error code; with the one that clients read of every budget, what
+    any of them refused, which the ledger tells apart."""
+    codes = [code, *BUDGET_CODES] if code == BudgetError.default_code else [code]
     # An answer has none, and PostgreSQL is to know: it keeps the failures by themselves.
-    return Q(error_code=code, status__gte=400)
+    return Q(error_code__in=codes, status__gte=400)
 
 
 def outcome_named(outcome: str) -> str:

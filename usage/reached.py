@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef
 from accounts.models import Cohort, Membership, Project
 from apikeys.models import ApiKey
 from catalog.models import HostedModel
-from common.errors import budget_of
+from common.errors import BUDGET_CODES
 from common.limits import Limited
 from usage.events import Event
 from usage.kinds import BUDGET_REACHED
@@ -93,7 +93,7 @@ def tell_of_budgets(events: Sequence[Event]) -> None:
     Where nobody listens it costs one query, and none at best. A refused call in every batch must not have every batch
     write: what was told is looked up first.
     """
-    refused = [event for event in events if budget_of(event.error_code)]
+    refused = [event for event in events if event.error_code in BUDGET_CODES]
     if not refused:
         return
     listening = Endpoint.objects.filter(organization=OuterRef("project__organization"), disabled_at=None)
@@ -128,7 +128,7 @@ def tell_of_budgets(events: Sequence[Event]) -> None:
 
 
 def _end_of(event: Event, key: ApiKey | None) -> _End | None:
-    budget = budget_of(event.error_code)
+    budget = BUDGET_CODES.get(event.error_code)
     if key is None or key.project is None or budget is None:
         return None
     return _End(key, key.project, *budget, model=event.model, at=event.at)

@@ -140,7 +140,7 @@ def test_an_allowance_that_ends_before_the_month_does_not_begin_anew(cohort: Coh
 def test_a_refusal_is_told_apart_in_the_ledger_from_the_key_s_own_budget() -> None:
     share = BudgetError("", of=PARTICIPANT)
     assert (share.code, share.ledger_code) == ("insufficient_quota", "cohort_allowance")
-    assert BudgetError("").ledger_code == "insufficient_quota"
+    assert BudgetError("").ledger_code == "key_monthly_budget"
 
 
 def test_what_was_spent_before_is_counted_from_the_ledger_and_the_stream(cohort: Cohort, ben: User, cyd: User) -> None:

@@ -48,7 +48,7 @@ def server(settings: LazySettings, ada: User, project: Project) -> Iterator[Rece
         yield told
 
 
-def refused(key_id: str, *, month: int = 3, code: str = "insufficient_quota") -> Event:
+def refused(key_id: str, *, month: int = 3, code: str = "key_monthly_budget") -> Event:
     at = datetime(2026, month, 1, 0, 0, 30, tzinfo=UTC)
     return event(id=uuid7_at(at), key_id=key_id, status=429, error_code=code, backend="", cost_nano=0)
 
@@ -97,7 +97,7 @@ def test_it_says_whether_the_key_s_budget_or_the_share_in_a_cohort_ran_out(
             *(
                 refused(one.public_id, code=code)
                 for one in (key, unbound)
-                for code in ("insufficient_quota", "cohort_allowance")
+                for code in ("key_monthly_budget", "cohort_allowance")
             )
         )
         drain()

@@ -15,8 +15,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import Membership, Project, ProjectMembership, User
+from accounts.models import Membership, Project, ProjectMembership, ServiceAccount, User
 from accounts.roles import ProjectRole, Role
+from apikeys.models import KeyKind
 from catalog.models import Backend, Deployment, HostedModel
 from common.ids import request_id
 from docs_site.tutorials import tutorial
@@ -290,6 +291,22 @@ def test_the_log_can_be_taken_along(
     assert (rows[0]["key"], rows[0]["key_id"], rows[0]["status"]) == ("Laptop", key.public_id, "200")
     (broken,) = csv.DictReader(io.StringIO(read(ada_client, outcome="5xx")))
     assert (broken["model"], broken["cost_usd"], broken["first_token_ms"]) == ("'=HYPERLINK(1)", "0.0000015", "7")
+
+
+def test_a_file_of_the_log_says_whose_each_call_is(
+    ada_client: Client, ada: User, project: Project, now: datetime
+) -> None:
+    account = ServiceAccount.objects.create(project=project, name="CI")
+    service = a_key(project, name="CI", kind=KeyKind.SERVICE, service_account=account, created_by=ada)
+    for key in (a_key(project, created_by=ada), service):
+        add_call(project, now, key=key)
+    add_call(project, now, user_id="user_x", source="playground")
+    rows = csv.DictReader(io.StringIO(read(ada_client)))
+    assert sorted((row["key"], row["user_id"]) for row in rows) == [
+        ("", "user_x"),
+        ("CI", ""),
+        ("Laptop", ada.public_id),
+    ]
 
 
 def test_what_a_call_went_through_is_told(ada_client: Client, project: Project, now: datetime) -> None:

@@ -231,7 +231,7 @@ def test_of_what_is_not_in_use_nothing_is_read(key: ApiKey, ada: User) -> None:
 
 def refuse(key: ApiKey, at: datetime) -> None:
     assert key.project is not None
-    add_call(key.project, at, key=key, status=429, error_code="insufficient_quota")
+    add_call(key.project, at, key=key, status=429, error_code="key_monthly_budget")
 
 
 def test_it_is_used_up_once_calls_are_refused_for_too_little_is_left(key: ApiKey, ada: User) -> None:

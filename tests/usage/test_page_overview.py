@@ -139,14 +139,19 @@ def test_everything_narrows_everything(ada: User, ada_client: Client, key: Any, 
 
 
 def test_how_calls_ended_is_a_group_and_a_filter(ada_client: Client, key: Any, now: datetime) -> None:
-    add_usage(key.project, now, status=429, error_code="insufficient_quota")
-    add_call(key.project, now, status=429, error_code="insufficient_quota", request_id="req_refused")
+    add_usage(key.project, now, status=429, error_code="project_daily_budget")
+    add_call(key.project, now, status=429, error_code="project_daily_budget", request_id="req_refused")
     by_status = ada_client.get(OVERVIEW, {"group": "status"})
     assert {row.id: href for row, _color, href in by_status.context["rows"]} == {
         "200": "?window=30d&group=model&status=200",
         "429": "?window=30d&group=model&status=429",
     }
-    for narrowed in ({"status": "429"}, {"status": "failed"}, {"code": "insufficient_quota"}):
+    for narrowed in (
+        {"status": "429"},
+        {"status": "failed"},
+        {"code": "project_daily_budget"},
+        {"code": "insufficient_quota"},
+    ):
         body = page(ada_client, **narrowed)
         assert "req_refused" in body
         assert "req_first" not in body
@@ -154,7 +159,7 @@ def test_how_calls_ended_is_a_group_and_a_filter(ada_client: Client, key: Any, n
     # The page leads to what failed, and to what failed with one code.
     body = page(ada_client, group="key")
     assert "?window=30d&amp;group=key&amp;status=failed" in body
-    assert "?window=30d&amp;group=key&amp;code=insufficient_quota" in body
+    assert "?window=30d&amp;group=key&amp;code=project_daily_budget" in body
 
 
 def test_failures_are_told_in_words(ada_client: Client, project: Project, now: datetime) -> None:

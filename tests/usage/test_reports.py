@@ -106,7 +106,7 @@ def test_failures_are_told_by_code_and_time(project: Project) -> None:
 @pytest.mark.parametrize("window", [Window.HOUR, Window.TODAY, Window.MONTH, Window.YEAR])
 def test_how_calls_ended_is_told_of_any_time_and_of_anything(project: Project, window: Window) -> None:
     """Of a key as well, for which there are other sums than for a project."""
-    ends = [(200, ""), (200, ""), (400, ""), (429, "rate_limit_exceeded"), (429, "insufficient_quota"), (499, "x")]
+    ends = [(200, ""), (200, ""), (400, ""), (429, "rate_limit_exceeded"), (429, "key_daily_budget"), (499, "x")]
     who = {"project_id": project.public_id, "organization_id": project.organization.public_id}
     for key in ("key_a", "key_b"):
         insert_all(
@@ -131,12 +131,15 @@ def test_how_calls_ended_is_told_of_any_time_and_of_anything(project: Project, w
         ("429", {"429"}),
     ):
         assert found(status=status).keys() == found(status=status, key="key_b").keys() == kept
+    assert found(code="key_daily_budget") == {"429": 2}
+    assert found(code="key_daily_budget", key="key_a") == {"429": 1}
+    assert found(code="key_daily_budget", status="400") == {}
+    assert found(code="key_monthly_budget") == {}
+    # Clients read one code of every budget.
     assert found(code="insufficient_quota") == {"429": 2}
-    assert found(code="insufficient_quota", key="key_a") == {"429": 1}
-    assert found(code="insufficient_quota", status="400") == {}
     asked = report(project, window=window, narrowing=Narrowing(status="429"))
     assert [(kind.code, kind.calls) for kind in failures(asked, sights=[Sight(project)])] == [
-        ("insufficient_quota", 2),
+        ("key_daily_budget", 2),
         ("rate_limit_exceeded", 2),
     ]
 
