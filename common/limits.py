@@ -124,10 +124,14 @@ class Limited(models.Model):
     @property
     def limits_in_words(self) -> list[tuple[str | Promise, str]]:
         """Those that are set, each with what it is called, and when people are told of budgets."""
-        names = (*LIMITS, ALERTS) if self.limits.has_budget else LIMITS
-        return [
-            (LABELS[name], limit_in_words(name, value)) for name in names if (value := getattr(self, name)) is not None
-        ]
+        limits = [(name, value) for name in LIMITS if (value := getattr(self, name)) is not None]
+        return [*((LABELS[name], limit_in_words(name, value)) for name, value in limits), *self.alerts_in_words]
+
+    @property
+    def alerts_in_words(self) -> list[tuple[str | Promise, str]]:
+        """When people are told of its budgets; nothing where it has none."""
+        percents: list[int] | None = getattr(self, ALERTS) if self.limits.has_budget else None
+        return [] if percents is None else [(LABELS[ALERTS], limit_in_words(ALERTS, percents))]
 
 
 def limit_field(name: str, label: Any = None) -> forms.Field:

@@ -13,6 +13,7 @@ from catalog.models import HostedModel
 from common.limits import LABELS, limit_in_words
 from common.money import display_dollars
 from usage.counters import used_of
+from usage.meters import by_limit
 from usage.models import Source, UsageRollup15Min
 from usage.periods import periods_at
 from usage.policies import PLAN, Caller, Scope
@@ -131,15 +132,7 @@ def consequences_of(plan: Plan, organization: Organization) -> Consequences:
 def _exceeded(plan: Plan, organization: Organization) -> list[Exceeded]:
     scope = Scope(PLAN, organization.public_id, plan.limits)
     caller = Caller(Source.KEY, organization.public_id, project_id="", key_id="", user_id="", scopes=(scope,))
-    day, week, month = (used_of(caller, scope, period) for period in periods_at(timezone.now(), organization.time_zone))
-    used = {
-        "requests_per_day": day.requests,
-        "tokens_per_day": day.tokens,
-        "gpu_seconds_per_day": day.gpu_ms // 1000,
-        "daily_budget_nano": day.cost_nano,
-        "weekly_budget_nano": week.cost_nano,
-        "monthly_budget_nano": month.cost_nano,
-    }
+    used = by_limit(*(used_of(caller, scope, period) for period in periods_at(timezone.now(), organization.time_zone)))
     return [
         Exceeded(
             LABELS[name],

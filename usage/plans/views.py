@@ -129,11 +129,13 @@ def organization_plan(request: AuthedRequest, organization_id: str) -> HttpRespo
     """The plan that an organization is on, for all in it; who manages it sees beside it those that are open to all."""
     found = organization_for(request.user, organization_id)
     models = list(HostedModel.objects.for_models_page())
-    may_manage = Right.MANAGE_ORGANIZATION in rights_in_organization(request.user, found)
+    rights = rights_in_organization(request.user, found)
+    may_manage = Right.MANAGE_ORGANIZATION in rights
     others = Plan.objects.to_choose() if may_manage and found.may_choose_plan else Plan.objects.none()
     context = {
         "organization": found,
         "may_manage": may_manage,
+        "sees_usage": Right.SEE_USAGE in rights,
         "current": offer_of(found.plan, models),
         "offers": [offer_of(plan, models) for plan in others if plan != found.plan],
         **(_history(request, found) if may_manage else {}),

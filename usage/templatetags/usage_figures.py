@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from django import template
 from django.utils import formats
 from django.utils.translation import gettext as _
 
-from accounts.models import Cohort, Project, ProjectMembership, User
+from accounts.models import Cohort, Organization, Project, ProjectMembership, User
+from common.limits import Limited
 from common.money import display_dollars, exact_dollars
 from usage.allowances import Allowance, allowance_of, allowances_of
+from usage.meters import Meter, meters_of, meters_of_plan
+from usage.models import CreditGrant
 
 register = template.Library()
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -73,6 +77,29 @@ def change(now: float | None, before: float | None) -> str:
 def own_allowance(user: User, project: Project) -> dict[str, Allowance | None]:
     """What is left to a participant of a cohort; nothing for everybody else."""
     return {"allowance": allowance_of(user, project)}
+
+
+@register.simple_tag
+def limits_of(limited: Limited) -> list[Meter]:
+    """The limits of an organization, a project, a member or a key, with what is used of those that begin anew."""
+    return meters_of(limited)
+
+
+@register.inclusion_tag("usage/_used.html")
+def used_of_limits(limited: Limited) -> dict[str, Any]:
+    """What is used of the limits that begin anew; nothing where there is none."""
+    return {
+        "meters": [meter for meter in meters_of(limited) if meter.used is not None],
+        "is_after_credits": isinstance(limited, Organization)
+        and limited.limits.has_budget
+        and CreditGrant.objects.of(limited).exists(),
+    }
+
+
+@register.inclusion_tag("usage/_used.html")
+def used_of_plan(organization: Organization) -> dict[str, Any]:
+    """The same of the plan that an organization is on."""
+    return {"meters": [meter for meter in meters_of_plan(organization) if meter.used is not None]}
 
 
 @register.simple_tag
