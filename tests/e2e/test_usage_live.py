@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from accounts.models import Project
 from tests.usage.ledger import add_call, add_usage
@@ -75,13 +75,22 @@ def test_it_says_when_it_no_longer_hears(page_of_ada: Page, project: Project) ->
     expect(page_of_ada.get_by_text("Updated at")).to_be_visible(timeout=FRESH_MS)
 
 
-def test_it_says_so_where_no_answer_comes_at_all(page_of_ada: Page) -> None:
+def test_an_answer_that_does_not_come_is_given_up_and_asked_for_anew(page_of_ada: Page) -> None:
     expect(page_of_ada.get_by_text("Updated at")).to_be_visible()
     page_of_ada.clock.install()
-    page_of_ada.route("**/usage/live/**", lambda _route: None)
+    asked = []
+
+    def never_answer(route: Route) -> None:
+        asked.append(route)
+
+    page_of_ada.route("**/usage/live/**", never_answer)
     page_of_ada.reload()
-    page_of_ada.clock.run_for(3 * 5_000)
+    page_of_ada.clock.run_for(4 * 5_000)
     expect(page_of_ada.get_by_text("Not updated since")).to_be_visible()
+    assert len(asked) == 2
+    page_of_ada.unroute("**/usage/live/**")
+    page_of_ada.clock.run_for(2 * 5_000)
+    expect(page_of_ada.get_by_text("Updated at")).to_be_visible()
 
 
 def test_a_reader_with_the_keyboard_is_not_interrupted(page_of_ada: Page, project: Project) -> None:

@@ -4,8 +4,9 @@ import type { Behavior } from "../attach";
 /**
  * Asks for news every `data-every` seconds while the page is looked at, and says when it last heard: the element itself
  * carries the hx-get with `hx-trigger="live"`, its `[data-part="updated"]` holds the time, and stays in view while news
- * fail to come, be they refused or not answered at all. Nobody is interrupted: while
- * something in it has the focus of a keyboard or is selected, the swap waits; what they opened stays open.
+ * fail to come, be they refused or not answered at all: what is not answered while two more would have been asked for is
+ * given up and asked for anew. Nobody is interrupted: while something in it has the focus of a keyboard or is selected,
+ * the swap waits; what they opened stays open.
  */
 const live: Behavior = (root) => {
   const every = Number(root.dataset.every) * 1000;
@@ -28,7 +29,8 @@ const live: Behavior = (root) => {
     line.toggleAttribute("data-stale", late);
   };
   const ask = () => {
-    if (waiting && Date.now() - askedAt >= 2 * every) say(true);
+    // Given up, it ends as one that failed.
+    if (waiting && Date.now() - askedAt >= 2 * every) htmx.trigger(root, "htmx:abort");
     if (document.hidden || waiting || isBusy(root)) return;
     waiting = true;
     askedAt = Date.now();
