@@ -1,5 +1,5 @@
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.contrib import admin
@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext
+from django.utils.translation import pgettext, pgettext_lazy
 
 from accounts.access import AuthedRequest
 from common.admin import ReadOnlyAdmin
@@ -118,6 +118,10 @@ class CreditGrantAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[CreditGrant]:
         return CreditGrant.objects.for_staff()
 
+    def get_fields(self, request: HttpRequest, obj: CreditGrant | None = None) -> Any:
+        """Of a grant that is there, the columns of the list: its own are in nano-dollars and name nobody."""
+        return super().get_fields(request, obj) if obj is None else self.list_display
+
     @admin.display(description=_("organization"), ordering="organization_id")
     def organization(self, grant: CreditGrant) -> str:
         return f"{grant.organization_name or ''} {grant.organization_id}".lstrip()
@@ -142,7 +146,7 @@ class CreditGrantAdmin(ReadOnlyAdmin):
     def revoked_at(self, grant: CreditGrant) -> datetime | None:
         return grant.revoked_at
 
-    @admin.display(description="")
+    @admin.display(description=pgettext_lazy("credits", "Take back"))
     def take_back(self, grant: CreditGrant) -> str:
         """Leads to the revocation of a grant of which something is left."""
         if not grant.left_nano:

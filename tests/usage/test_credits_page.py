@@ -117,6 +117,15 @@ def test_staff_read_whose_grant_they_take_back(sam_client: Client, project: Proj
     assert "Gone" not in form
 
 
+def test_staff_read_a_grant_in_dollars(sam_client: Client, project: Project, sam: User) -> None:
+    granted = grant(project, sam, 7)
+    draw(granted, 2)
+    shown = sam_client.get(reverse("admin:usage_creditgrant_change", args=[granted.pk])).content.decode()
+    for words in ("$7.00", "$2.00", "$5.00", project.organization.name, "Welcome", f"?grant={granted.pk}"):
+        assert words in shown
+    assert "7000000000" not in shown
+
+
 def test_each_grant_says_how_it_stands(ada_client: Client, project: Project, sam: User) -> None:
     draw(grant(project, sam, 7), 7)
     revoke_grant(grant=grant(project, sam), reason="Mistaken", by=sam)
