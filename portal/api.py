@@ -22,7 +22,7 @@ from apikeys.leaks import without_keys
 from catalog.api import ModelsView
 from common.api import problem_response
 from playground.api import RunStopView, RunsView, RunView
-from usage.api import AllowancesView, AllowanceView, CallsView, CallView, SummaryView
+from usage.api import AllowancesView, AllowanceView, CallsView, CallView, LimitsView, SummaryView
 from usage.credits.api import CreditsView
 from usage.plans.api import OrganizationPlanView
 from webhooks import api as webhooks
@@ -76,6 +76,7 @@ places = [
     path("runs/", RunsView.as_view(), name="api-runs"),
     path("schema/", SchemaView.as_view(), name="api-schema"),
     path("usage/allowance/", AllowanceView.as_view(), name="api-usage-allowance"),
+    path("usage/limits/", LimitsView.as_view(), name="api-usage-limits"),
     path("usage/calls/", CallsView.as_view(), name="api-usage-calls"),
     path("usage/summary/", SummaryView.as_view(), name="api-usage-summary"),
 ]

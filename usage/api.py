@@ -1,13 +1,13 @@
 """Usage over the REST API: the report of the usage page, and the ledger behind it."""
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,6 +22,7 @@ from common.zones import zone_named
 from inference.endpoints import ENDPOINTS
 from usage import log
 from usage.allowances import Allowance, allowance_of, allowances_of
+from usage.bounds import bounds_of
 from usage.histograms import Percentiles
 from usage.models import Source, UsageEvent
 from usage.outcomes import Outcome, is_outcome
@@ -263,6 +264,53 @@ class AllowanceView(APIView):
     def get(self, request: Request) -> Response:
         allowance = allowance_of(user_of(request), project_of(request))
         return Response(OwnAllowanceSerializer({"allowance": allowance}).data)
+
+
+class LimitSerializer(serializers.Serializer[Any]):
+    """A limit of a day, a week or a month, called as in the refusals that it leads to."""
+
+    scope = serializers.CharField(help_text="`key`, `member`, `project`, `organization`, `plan` or `model`.")
+    scope_id = serializers.CharField()
+    name = serializers.CharField(help_text="Such as `requests_per_day` or `monthly_budget_nano`.")
+    limit = serializers.IntegerField(help_text="In requests, tokens, seconds or nano-dollars (1e-9 USD).")
+    used = serializers.IntegerField(help_text="With what calls that run have reserved until they end.")
+    resets_at = serializers.DateTimeField(source="renews_at", help_text="When it begins anew.")
+
+
+class LimitsSerializer(serializers.Serializer[Any]):
+    results = LimitSerializer(many=True)
+
+
+class LimitsView(APIView):
+    """The limits that count the calls of a project, or of one of its keys, with what is used of them.
+
+    Of a project also those of its organization, of the organization's plan and of yours as a member, as far as you may
+    see what they count.
+    """
+
+    @extend_schema(
+        operation_id="usage_limits",
+        parameters=[
+            PROJECT_PARAMETER,
+            OpenApiParameter("key", description="Those of the key of this id instead."),
+        ],
+        responses={200: LimitsSerializer, **REFUSALS},
+        tags=["usage"],
+    )
+    def get(self, request: Request) -> Response:
+        reader = user_of(request)
+        found = bounds_of(
+            sights=sights(reader, [project_of(request)]),
+            narrowing=Narrowing(key=request.query_params.get("key")),
+            is_organization_wide=False,
+            reader=reader,
+        )
+        rows = [
+            {"scope": bounds.scope, "scope_id": bounds.scope_id, **asdict(meter)}
+            for bounds in found
+            for meter in bounds.meters
+        ]
+        return Response(LimitsSerializer({"results": rows}).data)
 
 
 class PlaceUsageSerializer(PlaceSerializer):

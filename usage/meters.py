@@ -10,13 +10,14 @@ from redis.exceptions import RedisError
 
 from accounts.models import Membership, Organization, Project
 from apikeys.models import ApiKey
+from catalog.models import HostedModel
 from common import redis as servers
 from common.limits import LABELS, LIMITS, Limited, limit_in_words
 from common.money import display_dollars
 from usage.counters import Counter, Used, base_of, used_of
 from usage.models import Source
 from usage.periods import Period, periods_at
-from usage.policies import KEY, MEMBER, ORGANIZATION, PLAN, PROJECT, Caller, Scope
+from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PLAN, PROJECT, Caller, Scope
 
 NEARLY = 0.8
 SPANS = {
@@ -89,6 +90,11 @@ def meters_of_plan(organization: Organization) -> list[Meter]:
     """The limits of the plan that an organization is on, with what all of it used of them."""
     plan = organization.plan
     return _meters(Scope(PLAN, organization.public_id, plan.limits), organization) if plan is not None else []
+
+
+def meters_of_model(model: HostedModel, organization: Organization) -> list[Meter]:
+    """The limits of a model, with what an organization used of them: they are the same for each, and counted apart."""
+    return _meters(Scope(MODEL, model.public_name, model.limits), organization)
 
 
 def by_limit(day: Used, week: Used, month: Used) -> dict[str, int]:

@@ -23,6 +23,7 @@ from catalog.models import HostedModel
 from common.money import dollars
 from common.spreadsheets import csv_answer, safe_cells
 from usage import log
+from usage.bounds import bounds_of
 from usage.charts import PERCENTILES, busiest_hour, charts_of, colors_of, failure_colors, heat_map, legend_of
 from usage.forecast import forecast
 from usage.models import Source
@@ -375,6 +376,9 @@ def _report_context(asked: Asked, seen: Sights, reader: User, *, version: str) -
             is_organization_wide=asked.is_organization_wide,
             reader=reader,
             now=report.period.end,
+        ),
+        "bounds": bounds_of(
+            sights=seen, narrowing=asked.narrowing, is_organization_wide=asked.is_organization_wide, reader=reader
         ),
         "calls": log.recent_calls(seen=seen, asked=asked.calls(since=report.period.start)),
         "log_url": reverse("usage:calls") + asked.log_query(),

@@ -124,6 +124,7 @@ ROWS = [
     # Usage and the playground
     Address("api-usage-summary", "/api/usage/summary/?project={project}&group_by=key", {"GET": by_api(insiders())}),
     Address("api-usage-allowance", "/api/usage/allowance/?project={project}", {"GET": by_api(insiders())}),
+    Address("api-usage-limits", "/api/usage/limits/?project={project}&key={key}", {"GET": by_api(insiders())}),
     Address("api-usage-calls", "/api/usage/calls/?project={project}", {"GET": by_api(insiders())}),
     Address("api-usage-calls", "/api/usage/calls/?project={project}&outcome=failed&key={key}",
             {"GET": by_api(insiders())}),
