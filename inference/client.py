@@ -1,7 +1,7 @@
 """HTTP to inference servers, over connections that are kept. Every phase of a call is bounded in time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +21,8 @@ LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 LARGEST_ERROR_BYTES = 64 * 1024
 # Several times as much waits on the way to a client that does not read.
 READ_BUFFER_BYTES = 64 * 1024
+# In which a machine that is there has taken a connection.
+SOON_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,8 @@ class _Patience:
 class _Sending:
     """How one call is sent."""
 
-    begins: Callable[[], None]
+    waits: Callable[[], None]
+    begins: Callable[[], Awaitable[None]]
     on_kept_connection: bool = False
 
 
@@ -163,8 +166,25 @@ class _Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as aiohttp has it
     ) -> Connection:
         connection = await super().connect(req, traces, timeout)
-        _sending.get().begins()
+        try:
+            await _sending.get().begins()
+        except BaseException:
+            # Nothing was sent on it.
+            connection.release()
+            raise
         return connection
+
+    async def _create_connection(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[aiohttp.tracing.Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as aiohttp has it
+    ) -> ResponseHandler:
+        timer = asyncio.get_running_loop().call_later(SOON_SECONDS, _sending.get().waits)
+        try:
+            return await super()._create_connection(req, traces, timeout)
+        finally:
+            timer.cancel()
 
     async def _get(self, key: ConnectionKey, traces: list[aiohttp.tracing.Trace]) -> Connection | None:
         connection = await super()._get(key, traces)
@@ -217,20 +237,22 @@ class InferenceClient:
         payload: bytes,
         content_type: str,
         timeouts: Timeouts,
-        begins: Callable[[], None],
+        waits: Callable[[], None],
+        begins: Callable[[], Awaitable[None]],
         ends: Callable[[], None],
         may_lack: str = "",
     ) -> Reply:
         """Send `payload` and return once the server has begun a good answer.
 
-        `begins` is called when the server is reached: before that it cannot have had anything of the call. `ends` is
-        called when all of a good answer has arrived, which may be long before it is read; not when it breaks off.
+        `waits` is called when the server does not take a connection at once, and `begins` when it is reached: until it
+        is through the server cannot have had anything of the call. `ends` is called when all of a good answer has
+        arrived, which may be long before it is read; not when it breaks off.
         `may_lack` is the path below `/v1` when good servers may be without it; empty when they all have it.
         Raises AttemptFailedError for anything else. A redirect is not followed: it could lead anywhere.
         """
         session = self._open_session()
         started = asyncio.get_running_loop().time()
-        sending = _Sending(begins)
+        sending = _Sending(waits, begins)
         _sending.set(sending)
         try:
             async with asyncio.timeout_at(started + min(timeouts.first_byte, timeouts.total)):
@@ -258,7 +280,7 @@ class InferenceClient:
             raise AttemptFailedError(UpstreamError(), is_servers=True) from error
         finally:
             # A connection that is kept keeps the context it was made in, which must not keep the call.
-            del sending.begins
+            del sending.waits, sending.begins
         if response.status != 200:
             raise await self._failure(response, may_lack, timeouts)
         response.content.on_eof(ends)

@@ -160,18 +160,18 @@ class Admissions:
         self._send(_nothing_used(admission.counted, admission.id))
         return replace(admission, hold="", is_local=False)
 
-    def extend(self, admission: Admission, lost: Event) -> None:
+    def extend(self, admission: Admission, lost: Event) -> "asyncio.Future[Any] | None":
         """Extend the lease of a running call, which has come as far as `lost` says. One that Redis has not on record
-        has no lease."""
+        has no lease. The future need not be awaited; it gives 0 for a call that was taken for dead and settled."""
         if not admission.hold:
-            return
+            return None
         counted = admission.counted
         base = base_of(counted.organization_id)
         keys = [SINCE, ORGANIZATIONS, f"{base}leases", f"{base}holds"]
         keys += [base + name for name in (*counted.running, *counted.counters)]
         tail = _hold_tail(counted, lost)
         args = [admission.id, str(LEASE_MS), admission.hold, tail, counted.organization_id, str(len(counted.running))]
-        self._link.run(HEARTBEAT, keys=keys, args=args)
+        return self._link.run(HEARTBEAT, keys=keys, args=args)
 
     def forget_local(self) -> None:
         """Drop the limits kept here: Redis has them again."""

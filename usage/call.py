@@ -84,6 +84,8 @@ class Call:
         self.upstream_seconds = 0.0
         self.was_at_work = False
         self.is_sent = False
+        # It is on record that no server has it: before one does, that has to be taken back.
+        self.is_waiting = False
         self.most_nano = 0
         self.admission: Admission | None = None
         self.reply: Reply | None = None
@@ -106,7 +108,7 @@ class Call:
     def become(self, other: "Call", admission: Admission) -> None:
         """Go on as `other`, which was admitted. It has taken its time from the start all the same."""
         self.id, self.model, self.prompt, self.most_nano = other.id, other.model, other.prompt, other.most_nano
-        self.prices, self.admission = other.prices, admission
+        self.prices, self.admission, self.is_waiting = other.prices, admission, False
 
     def end(self, error: ApiError) -> None:
         """Have the client read `error`: what the call waits for is left, and its server hung up on."""
@@ -227,7 +229,8 @@ class Call:
 
     def lost(self) -> Event:
         """The event of this call if its process dies before it says more."""
-        return self.event(status=500, error_code="gateway_lost", count=self._count_at_work(), is_estimated=True)
+        count = TokenCount() if self.is_waiting else self._count_at_work()
+        return self.event(status=500, error_code="gateway_lost", count=count, is_estimated=not self.is_waiting)
 
     def likely_count(self) -> TokenCount:
         """The tokens of a server that is at work and has said nothing: the longer it was, the more."""

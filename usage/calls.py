@@ -18,6 +18,7 @@ before it began has nothing to settle and is only put on record. The page on err
     a server nobody can reach      502/504  none                                            no
     no free slot in time           503      none                                            no
     the death of this process      500      as of the last heartbeat, else the prompt       yes
+    the same, while it waited      500      none                                            no
 """
 
 import asyncio
@@ -61,7 +62,7 @@ from usage.answers import Answer, Bytes, Frames, begin, begin_bytes, read_whole
 from usage.breaker import REST_SECONDS
 from usage.call import Call, CallUsage
 from usage.events import CLIENT_CLOSED, STREAM
-from usage.link import RedisLink
+from usage.link import LinkDownError, RedisLink
 from usage.policies import Caller
 from usage.refusals import Refusals, refused
 from usage.routes import Routes
@@ -367,9 +368,10 @@ class MeteredCalls:
         written_for, number = None if bound is not None else routes[0], 1
         while True:
             try:
-                route = self.routes.take(routes, call.id) or await self.routes.wait_for_slot(
-                    routes, call.id, model=call.model.name
-                )
+                route = self.routes.take(routes, call.id)
+                if route is None:
+                    self._waits(call)
+                    route = await self.routes.wait_for_slot(routes, call.id, model=call.model.name)
             except SlotsTakenError as taken:
                 raise _NobodyTookItError(taken) from taken
             if route is not written_for:
@@ -408,7 +410,8 @@ class MeteredCalls:
                 payload=payload,
                 content_type=forms.CONTENT_TYPE if endpoint.takes_form else "application/json",
                 timeouts=route.timeouts,
-                begins=call.reached,
+                waits=partial(self._waits, call),
+                begins=partial(self._reached, call),
                 ends=call.left,
                 may_lack=endpoint.path if endpoint.is_optional else "",
             )
@@ -427,7 +430,8 @@ class MeteredCalls:
                 return Answer(call, source=Bytes(call, reply, first, settle), content_type=reply.content_type)
             answer = await read_whole(reply, call)
         except AttemptFailedError as failure:
-            call.was_at_work = isinstance(failure.answer, UpstreamTimeoutError) and not failure.elsewhere
+            is_late = isinstance(failure.answer, UpstreamTimeoutError) and not failure.elsewhere
+            call.was_at_work = call.is_sent and is_late
             call.is_sent = False
             raise
         finally:
@@ -438,6 +442,30 @@ class MeteredCalls:
         # It is on its way to Redis before the answer is on its way to the client, who need not wait for it.
         self.finish(call, status=200, error_code="", count=answer.count, is_estimated=answer.is_estimated)
         return Answer(call, body=answer.body)
+
+    def _waits(self, call: Call) -> None:
+        """Have it on record that no server has the call: if this process dies meanwhile, it costs nothing.
+
+        Of a call that is served at once the record says from the start that a server may have it, for to write that
+        down before each would take as long again as to admit it.
+        """
+        if not call.is_waiting and call.admission is not None:
+            call.is_waiting = True
+            self._admissions.extend(call.admission, call.lost())
+
+    async def _reached(self, call: Call) -> None:
+        """A server is there for the call, and before it has anything of it, that it may is on record.
+
+        Raises OverloadedError for a call that was taken for dead while it waited: it is settled, at nothing.
+        """
+        if call.is_waiting and call.admission is not None:
+            call.is_waiting = False
+            written = self._admissions.extend(call.admission, call.lost())
+            # Calls go on while Redis is away; it is told as soon as it is back.
+            with contextlib.suppress(LinkDownError, RedisError):
+                if written is not None and await written == 0:
+                    raise OverloadedError("The call was given up while it waited. Try again.", wait_seconds=1)
+        call.reached()
 
     async def _extend_leases(self) -> None:
         """Say of what runs that it does, and how far it is: every so often, and at once when Redis comes back. Leases

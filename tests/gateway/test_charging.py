@@ -5,6 +5,7 @@ Some rows need a stage of their own, and are tested where that is:
     hung up before a server had it   test_slots.py::test_a_client_that_leaves_while_it_waits_leaves_nothing_behind
     a restart while it ran           test_restart.py::test_what_does_not_end_in_time_is_told_to_come_again
     the death of the process         test_faults.py::test_a_killed_gateway_leaves_calls_that_are_settled_for_it
+    the same, while it waited        test_faults.py::test_a_call_that_waits_when_its_gateway_is_killed_costs_nothing
 """
 
 import time

@@ -25,7 +25,19 @@ from common import redis as servers
 from tests import services
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.fakes.tcp_proxy import TcpProxy
-from tests.gateway.conftest import Reply, Stage, ask, chat, is_there, wait_for, web_process
+from tests.gateway.conftest import (
+    MILLION,
+    Asked,
+    Host,
+    Reply,
+    Stage,
+    ask,
+    chat,
+    is_there,
+    wait_for,
+    wait_until_known,
+    web_process,
+)
 from usage.admission import reap, settle_now, tail_of
 from usage.calls import MeteredCalls
 from usage.events import STREAM, Event
@@ -64,6 +76,7 @@ def own(stage: Stage, tmp_path: Path) -> Iterator[OwnProcess]:
             REDIS_URL=redis.before(settings.REDIS_URL),
             GATEWAY_FIRST_BYTE_TIMEOUT_SECONDS="1",
             GATEWAY_IDLE_TIMEOUT_SECONDS="1",
+            GATEWAY_SLOT_WAIT_SECONDS="10",
         )
         with changed as (url, process):
             wait_for(lambda: is_there(url), seconds=60)
@@ -185,6 +198,135 @@ def test_a_killed_gateway_leaves_calls_that_are_settled_for_it(
     lost = UsageEvent.objects.filter(error_code="gateway_lost").order_by("-id")[:3]
     assert len(lost) == 3
     assert all(event.is_estimated and event.prompt_tokens > 0 for event in lost)
+
+
+def test_a_call_that_waits_when_its_gateway_is_killed_costs_nothing(own: OwnProcess, mint: Mint, host: Host) -> None:
+    secret = mint(monthly_budget_nano=10**12)
+    model = slotted(own, secret, host)
+    told = {"tokens": 10_000, "rate": 50}
+    with ThreadPoolExecutor(2) as pool:
+        ran = pool.submit(cut_off, own.url, secret, model=model, stream=True, fake=told)
+        wait_for(lambda: holds_of(secret) == [True])
+        waited = pool.submit(cut_off, own.url, secret, model=model)
+        wait_for(lambda: holds_of(secret) == [False, True])
+        own.process.send_signal(signal.SIGKILL)
+        ran.result()
+        waited.result()
+    lost = lost_of(secret)
+    assert [(event.status, event.backend, event.cost_nano, event.is_estimated) for event in lost[1:]] == [
+        (500, "", 0, False)
+    ]
+    assert (lost[1].prompt_tokens, lost[1].completion_tokens, lost[1].server_ms) == (0, 0, 0)
+    assert lost[0].cost_nano > 0
+    assert spent(secret) == {"spent": lost[0].cost_nano, "held": 0}
+
+
+def test_a_call_that_has_waited_and_is_served_when_its_gateway_is_killed_is_charged(
+    own: OwnProcess, mint: Mint, host: Host, asked: Asked
+) -> None:
+    secret = mint()
+    model = slotted(own, secret, host)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(complete, own.url, secret, model=model, stream=True, fake={"tokens": 40, "rate": 50})
+        wait_for(lambda: asked() == [1, 0, 0])
+        second = pool.submit(cut_off, own.url, secret, model=model, stream=True, fake={"slow_headers": 30})
+        wait_for(lambda: holds_of(secret) == [False, True])
+        assert first.result().status == 200
+        wait_for(lambda: asked() == [2, 0, 0])
+        own.process.send_signal(signal.SIGKILL)
+        second.result()
+    (event,) = lost_of(secret)
+    assert (event.status, event.backend, event.is_estimated) == (500, f"{model}-0", True)
+    assert event.prompt_tokens > 0
+    assert event.cost_nano == event.prompt_tokens
+
+
+def test_a_call_that_waits_for_a_server_to_answer_the_door_costs_nothing_either(
+    own: OwnProcess, mint: Mint, host: Host, deaf: str
+) -> None:
+    model, secret = host({"base_url": deaf}, input_price_nano=MILLION), mint()
+    wait_until_known(own.url, secret, model)
+    with ThreadPoolExecutor(1) as pool:
+        waited = pool.submit(cut_off, own.url, secret, model=model)
+        wait_for(lambda: holds_of(secret) == [False])
+        own.process.send_signal(signal.SIGKILL)
+        waited.result()
+    (event,) = lost_of(secret)
+    assert (event.status, event.cost_nano, event.is_estimated) == (500, 0, False)
+
+
+def test_without_redis_a_call_that_waited_goes_on(own: OwnProcess, mint: Mint, host: Host) -> None:
+    secret = mint()
+    model = slotted(own, secret, host)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(complete, own.url, secret, model=model, stream=True, fake={"tokens": 40, "rate": 50})
+        wait_for(lambda: holds_of(secret) == [True])
+        second = pool.submit(complete, own.url, secret, model=model)
+        wait_for(lambda: holds_of(secret) == [False, True])
+        own.redis.cut()
+        assert [first.result().status, second.result().status] == [200, 200]
+        own.redis.resume()
+    wait_for(lambda: metered([second.result().headers["x-request-id"]]) > 0)
+
+
+def test_a_machine_that_opens_to_nobody_in_time_is_not_charged(
+    own: OwnProcess, mint: Mint, host: Host, deaf: str, event_of: Callable[[str], UsageEvent]
+) -> None:
+    """Where an answer has to begin before a connection has to be there."""
+    model, secret = host({"base_url": deaf}, input_price_nano=MILLION), mint()
+    wait_until_known(own.url, secret, model)
+    reply = complete(own.url, secret, model=model)
+    event = event_of(reply.headers["x-request-id"])
+    assert (event.status, event.prompt_tokens, event.cost_nano, event.is_estimated) == (504, 0, 0, False)
+    assert event.server_ms == 0
+
+
+def test_a_call_that_was_taken_for_dead_while_it_waited_is_not_made(
+    own: OwnProcess, mint: Mint, host: Host, asked: Asked
+) -> None:
+    secret = mint()
+    model = slotted(own, secret, host)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(complete, own.url, secret, model=model, stream=True, fake={"tokens": 60, "rate": 50})
+        wait_for(lambda: holds_of(secret) == [True])
+        second = pool.submit(complete, own.url, secret, model=model)
+        wait_for(lambda: holds_of(secret) == [False, True])
+        end_leases()
+        reap()
+        assert (first.result().status, second.result().status) == (200, 503)
+    assert second.result().error["code"] == "service_unavailable"
+    assert asked() == [1, 0, 0]
+
+
+def slotted(own: OwnProcess, secret: str, host: Host) -> str:
+    """A model that costs a nano-dollar a token, with one slot."""
+    model = host({"most_in_flight": 1}, input_price_nano=MILLION, output_price_nano=MILLION)
+    wait_until_known(own.url, secret, model)
+    return model
+
+
+def holds_of(secret: str) -> list[bool]:
+    """Whether each call of a key that runs would be charged if its process died, those that would not first."""
+    key_id = ApiKey.objects.behind(secret).get().public_id
+    client: Any = servers.durable()
+    holds = (hold for key in client.scan_iter("ly:{*}:holds") for hold in client.hvals(key) if key_id in hold)
+    return sorted(Event.decode(tail_of(hold)["event"]).prompt_tokens > 0 for hold in holds)
+
+
+def lost_of(secret: str) -> list[UsageEvent]:
+    """What a key's calls are settled with once their process is dead, in the order in which they came."""
+    end_leases()
+    reap()
+    drain()
+    key_id = ApiKey.objects.behind(secret).get().public_id
+    return list(UsageEvent.objects.filter(key_id=key_id, error_code="gateway_lost").order_by("pk"))
+
+
+def spent(secret: str) -> dict[str, int]:
+    """What the budget of a key has counted, and what it still holds."""
+    client: Any = servers.durable()
+    (counter,) = client.scan_iter(f"*key:{ApiKey.objects.behind(secret).get().public_id}:used:*")
+    return dict(zip(("spent", "held"), map(int, client.hmget(counter, "spent", "held")), strict=True))
 
 
 def cut_off(url: str, secret: str, **body: Any) -> None:

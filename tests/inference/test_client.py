@@ -13,9 +13,12 @@ from tests.fakes.inference_server import FakeInferenceServer
 class Call:
     """What a call is to the client."""
 
-    was_reached = was_left = False
+    has_waited = was_reached = was_left = False
 
-    def begins(self) -> None:
+    def waits(self) -> None:
+        self.has_waited = True
+
+    async def begins(self) -> None:
         self.was_reached = True
 
     def ends(self) -> None:
@@ -33,6 +36,7 @@ async def opened(client: InferenceClient, call: Call, url: str, told: dict[str, 
         payload=json.dumps(body).encode(),
         content_type="application/json",
         timeouts=Timeouts(connect=5.0, first_byte=5.0, idle=5.0, total=5.0),
+        waits=call.waits,
         begins=call.begins,
         ends=call.ends,
     )
@@ -43,7 +47,7 @@ async def answered(client: InferenceClient, url: str) -> "weakref.ref[Call]":
     reply = await opened(client, call, url)
     await reply.read()
     reply.release()
-    assert (call.was_reached, call.was_left) == (True, True)
+    assert (call.has_waited, call.was_reached, call.was_left) == (False, True, True)
     return weakref.ref(call)
 
 
