@@ -203,7 +203,7 @@ def test_a_killed_gateway_leaves_calls_that_are_settled_for_it(
 def test_a_call_that_waits_when_its_gateway_is_killed_costs_nothing(own: OwnProcess, mint: Mint, host: Host) -> None:
     secret = mint(monthly_budget_nano=10**12)
     model = slotted(own, secret, host)
-    told = {"tokens": 10_000, "rate": 50}
+    told = {"tokens": 500, "rate": 50}
     with ThreadPoolExecutor(2) as pool:
         ran = pool.submit(cut_off, own.url, secret, model=model, stream=True, fake=told)
         wait_for(lambda: holds_of(secret) == [True])
