@@ -113,15 +113,17 @@ def prompt_size(body: Body, *, payload_bytes: int, context_window: int | None) -
     images = _images(messages)
     texts = max(1, *(_texts_apart(body, name) for name in TEXT_LISTS))
     most = payload_bytes + MESSAGE_OVERHEAD_TOKENS * (len(messages) + texts) + MOST_IMAGE_TOKENS * images
+    likely = IMAGE_TOKENS * images + sum(map(_likely_message, messages))
+    likely += sum(_likely_text(body[name]) for name in TEXT_FIELDS if name in body)
     if "query" in body and isinstance(documents := body.get("documents"), list):
         # A reranker reads the query with each document anew.
-        query = len(orjson.dumps(body["query"])) + MOST_IMAGE_TOKENS * _images([body["query"]])
-        most += len(documents) * (PAIR_OVERHEAD_TOKENS + query) + MOST_IMAGE_TOKENS * _images(documents)
+        seen, shown = _images([body["query"]]), _images(documents)
+        query = len(orjson.dumps(body["query"])) + MOST_IMAGE_TOKENS * seen
+        most += len(documents) * (PAIR_OVERHEAD_TOKENS + query) + MOST_IMAGE_TOKENS * shown
+        likely += (len(documents) - 1) * _likely_text(body["query"]) + IMAGE_TOKENS * (len(documents) * seen + shown)
     if context_window is not None:
         # Texts to embed, or to go on with, are read one by one: the window bounds each of them, not all together.
         most = min(most, context_window * texts)
-    likely = IMAGE_TOKENS * images + sum(map(_likely_message, messages))
-    likely += sum(_likely_text(body[name]) for name in TEXT_FIELDS if name in body)
     if messages:
         likely += ANSWER_LIKELY_TOKENS + (0 if _has_system(body, messages) else DEFAULT_SYSTEM_LIKELY_TOKENS)
     likely += sum(_likely_json(body[name]) for name in PROMPT_FIELDS if body.get(name))

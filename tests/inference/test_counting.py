@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from inference.counting import MOST_REPORTED_TOKENS, TokenCount, prompt_size, reported
+from inference.counting import MOST_REPORTED_TOKENS, TokenCount, likely_tokens, prompt_size, reported
 
 
 def test_it_works() -> None:
@@ -47,12 +47,16 @@ def test_a_reranker_reads_the_query_with_each_document() -> None:
     body: dict[str, Any] = {"query": "x" * 1000, "documents": ["y"] * 50}
     assert prompt_size(body, payload_bytes=1300, context_window=None).most_tokens > 50 * (1000 + 1)
     assert prompt_size(body, payload_bytes=1300, context_window=512).most_tokens == 50 * 512
+    likely = prompt_size(body, payload_bytes=1300, context_window=None).likely_tokens
+    assert likely == 50 * (likely_tokens("x" * 1000) + likely_tokens("y"))
 
 
 def test_pictures_are_put_in_order_as_well() -> None:
     seen = {"content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}
     body: dict[str, Any] = {"query": seen, "documents": [seen] * 3}
-    assert prompt_size(body, payload_bytes=400, context_window=None).most_tokens > 6 * 16_384
+    size = prompt_size(body, payload_bytes=400, context_window=None)
+    assert size.most_tokens > 6 * 16_384
+    assert size.likely_tokens == 6 * 1000
 
 
 def test_a_small_picture_may_be_many_tokens() -> None:
