@@ -86,7 +86,6 @@ class Call:
         self.is_sent = False
         # It is on record that no server has it: before one does, that has to be taken back.
         self.is_waiting = False
-        self.most_nano = 0
         self.admission: Admission | None = None
         self.reply: Reply | None = None
         self.beginning: asyncio.Timeout | None = None
@@ -107,7 +106,7 @@ class Call:
 
     def become(self, other: "Call", admission: Admission) -> None:
         """Go on as `other`, which was admitted. It has taken its time from the start all the same."""
-        self.id, self.model, self.prompt, self.most_nano = other.id, other.model, other.prompt, other.most_nano
+        self.id, self.model, self.prompt, self.most_count = other.id, other.model, other.prompt, other.most_count
         self.prices, self.admission, self.is_waiting = other.prices, admission, False
 
     def end(self, error: ApiError) -> None:
@@ -170,7 +169,6 @@ class Call:
         return TokenCount(read, written)
 
     def demand(self) -> Demand:
-        self.most_nano = self.cost(self.most_count)
         certain = self.prompt.likely_tokens + self.choices * (self.asked_output or 0)
         may_overrun = self.endpoint.most_counted is not None
         return Demand(
@@ -181,6 +179,11 @@ class Call:
             may_overrun=may_overrun,
             limits=None if self.model.limits == NO_LIMITS else self.model.limits,
         )
+
+    @property
+    def most_nano(self) -> int:
+        """The most that it may cost."""
+        return self.cost(self.most_count)
 
     @property
     def has_budget(self) -> bool:

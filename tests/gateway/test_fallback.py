@@ -144,6 +144,16 @@ def test_a_budget_pays_for_the_other(url: str, mint: Mint, model: str, spare: Ho
     assert events_of(reply) == [(spare.public_name, 200, 23)]
 
 
+def test_what_the_other_may_cost_is_what_bounds_it(
+    url: str, mint: Mint, host: Host, servers: Servers, spare: HostedModel
+) -> None:
+    name = host({}, fallback=spare, max_output_tokens=1, input_price_nano=MILLION, output_price_nano=MILLION)
+    servers[0].scripts[name] = BUSY
+    reply = complete(url, mint(monthly_budget_nano=MILLION), name, max_tokens=None, fake={"tokens": 200})
+    # Three tokens in at 1, and far more out, at 10, than the first may write.
+    assert events_of(reply) == [(spare.public_name, 200, 2003)]
+
+
 def test_a_budget_that_does_not_cover_the_other(url: str, mint: Mint, model: str, asked: Asked) -> None:
     secret = mint(monthly_budget_nano=1, concurrent_requests=1)
     for _number in range(3):
