@@ -400,12 +400,12 @@ class UsageOrganizationDay(UsageSums):
 
 
 class BudgetAlert(models.Model):
-    """The last that was told of a budget in one of its periods, or of a grant, so that no percentage is told twice.
+    """When a percentage was last told of a budget in one of its periods, or of a grant, so that none is told twice.
 
     Without an end it is kept.
     """
 
-    counter = models.CharField(_("counter"), max_length=300, unique=True)
+    counter = models.CharField(_("counter"), max_length=300)
     percent = models.PositiveSmallIntegerField(_("percentage"))
     limit_nano = models.BigIntegerField(_("budget"))
     used_nano = models.BigIntegerField(_("used"))
@@ -414,17 +414,18 @@ class BudgetAlert(models.Model):
     class Meta:
         verbose_name = _("budget alert")
         verbose_name_plural = _("budget alerts")
+        constraints = (models.UniqueConstraint(fields=["counter", "percent"], name="budget_alert_once"),)
 
     def __str__(self) -> str:
         return f"{self.counter} · {self.percent}%"
 
     def covers(self, percent: int, limit_nano: int) -> bool:
-        """Whether this percentage, or a higher one, was told of the budget as it is now.
+        """Whether it tells as much as this percentage of a budget of `limit_nano` would.
 
-        Of one that was raised it was not, where so much was not used yet when it was told.
+        Of one that was raised it does not, where so much was not used yet when it was told.
         """
         return self.percent >= percent and (
-            self.limit_nano == limit_nano or self.used_nano * 100 >= limit_nano * percent
+            self.limit_nano >= limit_nano or self.used_nano * 100 >= limit_nano * percent
         )
 
 

@@ -1,5 +1,6 @@
 """Tells people and programs that a budget nears its end: once in each of its periods, before calls are refused."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -92,8 +93,10 @@ def managers_of(organization: Organization) -> QuerySet[User]:
 
 def is_news(counter: str, *, percent: int, limit_nano: int, used_nano: int, ends_at: datetime | None) -> bool:
     """Remember that this is told, of a budget or of credits, in the transaction at hand; False if it was before."""
-    now = {"percent": percent, "limit_nano": limit_nano, "used_nano": used_nano, "ends_at": ends_at}
-    alert, is_new = BudgetAlert.objects.select_for_update().get_or_create(counter=counter, defaults=now)
+    now = {"limit_nano": limit_nano, "used_nano": used_nano, "ends_at": ends_at}
+    alert, is_new = BudgetAlert.objects.select_for_update().get_or_create(
+        counter=counter, percent=percent, defaults=now
+    )
     if not is_new:
         # Another look may have told it meanwhile.
         if alert.covers(percent, limit_nano):
@@ -195,13 +198,18 @@ def _look_at(budgets: Sequence[_Budgeted]) -> None:
         # One that is not known was not used since it was last forgotten, or is being counted.
         if spent is not None and seeding is None and _is_near(budget, int(spent)):
             near.append((budget, int(spent), int(born)))
-    told = {alert.counter: alert for alert in BudgetAlert.objects.filter(counter__in=[one.counter for one, *_ in near])}
+    told: defaultdict[str, list[BudgetAlert]] = defaultdict(list)
+    for alert in BudgetAlert.objects.filter(counter__in=[one.counter for one, *_ in near]):
+        told[alert.counter].append(alert)
+
+    def is_told(budget: _Budgeted, percent: int) -> bool:
+        return any(alert.covers(percent, budget.limit) for alert in told[budget.counter])
+
     for budget, spent, born in near:
-        before = told.get(budget.counter)
-        if before is not None and before.covers(max(budget.percents), budget.limit):
+        if is_told(budget, max(budget.percents)):
             continue
         percent = USED_UP if _refuses(budget, spent, born) else _highest(budget, spent)
-        if percent and not (before is not None and before.covers(percent, budget.limit)):
+        if percent and not is_told(budget, percent):
             _tell(budget, percent, spent)
 
 

@@ -204,6 +204,35 @@ def test_a_changed_budget_is_silent_about_what_it_was_past_already(key: ApiKey, 
         assert percents(ada) == [80]
 
 
+def test_a_budget_that_goes_up_and_down_tells_nothing_twice(key: ApiKey, ada: User) -> None:
+    def look_at(*limits: int) -> list[int]:
+        for dollars in limits:
+            change(key, monthly_budget_nano=dollars * DOLLAR)
+            look_at_budgets()
+        return percents(ada)
+
+    spend_of(key, 5 * DOLLAR)
+    assert look_at(5) == [100]
+    spend_of(key, 8 * DOLLAR)
+    assert look_at(10) == [100, 80]
+    assert look_at(5, 10, 5, 20, 10) == [100, 80]
+    # More than was used when it was told that all of it is: that was not told yet.
+    assert look_at(7, 10, 7, 20) == [100, 80, 100]
+    spend_of(key, 16 * DOLLAR)
+    assert look_at(20) == [100, 80, 100, 80]
+    assert look_at(7, 20, 8, 10, 5, 20) == [100, 80, 100, 80, 100]
+
+
+def test_a_smaller_budget_tells_nothing_that_a_larger_one_told(key: ApiKey, ada: User) -> None:
+    change(key, alert_percents=[100])
+    refuse(key, timezone.now())
+    spend_of(key, 4_700_000_000)
+    assert percents(ada) == [100]
+    # As much was not used yet, but this was told of more.
+    change(key, monthly_budget_nano=4_900_000_000)
+    assert percents(ada) == [100]
+
+
 def test_a_counter_that_is_filled_anew_tells_nothing_again(key: ApiKey, ada: User) -> None:
     spend_of(key, 4 * DOLLAR)
     assert percents(ada) == [80]

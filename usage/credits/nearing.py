@@ -60,7 +60,7 @@ def look_at_credits() -> None:
     now = timezone.now()
     some = [*_near(now), *_ending(now)]
     alerts = BudgetAlert.objects.filter(counter__in=[rest.counter for rest in some])
-    told = dict(alerts.values_list("counter", "percent"))
+    told = dict(alerts.order_by("percent").values_list("counter", "percent"))
     news = [rest for rest in some if told.get(rest.counter, 0) < USED_UP]
     homes = Organization.objects.in_bulk({rest.grant.organization_id for rest in news}, field_name="public_id")
     for rest in news:
