@@ -39,9 +39,11 @@ API_VERSION = (b"openai-version", b"2020-10-01")
 
 # What has come of bodies that are yet to come to their end, in bytes by organization. They are in memory.
 _coming: Counter[str] = Counter()
-# How many of the largest it may be, of all and of one organization.
+# How many of the largest it may be.
 MOST_COMING = 32
-MOST_COMING_TO_ONE = 24
+# One organization has at most so many times what is left free: 24 where it is alone, less where others send as well, so
+# that a few of them always leave room.
+MOST_TO_FREE = 3
 
 
 class ClientGoneError(Exception):
@@ -116,14 +118,16 @@ class Exchange:
                 del _coming[self.organization_id]
 
     def _check_coming(self, largest: int) -> None:
-        if _coming[self.organization_id] > MOST_COMING_TO_ONE * largest:
+        own, free = _coming[self.organization_id], MOST_COMING * largest - _coming.total()
+        if own <= MOST_TO_FREE * free:
+            return
+        if own > largest:
             raise RateLimitError(
                 "Your organization is sending many large requests at this moment. Try again when some have arrived.",
                 kind="requests",
                 wait_seconds=5,
             )
-        if _coming.total() > MOST_COMING * largest:
-            raise OverloadedError("Many large requests are arriving. Try again in a moment.", wait_seconds=5)
+        raise OverloadedError("Many large requests are arriving. Try again in a moment.", wait_seconds=5)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The body as it arrives.

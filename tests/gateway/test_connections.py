@@ -13,9 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 from django.conf import LazySettings
 
-from gateway.wire import MOST_COMING_TO_ONE
+from accounts.models import User
+from accounts.services import open_workspace
+from apikeys.services import mint_key
 from tests.gateway.conftest import Reply, Stage, ask, chat, is_there, wait_for, web_process
 
+# As many of the largest bodies as one organization may have on their way where no other sends any.
+MOST_OF_ONE = 24
 IMPATIENT = ["--http", "tests.gateway.impatient:Connection"]
 
 
@@ -85,13 +89,41 @@ def test_many_large_bodies_that_come_slowly(url: str, secret: str, settings: Laz
         return ask(url, "/chat/completions", secret=secret, body=body).status
 
     with ExitStack() as senders:
-        slow = [senders.enter_context(connected(url)) for _number in range(MOST_COMING_TO_ONE + 1)]
+        slow = [senders.enter_context(connected(url)) for _number in range(MOST_OF_ONE + 1)]
         for sender in slow:
             sender.sendall(head(largest, secret) + b"a" * (largest - 1000))
         answered, _writable, _broken = select.select(slow, [], [], 10)
         assert [status(sender) for sender in answered] == [429]
         assert status_of("small") == 200
     wait_for(lambda: status_of("a" * 900_000) == 200)
+
+
+@pytest.fixture
+def others(stage: Stage) -> Iterator[list[str]]:
+    """A key of each of two other organizations."""
+    users = [User.objects.create_user(f"{name}@gateway.example", name=name.title()) for name in ("bea", "cal")]
+    projects = [open_workspace(user=user) for user in users]
+    yield [mint_key(project=project, name="k", by=user)[1] for project, user in zip(projects, users, strict=True)]
+    for project, user in zip(projects, users, strict=True):
+        project.organization.delete()
+        user.delete()
+
+
+def test_two_who_send_many_large_bodies_leave_room_to_a_third(
+    url: str, secret: str, others: list[str], settings: LazySettings
+) -> None:
+    settings.GATEWAY_MAX_BODY_BYTES = largest = 1_000_000
+    second, third = others
+    with ExitStack() as senders:
+        slow = []
+        for whose in [*[secret] * MOST_OF_ONE, *[second] * 9]:
+            slow.append(senders.enter_context(connected(url)))
+            slow[-1].sendall(head(largest, whose) + b"a" * (largest - 1000))
+        answered, _writable, _broken = select.select(slow, [], [], 10)
+        assert answered
+        time.sleep(0.5)
+        body = {"model": "fake-chat", "messages": chat("a" * 900_000)}
+        assert ask(url, "/chat/completions", secret=third, body=body).status == 200
 
 
 def test_a_head_that_comes_by_the_byte(impatient: str) -> None:
