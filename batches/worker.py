@@ -52,6 +52,8 @@ MOST_WAITING_BYTES = 16 * 1024 * 1024
 SQL_SECONDS = 30.0
 AGAIN_SECONDS = 5.0
 RESERVED_SECONDS = 1.0
+# What is used up until tomorrow may be raised today.
+MOST_PAUSE_SECONDS = 60.0
 # Of a line whose server failed, the last one included.
 MOST_TRIES = 4
 # Of what a supervisor waits before it kills: for lines in flight, and then for all of it.
@@ -273,7 +275,7 @@ class _BatchRun:
                 seconds = _seconds_to_wait(error)
                 if seconds is None:
                     return lines.refused(line, request_id=request_id, error=error)
-                await self._pause(seconds)
+                await self._pause(min(seconds, MOST_PAUSE_SECONDS))
             except UpstreamError as error:
                 tries += 1
                 if tries == MOST_TRIES:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import TermsAcceptance
 from accounts.services import accept_terms, publish_terms
 from apikeys.models import ApiKey
-from apikeys.services import revoke_key
+from apikeys.services import change_key, revoke_key
 from batches import progress, storing
 from batches import worker as workers
 from batches.models import Batch, BatchPart, StoredFile
@@ -379,6 +379,19 @@ def test_what_others_hold_back_of_a_day_s_tokens_is_waited_for(
             assert held.getresponse().read()
         over = in_the_end(client, batch)
         assert set(lines_of(client, over.output_file_id)) == {"one"}
+
+
+def test_a_limit_that_is_raised_meanwhile_lets_a_batch_go_on(
+    url: str, mint: Callable[..., str], worker: BatchWorker, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "MOST_PAUSE_SECONDS", 0.5)
+    secret = mint(requests_per_day=1)
+    with openai.OpenAI(base_url=url, api_key=secret, max_retries=0) as client:
+        batch = make(client, [line("one"), line("two")])
+        worker.take(batch.id)
+        wait_for(lambda: Batch.objects.get().completed == 1)
+        change_key(key=ApiKey.objects.behind(secret).get(), changes={"requests_per_day": 2}, by=stage.ada)
+        assert set(lines_of(client, in_the_end(client, batch).output_file_id)) == {"one", "two"}
 
 
 def test_terms_that_are_published_meanwhile_hold_a_batch_up(
