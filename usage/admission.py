@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -394,6 +395,13 @@ def _runs_uncounted(client: Redis, base: str, name: str, belongs: Callable[[Even
         except (PoisonError, ValueError, KeyError):
             continue
     return False
+
+
+def running_calls(organization_id: str) -> Iterator[Event]:
+    """The calls of an organization that go on, as far as they are known to have come. Raises RedisError."""
+    for hold in cast("list[str]", servers.durable().hvals(f"{base_of(organization_id)}holds")):
+        with suppress(PoisonError, ValueError, KeyError):
+            yield Event.decode(tail_of(hold)["event"])
 
 
 def waiting_events(last: str, belongs: Callable[[Event], bool]) -> list[Event]:

@@ -1,17 +1,25 @@
 """An organization changes its time zone, and limits that others set for it do not begin anew by that."""
 
-from datetime import timedelta
+from collections import defaultdict
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts.errors import RefusedError
 from accounts.limits.services import change_organization_limits
 from accounts.models import Organization, Project, User
 from accounts.plans.services import assign_plan, make_plan
 from catalog.models import HostedModel
+from common import redis as servers
+from common.ids import uuid7
 from common.zones import zone_names
 from tests.usage.ledger import add_usage
+from tests.usage.test_ingest import event
+from usage.counters import base_of
 from usage.days import SUMMED
 from usage.periods import Period, periods_at
 
@@ -29,6 +37,16 @@ def zones() -> tuple[str, str]:
     return names[0], [name for name in names if day_in(name).starts_at < timezone.now() - 2 * SUMMED][-1]
 
 
+def same_day() -> tuple[str, str]:
+    """Two zones that have the same date at this moment, in the first of which it began earlier."""
+    starts: dict[date, dict[int, str]] = defaultdict(dict)
+    for name in zone_names():
+        day = day_in(name)
+        starts[day.starts_at.astimezone(ZoneInfo(name)).date()][day.start] = name
+    names = max(starts.values(), key=len)
+    return names[min(names)], names[max(names)]
+
+
 @pytest.fixture
 def organization(project: Project, zones: tuple[str, str]) -> Organization:
     """In the zone whose day began first."""
@@ -39,6 +57,7 @@ def organization(project: Project, zones: tuple[str, str]) -> Organization:
 
 def hold_to_a_plan(organization: Organization, sam: User, **limits: int) -> None:
     assign_plan(organization=organization, plan=make_plan(changes={"name": "Free", **limits}, by=sam), by=sam)
+    organization.refresh_from_db()
 
 
 def test_it_works(
@@ -55,11 +74,56 @@ def test_it_works(
     assert (answer.status_code, answer.json()["code"]) == (409, "begins_anew")
     organization.refresh_from_db()
     assert organization.time_zone == first
-    # The other way round what was used counts, and more.
+
+
+def test_in_a_day_that_began_earlier_what_was_used_counts(
+    organization: Organization, project: Project, ada: User, sam: User
+) -> None:
+    earlier, later = same_day()
+    Organization.objects.update(time_zone=later)
+    hold_to_a_plan(organization, sam, requests_per_day=3)
+    add_usage(project, timezone.now() - timedelta(minutes=1))
+    change_organization_limits(organization=organization, changes={"time_zone": earlier}, by=ada)
+    assert organization.time_zone == earlier
+
+
+def test_a_day_does_not_begin_once_more_where_the_one_before_goes_on(
+    organization: Organization, project: Project, zones: tuple[str, str], ada_client: Client, sam: User
+) -> None:
+    """What was used would count there until its day ends, which is soon, and then no more."""
+    first, last = zones
+    page, address = (f"{root}/organizations/{organization.public_id}/limits/" for root in ("", "/api"))
+    hold_to_a_plan(organization, sam, requests_per_day=3)
     Organization.objects.update(time_zone=last)
     assert ada_client.post(page, {"time_zone": first}).status_code == 302
+    Organization.objects.update(time_zone=last)
+    add_usage(project, timezone.now() - timedelta(minutes=1), requests=3)
+    answer = ada_client.post(page, {"time_zone": first})
+    assert answer.status_code == 400
+    assert "before is not over yet" in answer.content.decode()
+    answer = ada_client.patch(address, {"time_zone": first}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (409, "begins_anew")
     organization.refresh_from_db()
-    assert organization.time_zone == first
+    assert organization.time_zone == last
+
+
+def test_a_call_that_goes_on_was_used_as_well(
+    organization: Organization, project: Project, zones: tuple[str, str], ada: User, sam: User
+) -> None:
+    began = day_in(zones[1]).starts_at - timedelta(seconds=1)
+    call = event(
+        id=uuid7(milliseconds=int(began.timestamp() * 1000)).hex,
+        organization_id=organization.public_id,
+        project_id=project.public_id,
+    )
+    hold_to_a_plan(organization, sam, requests_per_day=3)
+    holds = f"{base_of(organization.public_id)}holds"
+    servers.durable().hset(holds, call.id, f'0|0|0||{{"event":{orjson.dumps(call.encode().decode()).decode()}}}')
+    with pytest.raises(RefusedError):
+        change_organization_limits(organization=organization, changes={"time_zone": zones[1]}, by=ada)
+    servers.durable().hdel(holds, call.id)
+    change_organization_limits(organization=organization, changes={"time_zone": zones[1]}, by=ada)
+    assert organization.time_zone == zones[1]
 
 
 def test_who_is_held_by_nobody_changes_it_at_any_time(
