@@ -237,7 +237,7 @@ class AllowanceSerializer(serializers.Serializer[Allowance]):
     cohort = serializers.CharField(source="cohort.public_id")
     name = serializers.CharField(source="cohort.project.name")
     limit_nano_usd = serializers.IntegerField(
-        source="limit_nano", allow_null=True, help_text="Per calendar month, UTC."
+        source="limit_nano", allow_null=True, help_text="Per calendar month in the time zone of the organization."
     )
     used_nano_usd = serializers.IntegerField(source="used_nano", help_text="This month.")
     left_nano_usd = serializers.IntegerField(source="left_nano", allow_null=True)
