@@ -16,6 +16,7 @@ QUEUES = ("inference", "batches", "usage", "webhooks", "default")
 
 app = Celery("lyceum")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.beat_scheduler = "portal.beat:Scheduler"
 app.autodiscover_tasks()
 app.conf.task_routes = {
     "playground.*": {"queue": "inference"},
