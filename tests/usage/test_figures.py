@@ -2,7 +2,7 @@
 
 import pytest
 
-from usage.templatetags.usage_figures import NO_BREAK, change, duration, share
+from usage.templatetags.usage_figures import NO_BREAK, change, change_of_share, duration, share
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,17 @@ def test_a_share_is_never_rounded_to_none_or_all(part: float | None, text: str) 
 )
 def test_a_change_is_against_the_period_before(now: float | None, before: float | None, text: str) -> None:
     assert change(now, before) == text
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "text"),
+    [
+        (0.02, None, ""),
+        (None, 0.02, ""),
+        (0.02, 0.0201, "unchanged"),
+        (0.02, 0.0, "+2.0 points"),
+        (0.026, 0.031, "−0.5 points"),
+    ],
+)
+def test_a_share_moves_by_points(now: float | None, before: float | None, text: str) -> None:
+    assert change_of_share(now, before) == text

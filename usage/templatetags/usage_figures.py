@@ -73,6 +73,17 @@ def change(now: float | None, before: float | None) -> str:
     return f"{'+' if ratio > 0 else '−'}{_number(abs(ratio) * 100)}%"
 
 
+@register.simple_tag
+def change_of_share(now: float | None, before: float | None) -> str:
+    """How a share moved, in points: a percentage of a percentage reads as one."""
+    if before is None or now is None:
+        return ""
+    points = round((now - before) * 100, 1)
+    if not points:
+        return _("unchanged")
+    return _("%(points)s points") % {"points": f"{'+' if points > 0 else '−'}{_number(abs(points), 1)}"}
+
+
 @register.inclusion_tag("usage/_allowance.html")
 def own_allowance(user: User, project: Project) -> dict[str, Allowance | None]:
     """What is left to a participant of a cohort; nothing for everybody else."""

@@ -189,7 +189,9 @@ function describe(drawing: Drawing) {
   const color = (name: string) => styles.getPropertyValue(name).trim();
   const colors = { muted: color("--muted"), line: color("--line"), ground: color("--raised") };
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const short = formatter(drawing.unit, true);
+  // On one axis all times are in one unit, zero too.
+  const isLong = drawing.unit === "milliseconds" && drawing.series.some(({ values }) => values.some((value) => (value ?? 0) >= 1000));
+  const short = isLong ? formatter("seconds", true) : formatter(drawing.unit, true);
   const font = { family: styles.fontFamily, size: 11 };
 
   const isStacked = drawing.kind === "bars";
@@ -246,13 +248,14 @@ function describe(drawing: Drawing) {
   return { colors, options, datasets };
 }
 
-function formatter(unit: Unit, short: boolean, digits?: number): (value: number) => string {
+/** How values read; those in `seconds` are milliseconds as well. */
+function formatter(unit: Unit | "seconds", short: boolean, digits?: number): (value: number) => string {
   const language = document.documentElement.lang;
-  if (unit === "milliseconds") {
-    const seconds = new Intl.NumberFormat(language, { style: "unit", unit: "second", maximumFractionDigits: 1 });
+  if (unit === "milliseconds" || unit === "seconds") {
+    const seconds = new Intl.NumberFormat(language, { style: "unit", unit: "second", maximumFractionDigits: short ? 2 : 1 });
     const millis = new Intl.NumberFormat(language, { style: "unit", unit: "millisecond", maximumFractionDigits: 0 });
     // The figures beside a chart say “s” in English.
-    return (value) => (value >= 1000 ? seconds.format(value / 1000).replace(" sec", " s") : millis.format(value));
+    return (value) => (value >= 1000 || unit === "seconds" ? seconds.format(value / 1000).replace(" sec", " s") : millis.format(value));
   }
   if (unit === "share") {
     const percent = new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: short ? 0 : 2, maximumFractionDigits: 2 });
