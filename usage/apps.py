@@ -28,9 +28,11 @@ class UsageConfig(AppConfig):
         )
         from apikeys.signals import key_changed
         from notifications import registry as notices
+        from search import registry as search
         from usage.days import refuse_to_begin_anew
         from usage.holding import HOLDING
         from usage.kinds import ACTIONS, BUDGET_ALERT, BUDGET_REACHED, CREDITS_ALERT, KINDS
+        from usage.log import page_of_call_in
         from webhooks import registry
 
         holdings.register(HOLDING)
@@ -38,6 +40,7 @@ class UsageConfig(AppConfig):
         registry.register(BUDGET_REACHED)
         registry.register(BUDGET_ALERT)
         registry.register(CREDITS_ALERT)
+        search.register_jump(page_of_call_in)
         for kind in KINDS:
             notices.register(kind)
         key_changed.connect(forget_policies, dispatch_uid="forget_policies")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q, QuerySet
+from django.urls import reverse
 
 from accounts.models import Project, User
 from apikeys.models import ApiKey
@@ -87,10 +88,13 @@ def _projects(seen: Sights) -> list[Project]:
     return [sight.project for sight in seen]
 
 
-def request_id_in(text: str) -> str | None:
-    """The request id in what somebody pasted: quotes, a header's name or a line of a log may stand around it."""
+def page_of_call_in(text: str) -> str | None:
+    """The address of the page of the call whose request id is in what somebody pasted; None where none is.
+
+    Quotes, a header's name or a line of a log may stand around it.
+    """
     found = REQUEST_ID.search(text)
-    return found.group() if found else None
+    return reverse("usage:call", args=[found.group()]) if found else None
 
 
 def call_of(user: User, request_id: str) -> "Call | None":

@@ -43,9 +43,8 @@ MOST_TITLE_CHARACTERS = 150
 def calls(request: AuthedRequest) -> HttpResponse:
     """The calls that the address asks for. A request id leads to the page of its call."""
     listing = Listing.of(request, ORDERS)
-    request_id = log.request_id_in(listing.query)
-    if request_id:
-        return redirect("usage:call", request_id)
+    if address := log.page_of_call_in(listing.query):
+        return redirect(address)
     project = named_project(request)
     is_organization_wide = request.GET.get("scope") == ORGANIZATION
     siblings = siblings_of(request.user, project)

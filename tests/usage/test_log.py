@@ -309,6 +309,15 @@ def test_a_file_of_the_log_says_whose_each_call_is(
     ]
 
 
+def test_the_search_of_the_portal_leads_to_a_call(ada_client: Client, client: Client) -> None:
+    """By its request id, as it is pasted; a visitor signs in first."""
+    id_ = request_id()
+    for somebody in (ada_client, client):
+        found = somebody.get("/search/", {"q": f'x-request-id: "{id_}"'})
+        assert (found.status_code, found["location"]) == (302, page_of(id_))
+    assert ada_client.get("/search/", {"q": "req_uest"}).status_code == 200
+
+
 def test_what_a_call_went_through_is_told(ada_client: Client, project: Project, now: datetime) -> None:
     told: dict[str, Any] = {"asked_model": "fast", "client": "openai-python 2.1.0", "retries": 1, "failovers": 2}
     found = add_call(
