@@ -174,9 +174,11 @@ def set_back(server: Running, kept: Path) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run pytest over the stores; the exit status of the first run that failed, or 0."""
-    # The browser's tests run after the others, by themselves: they load the machine with a whole portal, and the
-    # browser's driver leaves an event loop running in its process, in which no other test could start one.
-    runs = [arguments] if arguments else [["-n", "2", "--dist", "loadfile", "--ignore", BROWSER_TESTS], [BROWSER_TESTS]]
+    # The browser's tests run after the others: the browser's driver leaves an event loop running in its process, in
+    # which no other test could start one. Each goes to whichever process is free, but for those of the whole portal,
+    # which share the one that their process starts.
+    others = ["-n", "2", "--dist", "loadfile", "--ignore", BROWSER_TESTS]
+    runs = [arguments] if arguments else [others, ["-n", "2", "--dist", "loadgroup", BROWSER_TESTS]]
     with ExitStack() as parts:
         # All that is written goes below one folder, to be looked through at the end.
         tempfile.tempdir = parts.enter_context(tempfile.TemporaryDirectory(prefix="lyceum-tests-"))

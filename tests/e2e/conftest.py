@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from lyceum import find_browser
 from portal.embedded.program import free_port
@@ -23,6 +24,7 @@ from portal.env import BASE_DIR
 
 # Long enough for a machine that does much else meanwhile.
 START_SECONDS = 300
+expect.set_options(timeout=30_000)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Stack:
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of an address of the portal."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as response:  # noqa: S310  our own address
+            with urllib.request.urlopen(self.url + path, timeout=30) as response:  # noqa: S310  our own address
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
