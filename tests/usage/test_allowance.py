@@ -33,7 +33,7 @@ def cohort(ada: User, ben: User, cyd: User) -> Cohort:
     made = create_cohort(
         organization=ada.organizations.get(),
         name="Compilers 101",
-        ends_at=timezone.now() + timedelta(days=30),
+        ends_at=timezone.now() + timedelta(days=60),  # later than the month that begins next
         most_joins=10,
         limits={"requests_per_minute": 2, "monthly_budget_nano": 1000},
         by=ada,
