@@ -56,6 +56,9 @@ LOGGING["handlers"]["file"] = {
 }
 LOGGING["root"]["handlers"].append("file")
 
+# A busy machine takes longer to connect than a server may before another is asked.
+GATEWAY_CONNECT_TIMEOUT_SECONDS = 30
+
 # Every client of a test builds the middleware anew, and WhiteNoise would read all files of the portal each time, which
 # is a fifth of what a test of a page costs. This way it looks for a file when one is asked for.
 WHITENOISE_AUTOREFRESH = True

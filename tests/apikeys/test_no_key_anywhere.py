@@ -37,12 +37,13 @@ from apikeys.services import mint_key, mint_management_key, retire_secret, revok
 from apikeys.verification import find_keys, new_secret
 from catalog.models import Backend, Deployment, HostedModel
 from notifications.services import send_waiting
+from portal.embedded.program import free_port
 from portal.supervisor import portal_programs
 from tests.conftest import client_of, person
 from tests.fakes.github import GitHub, github
 from tests.fakes.inference_server import FakeInferenceServer
 from tests.fakes.receiver import Receiver, receiver
-from tests.gateway.conftest import Reply, ask, chat, unused_port, wait_for
+from tests.gateway.conftest import START_SECONDS, Reply, ask, chat, wait_for
 from tests.services import durable_redis_of_its_own
 from usage.ingest import drain
 from webhooks.delivery import deliver_due
@@ -124,7 +125,7 @@ def running(command: list[str], *, output: Path, environment: dict[str, str]) ->
 def stage(settings: LazySettings, tmp_path: Path) -> Iterator[Stage]:
     settings.OUTBOUND_NETWORKS = ["127.0.0.0/8"]
     settings.VAR_DIR = tmp_path
-    database, port, output = connection.settings_dict, unused_port(), tmp_path / "output"
+    database, port, output = connection.settings_dict, free_port(), tmp_path / "output"
     place = f"{database['HOST']}:{database['PORT'] or 5432}/{database['NAME']}"
     with ExitStack() as parts:
         address = parts.enter_context(durable_redis_of_its_own(settings))
@@ -374,7 +375,7 @@ def without_table(name: str) -> Iterator[None]:
 
 def test_it_works(stage: Stage, log: io.StringIO, settings: LazySettings) -> None:
     settings.EMAIL_BACKEND = "accounts.mail.KeptMailBackend"
-    wait_for(lambda: is_up(stage), seconds=60)
+    wait_for(lambda: is_up(stage), seconds=START_SECONDS)
     play = Play(stage)
     create_endpoint(
         organization=play.project.organization,

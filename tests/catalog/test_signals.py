@@ -1,4 +1,3 @@
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -12,6 +11,7 @@ from catalog.services import connect_backend
 from catalog.signals import CHANNEL
 from common import redis
 from tests.catalog.servers import Server, vllm
+from tests.fakes.ports import refusing_port
 
 Announced = Callable[[], AbstractContextManager[None]]
 
@@ -26,10 +26,10 @@ def announced(
     def check() -> Iterator[None]:
         with redis.durable().pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
             listener.subscribe(CHANNEL)
-            listener.get_message(timeout=1)
+            listener.get_message(timeout=10)
             with django_capture_on_commit_callbacks(execute=True):
                 yield
-            assert listener.get_message(timeout=1)["channel"] == CHANNEL
+            assert listener.get_message(timeout=10)["channel"] == CHANNEL
 
     return check
 
@@ -64,14 +64,13 @@ def test_with_redis_away_nothing_is_lost_but_the_message(
     settings: LazySettings,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
-    redis.durable.cache_clear()
-    try:
-        with django_capture_on_commit_callbacks(execute=True):
-            hosted_model.description = "New."
-            hosted_model.save()
-    finally:
+    with refusing_port() as port:
+        settings.REDIS_URL = f"redis://127.0.0.1:{port}/0"
         redis.durable.cache_clear()
+        try:
+            with django_capture_on_commit_callbacks(execute=True):
+                hosted_model.description = "New."
+                hosted_model.save()
+        finally:
+            redis.durable.cache_clear()
     assert HostedModel.objects.get().description == "New."

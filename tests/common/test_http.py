@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 
 from common.http import MAX_REPLY_BYTES, Client, Failure, NoAnswerError, Reply, origin, run, validate_base_url
 from tests.catalog.servers import serving
+from tests.fakes.ports import refusing_port
 
 
 def get(url: str, *, credential: str = "", deadline_seconds: float = 1.0) -> Reply:
@@ -69,9 +70,8 @@ def test_a_redirect_is_not_followed() -> None:
 
 
 def test_nothing_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert failure_of(f"http://127.0.0.1:{port}/") == Failure.REFUSED
+    with refusing_port() as port:
+        assert failure_of(f"http://127.0.0.1:{port}/") == Failure.REFUSED
 
 
 def test_a_machine_that_is_not_known() -> None:
@@ -83,7 +83,7 @@ def test_silence_ends_at_the_deadline() -> None:
         server.hold.clear()
         started = time.monotonic()
         assert failure_of(f"{server.url}/", deadline_seconds=0.2) == Failure.TIMEOUT
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5, "half of what the server would hold it"
 
 
 def test_a_trickle_ends_at_the_deadline() -> None:

@@ -31,11 +31,15 @@ from catalog.models import Backend, Deployment, HostedModel
 from common import redis
 from common.ids import new_id
 from inference.uses import Use
+from portal.embedded.program import free_port
 from tests.fakes.inference_server import FakeInferenceServer
+from tests.fakes.ports import refusing_port
 from usage.ingest import drain
 from usage.models import ROLLUPS, CreditDraw, CreditGrant, CreditRevocation, UsageEvent
 
 MILLION = 1_000_000
+# Long enough for a web process on a machine that does much else meanwhile.
+START_SECONDS = 300
 
 Host = Callable[..., str]
 Asked = Callable[[], list[int]]
@@ -62,22 +66,17 @@ def fake() -> Iterator[FakeInferenceServer]:
         yield server
 
 
-def unused_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def stage(fake: FakeInferenceServer, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Stage]:
     """Ada's project, and models on backends that live, and on one that does not."""
-    with django_db_blocker.unblock():
+    with django_db_blocker.unblock(), refusing_port() as nobodys:
         ada = User.objects.create_user("ada@gateway.example", name="Ada")
         project = open_workspace(user=ada)
         living = Backend.objects.create(name="gw-fake", base_url=fake.base_url, kind="vllm", credential="sesame")
         plain = Backend.objects.create(name="gw-plain", base_url=fake.base_url, kind="openai")
         llama = Backend.objects.create(name="gw-llama", base_url=fake.base_url, kind="llama.cpp")
         ollama = Backend.objects.create(name="gw-ollama", base_url=fake.base_url, kind="ollama")
-        dead = Backend.objects.create(name="gw-dead", base_url=f"http://127.0.0.1:{unused_port()}/v1", is_healthy=True)
+        dead = Backend.objects.create(name="gw-dead", base_url=f"http://127.0.0.1:{nobodys}/v1", is_healthy=True)
         _host("fake-chat", living)
         _host("plain-chat", plain)
         _host("llama-chat", llama, context_window=1000)
@@ -203,7 +202,7 @@ def web_process(
     **changed: str,
 ) -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
     """The base URL and the process of a web process of its own. `changed` are variables of its environment."""
-    database, port = connection.settings_dict, port or unused_port()
+    database, port = connection.settings_dict, port or free_port()
     place = f"{database['HOST']}:{database['PORT'] or 5432}/{database['NAME']}"
     environment = {
         **os.environ,
@@ -211,6 +210,7 @@ def web_process(
         "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@{place}",
         "REDIS_URL": settings.REDIS_URL,
         "LYCEUM_VAR": str(var),
+        "GATEWAY_CONNECT_TIMEOUT_SECONDS": str(settings.GATEWAY_CONNECT_TIMEOUT_SECONDS),
         **changed,
     }
     command = [sys.executable, "-m", "uvicorn", application, "--port", str(port), "--no-access-log", *arguments]

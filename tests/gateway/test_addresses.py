@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gateway.conftest import Stage, ask, chat, is_there, wait_for, web_process
+from tests.gateway.conftest import START_SECONDS, Stage, ask, chat, is_there, wait_for, web_process
 
 
 @pytest.fixture(scope="module")
 def portal(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The whole web process, in which the pages stand beside the gateway."""
     with web_process(tmp_path_factory.mktemp("var"), application="portal.asgi:application") as (url, _process):
-        wait_for(lambda: is_there(url), seconds=60)
+        wait_for(lambda: is_there(url), seconds=START_SECONDS)
         yield url.removesuffix("/v1")
 
 

@@ -16,7 +16,7 @@ from django.conf import LazySettings
 from accounts.models import User
 from accounts.services import open_workspace
 from apikeys.services import mint_key
-from tests.gateway.conftest import Reply, Stage, ask, chat, is_there, wait_for, web_process
+from tests.gateway.conftest import START_SECONDS, Reply, Stage, ask, chat, is_there, wait_for, web_process
 
 # As many of the largest bodies as one organization may have on their way where no other sends any.
 MOST_OF_ONE = 24
@@ -27,7 +27,7 @@ IMPATIENT = ["--http", "tests.gateway.impatient:Connection"]
 def impatient(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     var: Path = tmp_path_factory.mktemp("var")
     with web_process(var, arguments=IMPATIENT) as (url, _process):
-        wait_for(lambda: is_there(url), seconds=60)
+        wait_for(lambda: is_there(url), seconds=START_SECONDS)
         yield url
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from apikeys.models import ApiKey
 from apikeys.services import revoke_key
-from tests.gateway.conftest import Stage, ask, is_there, wait_for, web_process
+from tests.gateway.conftest import START_SECONDS, Stage, ask, is_there, wait_for, web_process
 from tests.gateway.test_limits import Mint, fifty_pass
 from tests.gateway.test_limits_of_scopes import Team
 from usage.models import UsageEvent
@@ -21,7 +21,7 @@ def urls(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lis
     with ExitStack() as all_of_them:
         started = [all_of_them.enter_context(web_process(var))[0] for _number in range(4)]
         for url in started:
-            wait_for(lambda at=url: is_there(at), seconds=60)  # type: ignore[misc]
+            wait_for(lambda at=url: is_there(at), seconds=START_SECONDS)  # type: ignore[misc]
         yield started
 
 

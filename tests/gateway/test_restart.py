@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
@@ -11,30 +10,36 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.conftest import Reply, Stage, ask, chat, unused_port, wait_for, web_process
+from portal.embedded.program import free_port
+from tests.fakes.inference_server import FakeInferenceServer
+from tests.gateway.conftest import START_SECONDS, Reply, Stage, ask, chat, wait_for, web_process
 from usage.models import UsageEvent
 
 PATIENCE = ["--timeout-graceful-shutdown", "20"]
+LESS_THAN_PATIENCE = 15
+# Long enough for a busy machine to hear of it.
+NOTICE_SECONDS = 3
 
 
 class Web:
     """A whole web process, started again at the same port."""
 
-    def __init__(self, var: Path) -> None:
-        self._var, self._port = var, unused_port()
+    def __init__(self, var: Path, *, notice: int, drain: int) -> None:
+        self._var, self._port = var, free_port()
+        self._notice, self._drain = notice, drain
         self.start()
 
-    def start(self, *, notice: int = 1, drain: int = 10) -> None:
+    def start(self) -> None:
         self._running: AbstractContextManager[tuple[str, subprocess.Popen[bytes]]] = web_process(
             self._var,
             application="portal.asgi:application",
             port=self._port,
             arguments=PATIENCE,
-            DRAIN_NOTICE_SECONDS=str(notice),
-            DRAIN_SECONDS=str(drain),
+            DRAIN_NOTICE_SECONDS=str(self._notice),
+            DRAIN_SECONDS=str(self._drain),
         )
         self.url, self.process = self._running.__enter__()
-        wait_for(self.is_up, seconds=60)
+        wait_for(self.is_up, seconds=START_SECONDS)
 
     def is_up(self) -> bool:
         """What a load balancer would ask: whether the process says that it is stopping, or nothing."""
@@ -51,11 +56,11 @@ class Web:
 
 
 @pytest.fixture
-def webs(stage: Stage, tmp_path: Path) -> Iterator[Callable[[], Web]]:
+def webs(stage: Stage, tmp_path: Path) -> Iterator[Callable[..., Web]]:
     with ExitStack() as parts:
 
-        def start() -> Web:
-            web = Web(tmp_path)
+        def start(*, notice: int = NOTICE_SECONDS, drain: int = 10) -> Web:
+            web = Web(tmp_path, notice=notice, drain=drain)
             parts.callback(web.end)
             return web
 
@@ -67,32 +72,31 @@ def stream(web: Web, secret: str, **told: float) -> Reply:
     return ask(web.url, "/chat/completions", secret=secret, body=body)
 
 
-def test_it_works(webs: Callable[[], Web], secret: str) -> None:
-    web = webs()
+def test_it_works(webs: Callable[..., Web], secret: str, fake: FakeInferenceServer) -> None:
+    web, before = webs(), fake.ledger.requests
     with ThreadPoolExecutor(20) as pool:
         streams = [pool.submit(stream, web, secret, tokens=30, rate=15) for _number in range(20)]
-        time.sleep(0.5)
+        wait_for(lambda: fake.ledger.requests == before + 20)
         web.stop()
-        assert wait_for(lambda: not web.is_up()) < 1
+        wait_for(lambda: not web.is_up())
         # What comes during the notice is answered, and its connection ended.
         late = ask(web.url, "/models", method="GET", secret=secret)
         assert (late.status, late.headers["connection"]) == (200, "close")
         replies = [one.result() for one in streams]
     assert all(reply.body.endswith(b"data: [DONE]\n\n") for reply in replies)
-    assert web.process.wait(5) is not None
+    assert web.process.wait(LESS_THAN_PATIENCE) is not None
 
 
 def test_what_does_not_end_in_time_is_told_to_come_again(
-    webs: Callable[[], Web], secret: str, event_of: Callable[[str], UsageEvent]
+    webs: Callable[..., Web], secret: str, fake: FakeInferenceServer, event_of: Callable[[str], UsageEvent]
 ) -> None:
-    web = webs()
-    web.end()
-    web.start(notice=0, drain=1)
+    web, before = webs(notice=0, drain=1), fake.ledger.requests
     with ThreadPoolExecutor() as pool:
         streamed = pool.submit(stream, web, secret, tokens=1000, rate=10)
+        wait_for(lambda: fake.ledger.requests > before and fake.last().sent_tokens >= 5)
         body = {"model": "fake-chat", "messages": chat(), "fake": {"slow_headers": 30}}
         silent = pool.submit(ask, web.url, "/chat/completions", secret=secret, body=body)
-        time.sleep(0.5)
+        wait_for(lambda: fake.ledger.requests == before + 2)
         web.stop()
         reply, refusal = streamed.result(), silent.result()
     assert (refusal.status, refusal.error["code"]) == (503, "server_restarting")
@@ -101,10 +105,10 @@ def test_what_does_not_end_in_time_is_told_to_come_again(
     event = event_of(reply.headers["x-request-id"])
     assert (event.status, event.error_code, event.is_estimated) == (503, "server_restarting", True)
     assert event.completion_tokens >= 4
-    assert web.process.wait(5) is not None
+    assert web.process.wait(LESS_THAN_PATIENCE) is not None
 
 
-def test_one_after_the_other_under_load_drops_nothing(webs: Callable[[], Web], secret: str) -> None:
+def test_one_after_the_other_under_load_drops_nothing(webs: Callable[..., Web], secret: str) -> None:
     pair = [webs(), webs()]
     ready = dict.fromkeys(pair, True)
     answers: list[int] = []
@@ -127,7 +131,7 @@ def test_one_after_the_other_under_load_drops_nothing(webs: Callable[[], Web], s
         callers = [pool.submit(balance), *(pool.submit(call, number) for number in range(4))]
         for web in pair:
             web.stop()
-            web.process.wait(15)
+            web.process.wait(LESS_THAN_PATIENCE)
             web.end()
             web.start()
             wait_for(lambda web=web: ready[web])  # type: ignore[misc]  # it is called before the next round

@@ -1,7 +1,6 @@
 """Notifications by mail: what is sent, what is not, and how it stops."""
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -26,6 +25,7 @@ from forum import services as forum
 from forum.models import Answer, Question
 from notifications import services
 from notifications.models import Notification
+from portal.embedded.program import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -140,8 +140,7 @@ class Inbox:
 @pytest.fixture
 def inbox(settings: LazySettings) -> Iterator[Inbox]:
     inbox = Inbox()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = Controller(inbox, hostname="127.0.0.1", port=port)
     server.start()
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"

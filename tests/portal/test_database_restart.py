@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from portal.embedded.program import free_port
 from tests.fakes.tcp_proxy import TcpProxy
-from tests.gateway.conftest import ask, unused_port, wait_for, web_process
+from tests.gateway.conftest import START_SECONDS, ask, wait_for, web_process
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,9 +33,9 @@ def url(postgres: TcpProxy, tmp_path: Path) -> Iterator[str]:
     place = f"127.0.0.1:{postgres.port}/{database['NAME']}"
     address = f"postgres://{database['USER']}:{database['PASSWORD']}@{place}"
     application = "portal.asgi:application"
-    with web_process(tmp_path, application=application, port=unused_port(), DATABASE_URL=address) as (base, _process):
+    with web_process(tmp_path, application=application, port=free_port(), DATABASE_URL=address) as (base, _process):
         url = base.removesuffix("/v1")
-        wait_for(lambda: status(url) == 200, seconds=60)
+        wait_for(lambda: status(url) == 200, seconds=START_SECONDS)
         yield url
 
 

@@ -114,7 +114,7 @@ def test_redis_is_reached_by_a_socket_that_is_its_users_alone(short_folder: Path
             assert client.ping()
         with Connection(env.broker_address(url)) as broker, closing(broker.SimpleQueue("tasks")) as queue:
             queue.put({"by": "Celery"})
-            message = queue.get(timeout=1)
+            message = queue.get(timeout=10)
             message.ack()
             assert message.payload == {"by": "Celery"}
         assert stat.S_IMODE((folder / "redis.sock").stat().st_mode) == 0o600
