@@ -29,13 +29,25 @@ def at_once(*acts: Callable[[], object]) -> list[Exception | None]:
     return outcomes
 
 
-def wait_until_somebody_waits() -> None:
-    """Until some transaction waits for what another holds."""
-    deadline = time.monotonic() + 5
+# Who waits for a row does so for a transaction, which is of no database; the table it has opened is.
+SOMEBODY_WAITS = """
+SELECT EXISTS (
+    SELECT FROM pg_locks AS waiting JOIN pg_locks AS held USING (pid) JOIN pg_database ON oid = held.database
+    WHERE NOT waiting.granted AND datname = current_database()
+)
+"""
+
+
+def somebody_waits() -> bool:
+    """Whether some transaction waits for what another holds, in this database: other tests have theirs beside it."""
     with connection.cursor() as cursor:
-        while True:
-            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-            if cursor.fetchone()[0]:
-                return
-            assert time.monotonic() < deadline, "nobody waits"
-            time.sleep(0.01)
+        cursor.execute(SOMEBODY_WAITS)
+        return bool(cursor.fetchone()[0])
+
+
+def wait_until_somebody_waits() -> None:
+    """Until `somebody_waits`."""
+    deadline = time.monotonic() + 30
+    while not somebody_waits():
+        assert time.monotonic() < deadline, "nobody waits"
+        time.sleep(0.01)

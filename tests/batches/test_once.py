@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 from django.conf import LazySettings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import Membership, Project, User
@@ -23,7 +23,8 @@ from batches.models import Batch, MadeOnce, StoredFile
 from tests.batches.conftest import line, upload
 from tests.batches.test_files import form, on_disk, post
 from tests.fakes.inference_server import FakeInferenceServer
-from tests.gateway.conftest import Reply, Stage, ask, chat, is_there, wait_for, web_process
+from tests.gateway.conftest import START_SECONDS, Reply, Stage, ask, chat, is_there, wait_for, web_process
+from tests.races import somebody_waits
 
 KEY = {"Idempotency-Key": "5f0e-first"}
 
@@ -155,13 +156,6 @@ def test_participants_have_keys_of_their_own(url: str, stage: Stage) -> None:
         person.delete()
 
 
-def is_somebody_waiting() -> bool:
-    """Whether a transaction waits for what another one holds."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1")
-        return cursor.fetchone() is not None
-
-
 @contextmanager
 def held_up(project: Project) -> Iterator[None]:
     """What makes batches waits in the middle, with its key taken, until the end of the block."""
@@ -173,7 +167,7 @@ def held_up(project: Project) -> Iterator[None]:
 def test_what_takes_long_holds_nobody_up(url: str, secret: str, body: dict[str, Any], stage: Stage) -> None:
     with ThreadPoolExecutor(1) as pool, held_up(stage.project):
         first = pool.submit(make_batch, url, secret, body)
-        wait_for(is_somebody_waiting)
+        wait_for(somebody_waits)
         replies = [make_batch(url, secret, body), first.result()]
     for reply in replies:
         assert (reply.status, reply.error["code"]) == (409, "idempotency_key_in_use")
@@ -186,10 +180,10 @@ def test_a_gateway_that_is_killed_in_the_middle_leaves_the_key_free(
     url: str, secret: str, body: dict[str, Any], stage: Stage, tmp_path: Path
 ) -> None:
     with web_process(tmp_path) as (own, process):
-        wait_for(lambda: is_there(own), seconds=60)
+        wait_for(lambda: is_there(own), seconds=START_SECONDS)
         with ThreadPoolExecutor(1) as pool, held_up(stage.project):
             waiting = pool.submit(make_batch, own, secret, body)
-            wait_for(is_somebody_waiting)
+            wait_for(somebody_waits)
             process.send_signal(signal.SIGKILL)
             with pytest.raises(ConnectionError):
                 waiting.result()

@@ -16,8 +16,11 @@ from portal.views import failed
 from tests.gateway.conftest import wait_for
 
 TABLE = HostedModel._meta.db_table
-# Those that wait for the table which `operator` holds.
-WAITING = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+# Those that wait for the table which `operator` holds; a number of a table is another one's in another database.
+WAITING = (
+    "SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+    "WHERE NOT granted AND relation = %s::regclass AND datname = current_database()"
+)
 
 
 def address() -> dict[str, object]:
