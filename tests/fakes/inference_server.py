@@ -6,6 +6,7 @@ A request says how it is to be served in a field `fake` of its body (the gateway
     prompt_tokens         what to report as the prompt's count; `cached_tokens`: how much of it was cached
     status, body, retry_after   answer with this status, and this body
     slow_headers          seconds before anything is sent
+    held                  send nothing before `FakeInferenceServer.release` is called
     slow_events           seconds between the headers of a stream and its first event
     die_after             cut the connection after so many tokens, or bytes of speech
     stall_after           send so many tokens, or bytes of speech, then nothing more
@@ -112,6 +113,7 @@ class Connection(asyncio.Protocol):
         self._entry: Entry | None = None
         self._has_room = asyncio.Event()
         self._has_room.set()
+        self._release = asyncio.Event()
 
     def pause_writing(self) -> None:
         self._has_room.clear()
@@ -180,7 +182,7 @@ class Connection(asyncio.Protocol):
         entry = Entry(self._path, body, self._authorization, prompt_tokens, fake.get("cached_tokens", 0))
         self._entry = entry
         self._ledger.open(entry)
-        if _is_streamed(body) or fake.get("slow_headers"):
+        if _is_streamed(body) or fake.get("slow_headers") or fake.get("held"):
             self._task = asyncio.get_running_loop().create_task(self._serve(entry, fake))
         else:
             self._answer(entry, fake)
@@ -188,6 +190,8 @@ class Connection(asyncio.Protocol):
     async def _serve(self, entry: Entry, fake: dict[str, Any]) -> None:
         if fake.get("slow_headers"):
             await asyncio.sleep(fake["slow_headers"])
+        if fake.get("held"):
+            await self._release.wait()
         if _is_streamed(entry.body) and not ({"status", "wrong_type", "whole"} & fake.keys()):
             await self._stream(entry, fake)
         else:
@@ -446,6 +450,7 @@ class FakeInferenceServer:
         self.port: int = self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._connections: set[Connection] = set()
+        self._release = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-inference", daemon=True)
 
     @property
@@ -473,6 +478,15 @@ class FakeInferenceServer:
         """Refuse connections and cut those that are open."""
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(5)
 
+    def release(self) -> None:
+        """Answer the calls that have come and are `held`."""
+
+        def let_go() -> None:
+            self._release.set()
+            self._release.clear()
+
+        self._loop.call_soon_threadsafe(let_go)
+
     def last(self) -> Entry:
         """The request that came last."""
         return self.ledger.entries[-1]
@@ -489,15 +503,15 @@ class FakeInferenceServer:
         await asyncio.sleep(0)
 
     def _connect(self) -> "Connection":
-        connection = _Tracked(self.ledger, self.scripts, self._connections)
+        connection = _Tracked(self.ledger, self.scripts, self._connections, self._release)
         self._connections.add(connection)
         return connection
 
 
 class _Tracked(Connection):
-    def __init__(self, ledger: Ledger, scripts: Scripts, known: set[Connection]) -> None:
+    def __init__(self, ledger: Ledger, scripts: Scripts, known: set[Connection], release: asyncio.Event) -> None:
         super().__init__(ledger, scripts)
-        self._known = known
+        self._known, self._release = known, release
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)

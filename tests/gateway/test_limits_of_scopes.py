@@ -24,6 +24,7 @@ from common import redis as servers
 from common.ids import new_id
 from notifications.models import Notification
 from tests.conftest import client_of
+from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import MILLION, Reply, Stage, ask, begun, chat, wait_for, wait_until_known
 from tests.gateway.test_limits import GO_DURATION
 from usage.admission import COUNTED_AGAIN_SECONDS
@@ -264,8 +265,10 @@ def test_what_was_used_before_a_limit_was_set_counts(team: Team) -> None:
 
 
 @pytest.mark.parametrize("scope", ["member", "plan"])
-def test_calls_that_run_while_a_limit_is_set_count_when_they_have_ended(team: Team, scope: str) -> None:
-    client, base = servers.durable(), base_of(team.organization.public_id)
+def test_calls_that_run_while_a_limit_is_set_count_when_they_have_ended(
+    team: Team, fake: FakeInferenceServer, scope: str
+) -> None:
+    client, base, asked = servers.durable(), base_of(team.organization.public_id), fake.ledger.requests
 
     def counters() -> list[str]:
         return list(client.scan_iter(f"{base}*:used:*"))
@@ -273,11 +276,12 @@ def test_calls_that_run_while_a_limit_is_set_count_when_they_have_ended(team: Te
     def seconds_left(key: str) -> int:
         return cast(int, client.ttl(key))
 
-    with begun(team.url, team.secret, {"slow_headers": 0.5, "tokens": 10}, max_tokens=10) as running:
-        wait_for(lambda: client.hlen(f"{base}holds") == 1)
+    with begun(team.url, team.secret, {"held": True, "tokens": 10}, max_tokens=10) as running:
+        wait_for(lambda: fake.ledger.requests > asked and client.hlen(f"{base}holds") == 1)
         team.limit(scope, monthly_budget_nano=1)
         wait_for(lambda: team.complete().status == 429)
         before = refusal(team.complete(), scope, "monthly_budget_nano")["used"]
+        fake.release()
         assert running.getresponse().read()
     drain()
     (counter,) = counters()

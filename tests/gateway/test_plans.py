@@ -14,6 +14,7 @@ from common.ids import new_id
 from common.money import NANO
 from playground.models import Run
 from playground.services import start_run
+from tests.fakes.inference_server import FakeInferenceServer
 from tests.gateway.conftest import MILLION, Reply, Stage, ask, begun, wait_for
 from tests.gateway.test_limits_of_scopes import Team, refusal
 from usage.counters import base_of
@@ -126,10 +127,10 @@ def test_a_change_of_the_plan_is_felt_at_once(team: Team, event_of: EventOf) -> 
     plan = put(team, allowed_models=["paid-chat"], prices={"paid-chat": [MILLION, 0]})
     assert cost(team.complete(), event_of) == 3
     change_plan(plan=plan, changes={"prices": {"paid-chat": [4 * MILLION, 0]}, "requests_per_day": 3}, by=team.owner)
-    wait_for(lambda: cost(team.complete(), event_of) == 12, seconds=1)
-    wait_for(lambda: team.complete().status == 429, seconds=1)
+    wait_for(lambda: cost(team.complete(), event_of) == 12)
+    wait_for(lambda: team.complete().status == 429)
     assign_plan(organization=team.organization, plan=None, by=team.owner)
-    wait_for(lambda: team.complete().status == 200, seconds=1)
+    wait_for(lambda: team.complete().status == 200)
     assert cost(team.complete(), event_of) == 103
 
 
@@ -143,22 +144,27 @@ def test_what_was_used_under_another_plan_counts(team: Team) -> None:
     assert [team.complete().status for _call in range(2)] == [200, 429]
 
 
-def test_a_call_that_runs_while_the_plan_changes_ends_as_it_began(team: Team, event_of: EventOf) -> None:
+def test_a_call_that_runs_while_the_plan_changes_ends_as_it_began(
+    team: Team, fake: FakeInferenceServer, event_of: EventOf
+) -> None:
     plan = put(team, prices={"paid-chat": [MILLION, MILLION]}, requests_per_day=5)
     replies: list[Reply] = []
-    told = {"tokens": 10, "slow_headers": 0.6}
+    before = fake.ledger.requests
+    told = {"tokens": 10, "held": True}
     running = [
         threading.Thread(target=lambda: replies.append(team.complete(fake=told)), daemon=True) for _call in range(3)
     ]
-    with begun(team.url, team.secret, {"slow_headers": 5}):
+    with begun(team.url, team.secret, {"slow_headers": 30}):
         for thread in running:
             thread.start()
-        wait_for(lambda: _in_flight(team) == 4)
+        wait_for(lambda: fake.ledger.requests == before + 4)
+        assert _in_flight(team) == 4
         change_plan(
             plan=plan,
             changes={"prices": {"paid-chat": [9 * MILLION, 9 * MILLION]}, "allowed_models": ["paid-chat"]},
             by=team.owner,
         )
+        fake.release()
         for thread in running:
             thread.join(10)
     assert [cost(reply, event_of) for reply in replies] == [13, 13, 13]

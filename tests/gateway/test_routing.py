@@ -117,13 +117,15 @@ def test_a_server_that_is_back_is_probed_by_one_call_at_a_time(
         servers[0].scripts[model] = {"status": 503}
         await make()
         assert asked() == [1, 1, 0]
-        servers[0].scripts[model] = {"slow_headers": 0.4}
+        servers[0].scripts[model] = {"held": True}
         running = []
         while asked()[0] == 1:
             running.append(asyncio.create_task(make()))
             await asyncio.sleep(0.005)
         await asyncio.gather(*(make() for _number in range(5)))
         assert asked()[0] == 2, "one is enough to find out"
+        servers[0].scripts[model] = {}
+        servers[0].release()
         await asyncio.gather(*running)
         await asyncio.gather(*(make() for _number in range(5)))
         assert asked()[0] == 7, "it has answered: all go there again"
