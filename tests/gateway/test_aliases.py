@@ -67,7 +67,7 @@ def test_a_name_that_is_taken_away_is_unknown(url: str, secret: str, stage: Stag
     wait_until_known(url, secret, "for-a-while")
     assert ask(url, "/chat/completions", secret=secret, body=body("for-a-while")).status == 200
     row.delete()
-    wait_for(lambda: ask(url, "/chat/completions", secret=secret, body=body("for-a-while")).status == 404, seconds=2)
+    wait_for(lambda: ask(url, "/chat/completions", secret=secret, body=body("for-a-while")).status == 404)
 
 
 def test_a_models_own_name_goes_first(client: openai.OpenAI, stage: Stage) -> None:

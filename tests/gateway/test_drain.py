@@ -22,7 +22,7 @@ def test_it_works(client: openai.OpenAI, url: str, secret: str, host: Host, aske
     model = host({}, {"priority": 1})
     backend = Backend.objects.get(name=f"{model}-0")
     body = {"model": model, "messages": chat(), "max_tokens": 1}
-    told = {"fake": {"tokens": 100, "rate": 50}}
+    told = {"fake": {"tokens": 100, "rate": 25}}
     with closing(client.chat.completions.create(model=model, messages=chat(), stream=True, extra_body=told)) as stream:
         wait_for(lambda: runs_at(backend) == 1)
         set_backend_enabled(backend=backend, is_enabled=False)
@@ -32,7 +32,7 @@ def test_it_works(client: openai.OpenAI, url: str, secret: str, host: Host, aske
             assert ask(url, "/chat/completions", secret=secret, body=body).status == 200
             return asked()[1] > before[1]
 
-        assert wait_for(goes_elsewhere) < 1
+        wait_for(goes_elsewhere)
         at_the_first = asked()[0]
         for _number in range(3):
             assert goes_elsewhere()

@@ -122,7 +122,7 @@ def test_it_is_told_who_waits_where(
         with running(client, model):
             waiting = pool.submit(ask, url, "/chat/completions", secret=secret, body=body_of(model))
             wait_for(lambda: told_of(deployment) == [(1, 1)])
-        assert waiting.result(timeout=5).status == 200
+        assert waiting.result(timeout=20).status == 200
     wait_for(lambda: told_of(deployment) == [])
 
 
@@ -142,7 +142,7 @@ def test_a_key_revoked_while_it_waits_waits_no_longer(
         waiting = pool.submit(ask, url, "/chat/completions", secret=secret, body=body_of(model))
         wait_for(lambda: admitted(stage) == 2)
         revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
-        reply = waiting.result(timeout=5)
+        reply = waiting.result(timeout=20)
     assert (reply.status, reply.error["code"]) == (401, "invalid_api_key")
     wait_for(lambda: admitted(stage) == 0)
 

@@ -139,10 +139,13 @@ def test_a_revoked_keys_running_stream_ends_within_five_seconds(
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(stream, url, secret, {"tokens": 10_000, "rate": 20})
         wait_for(lambda: fake.ledger.requests > before and fake.last().sent_tokens > 2)
+        before_it = fake.last().sent_tokens
         revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
-        *_chunks, last = events(running.result(timeout=5).body)
+        *_chunks, last = events(running.result(timeout=20).body)
     assert last["error"]["code"] == "invalid_api_key"
-    assert wait_for(lambda: fake.last().closed_by == "client") < 1
+    wait_for(lambda: fake.last().closed_by == "client")
+    # Told by a clock that goes no faster than the machine.
+    assert fake.last().sent_tokens - before_it <= 5 * 20
 
 
 def test_a_key_revoked_before_the_first_event_is_no_fault_of_the_server(
@@ -154,6 +157,6 @@ def test_a_key_revoked_before_the_first_event_is_no_fault_of_the_server(
         running = pool.submit(stream, url, secret, {"slow_events": 20}, model="pair")
         wait_for(lambda: fake.ledger.requests > before)
         revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
-        reply = running.result(timeout=5)
+        reply = running.result(timeout=15)
     assert reply.status == 401
     assert fake.ledger.requests == before + 1, "it is not tried again"
