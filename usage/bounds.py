@@ -35,6 +35,12 @@ def bounds_of(*, sights: Sights, narrowing: Narrowing, is_organization_wide: boo
     return [bounds for bounds in found if bounds.meters]
 
 
+def nearest(bounds: Sequence[Bounds]) -> tuple[Bounds, Meter] | None:
+    """The limit of which the greatest part is used, with whose it is; None of none."""
+    every = [(scope, meter) for scope in bounds for meter in scope.meters]
+    return max(every, key=lambda one: one[1].share, default=None)
+
+
 def _all_bounds(sights: Sights, narrowing: Narrowing, is_organization_wide: bool, reader: User) -> Iterator[Bounds]:
     project, organization = sights[0].project, sights[0].project.organization
     sees_all = Right.SEE_USAGE in rights_in_organization(reader, organization)

@@ -23,7 +23,7 @@ from catalog.models import HostedModel
 from common.money import dollars
 from common.spreadsheets import csv_answer, safe_cells
 from usage import log
-from usage.bounds import bounds_of
+from usage.bounds import bounds_of, nearest
 from usage.charts import PERCENTILES, busiest_hour, charts_of, colors_of, failure_colors, heat_map, legend_of
 from usage.forecast import forecast
 from usage.models import Source
@@ -336,6 +336,9 @@ def _report_context(asked: Asked, seen: Sights, reader: User, *, version: str) -
         return {**context, "model": model, "base_url": f"{settings.PUBLIC_URL}/v1"}
     failed = failures(report, sights=seen)
     week = week_of(report, sights=seen)
+    bounds = bounds_of(
+        sights=seen, narrowing=asked.narrowing, is_organization_wide=asked.is_organization_wide, reader=reader
+    )
     charts, colors = charts_of(report, failed), colors_of(report.rows)
     page = reverse("usage:overview")
     inner = Group.KEY if asked.group is Group.MODEL else Group.MODEL
@@ -377,9 +380,8 @@ def _report_context(asked: Asked, seen: Sights, reader: User, *, version: str) -
             reader=reader,
             now=report.period.end,
         ),
-        "bounds": bounds_of(
-            sights=seen, narrowing=asked.narrowing, is_organization_wide=asked.is_organization_wide, reader=reader
-        ),
+        "bounds": bounds,
+        "nearest": nearest(bounds),
         "calls": log.recent_calls(seen=seen, asked=asked.calls(since=report.period.start)),
         "log_url": reverse("usage:calls") + asked.log_query(),
         "only_failed_url": page + asked.query(status=Outcome.FAILED),

@@ -57,8 +57,11 @@ def test_it_works(key: ApiKey, project: Project, ada_client: Client) -> None:
     organization = [(project.organization.display_name, ["$2.00 of $10.00"]), ("Plan Team", ["9 of 90"])]
     assert told(ada_client) == [("This project", ["$2.00 of $8.00"]), *organization, member]
     assert told(ada_client, scope="organization") == [*organization, member]
-    body = ada_client.get(OVERVIEW).content.decode()
-    assert 'value="0.2500" max="1" aria-label="Budget per day: $2.00 of $8.00"' in body
+    shown = ada_client.get(OVERVIEW)
+    # First the one of which most is used.
+    scope, meter = shown.context["nearest"]
+    assert (str(scope.whose), meter.used_in_words) == ("You in this organization", "$2.00")
+    assert shown.content.decode().count('value="0.5000" max="1" aria-label="Budget per day: $2.00 of $4.00"') == 2
 
 
 def test_what_the_page_is_narrowed_to_has_its_own(key: ApiKey, ada: User, ada_client: Client) -> None:
