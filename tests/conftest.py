@@ -42,13 +42,18 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Browser tests come last: from the first on, Playwright's event loop runs in this thread, and others may not."""
     items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
     # Schemathesis gives all addresses of the API one id, and of those pytest-xdist would run a single one.
     for item in items:
         if (label := getattr(item, "operation_label", None)) and label not in item.nodeid:
             item._id = coerce_node_id(f"{item.nodeid}[{label}]")
+    # pytest-xdist 3.8 writes a test's group where pytest 9.2 does not read it.
+    if config.getoption("loadgroup", default=False):
+        for item in items:
+            if group := item.get_closest_marker("xdist_group"):
+                item._id = coerce_node_id(f"{item.nodeid}@{group.args[0]}")
     assert len({item.nodeid for item in items}) == len(items), "two tests have one id, and only one of them would run"
 
 
