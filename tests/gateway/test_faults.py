@@ -27,10 +27,12 @@ from tests.fakes.inference_server import FakeInferenceServer
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.gateway.conftest import (
     MILLION,
+    START_SECONDS,
     Asked,
     Host,
     Reply,
     Stage,
+    admitted,
     ask,
     chat,
     is_there,
@@ -42,12 +44,15 @@ from usage.admission import reap, settle_now, tail_of
 from usage.calls import MeteredCalls
 from usage.events import STREAM, Event
 from usage.ingest import drain
-from usage.link import RedisLink
+from usage.link import CONNECT_SECONDS, LOOK_SECONDS, LOOKS_OF_PATIENCE, RedisLink
 from usage.models import UsageEvent
 from usage.policies import CHANNEL, Policies, load, redis_key
 from usage.spool import folder, replay
 
 Mint = Callable[..., str]
+
+# Half of what `ask` waits for, and a server here keeps silent for: how busy the machine is does not matter.
+SOON_SECONDS = 10
 
 
 @dataclass
@@ -79,7 +84,7 @@ def own(stage: Stage, tmp_path: Path) -> Iterator[OwnProcess]:
             GATEWAY_SLOT_WAIT_SECONDS="10",
         )
         with changed as (url, process):
-            wait_for(lambda: is_there(url), seconds=60)
+            wait_for(lambda: is_there(url), seconds=START_SECONDS)
             yield OwnProcess(url, redis, postgres, process)
 
 
@@ -95,7 +100,7 @@ def test_without_redis_calls_go_on_and_none_is_lost(own: OwnProcess, mint: Mint,
     before = time.monotonic()
     replies = [complete(own.url, plain, max_tokens=3) for _ in range(10)]
     assert [reply.status for reply in replies] == [200] * 10
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 10 * CONNECT_SECONDS, "nobody waits for a connection"
 
     refused = complete(own.url, budgeted, model="paid-chat")
     assert refused.status == 503
@@ -124,19 +129,21 @@ def test_a_server_that_keeps_silent_is_given_up(
     for streams in (False, True):
         started = time.monotonic()
         reply = complete(own.url, secret, stream=streams, fake={"slow_headers": 20})
-        assert time.monotonic() - started < 2
+        seconds = time.monotonic() - started
+        assert seconds < SOON_SECONDS
         assert reply.status == 504
         assert reply.error["code"] == "upstream_timeout"
-        wait_for(lambda: fake.last().closed_by == "client", seconds=1)
+        wait_for(lambda: fake.last().closed_by == "client")
         event = event_of(reply.headers["x-request-id"])
         assert event.is_estimated
-        assert 9 <= event.completion_tokens <= 20, "the server was at work for a second, but for the time to reach it"
+        most = max(20, 10 * seconds)
+        assert 9 <= event.completion_tokens <= most, "it was at work for a second, but for the time to reach it"
         assert event.prompt_tokens > 0
     stalled = complete(own.url, secret, stream=True, fake={"tokens": 9, "stall_after": 4})
     assert stalled.status == 200
     assert b'"code":"upstream_timeout"' in stalled.body
     assert stalled.body.count(b"word ") == 4
-    wait_for(lambda: fake.last().closed_by == "client", seconds=1)
+    wait_for(lambda: fake.last().closed_by == "client")
 
 
 def test_a_frozen_redis_holds_nobody_up(own: OwnProcess, mint: Mint) -> None:
@@ -147,23 +154,31 @@ def test_a_frozen_redis_holds_nobody_up(own: OwnProcess, mint: Mint) -> None:
     with ThreadPoolExecutor(8) as pool:
         replies = list(pool.map(lambda _number: complete(own.url, secret, max_tokens=1), range(8)))
     assert [reply.status for reply in replies] == [200] * 8
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < SOON_SECONDS
+    quickest = min(seconds_of_a_call(own, secret) for _number in range(5))
+    assert quickest < LOOK_SECONDS * LOOKS_OF_PATIENCE, "once it is known to be frozen, nobody waits for it"
+
+
+def seconds_of_a_call(own: OwnProcess, secret: str) -> float:
     started = time.monotonic()
     assert complete(own.url, secret).status == 200
-    assert time.monotonic() - started < 0.5, "once it is known to be frozen, nobody waits for it"
+    return time.monotonic() - started
 
 
-def test_without_postgres_known_keys_go_on(own: OwnProcess, mint: Mint) -> None:
-    secret, stranger = mint(), mint()
-    # For longer than the news of the new key take to arrive: until then it is not known, but changed.
-    assert [complete(own.url, secret).status for _ in range(30)] == [200] * 30
+def test_without_postgres_known_keys_go_on(own: OwnProcess, mint: Mint, stage: Stage) -> None:
+    secret, stranger, revoked = mint(), mint(), mint()
+    assert complete(own.url, revoked).status == 200
+    revoke_key(key=ApiKey.objects.behind(revoked).get(), by=stage.ada)
+    # Later news than those of the new key: until these have come it is not known, but changed.
+    wait_for(lambda: complete(own.url, revoked).status == 401)
+    assert complete(own.url, secret).status == 200
     own.postgres.cut()
     reply = complete(own.url, secret)
     assert reply.status == 200
     started = time.monotonic()
     unknown = complete(own.url, stranger)
     assert unknown.status == 503
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < SOON_SECONDS
     assert int(unknown.headers["retry-after"]) >= 1
     own.postgres.resume()
     wait_for(lambda: complete(own.url, stranger).status == 200)
@@ -177,7 +192,7 @@ def test_a_key_revoked_while_a_gateway_is_deaf_is_refused_all_the_same(
     own.redis.cut()
     wait_for(lambda: complete(own.url, secret).status == 200)
     revoke_key(key=ApiKey.objects.behind(secret).get(), by=stage.ada)
-    wait_for(lambda: complete(own.url, secret).status == 401, seconds=1.5)
+    wait_for(lambda: complete(own.url, secret).status == 401)
 
 
 def test_a_killed_gateway_leaves_calls_that_are_settled_for_it(
@@ -382,22 +397,26 @@ def noted(organization_id: str, request_id: str) -> int:
 
 
 def test_what_ran_on_while_redis_was_away_is_not_taken_for_lost(
-    own: OwnProcess, mint: Mint, fake: FakeInferenceServer
+    own: OwnProcess, mint: Mint, fake: FakeInferenceServer, stage: Stage
 ) -> None:
     """For longer than a lease lasts."""
+    # What other tests left when they killed their gateways.
+    end_leases()
+    reap()
     secret, before = mint(), fake.ledger.requests
     with ThreadPoolExecutor(1) as pool:
-        told = {"tokens": 40, "rate": 20}
+        told = {"tokens": 60, "rate": 20}
         stream = pool.submit(complete, own.url, secret, stream=True, fake=told)
         wait_for(lambda: fake.ledger.requests > before)
         own.redis.cut()
         end_leases()
         own.redis.resume()
-        wait_for(lambda: not ended_leases(), seconds=2)
+        # Well before the next heartbeat would have come.
+        wait_for(lambda: admitted(stage) > 0 and not ended_leases(), seconds=2)
         reap()
         reply = stream.result()
     assert reply.body.endswith(b"data: [DONE]\n\n")
-    assert metered([reply.headers["x-request-id"]]) == 40
+    assert metered([reply.headers["x-request-id"]]) == 60
     assert not UsageEvent.objects.get(request_id=reply.headers["x-request-id"]).is_estimated
 
 
