@@ -30,10 +30,15 @@ def day_in(zone: str) -> Period:
     return periods_at(timezone.now(), zone).day
 
 
+def date_in(zone: str) -> date:
+    return timezone.now().astimezone(ZoneInfo(zone)).date()
+
+
 @pytest.fixture
 def zones() -> tuple[str, str]:
-    """Of all at this moment, the one whose day began first, and the one whose day began last and not just now."""
-    names = sorted(zone_names(), key=lambda name: day_in(name).start)
+    """Of all at this moment, the one whose day began first of those that are a day behind, and the one whose day began
+    last of those that are ahead, and not just now."""
+    names = sorted(zone_names(), key=lambda name: (date_in(name), day_in(name).start))
     return names[0], [name for name in names if day_in(name).starts_at < timezone.now() - 2 * SUMMED][-1]
 
 
@@ -41,15 +46,14 @@ def same_day() -> tuple[str, str]:
     """Two zones that have the same date at this moment, in the first of which it began earlier."""
     starts: dict[date, dict[int, str]] = defaultdict(dict)
     for name in zone_names():
-        day = day_in(name)
-        starts[day.starts_at.astimezone(ZoneInfo(name)).date()][day.start] = name
+        starts[date_in(name)][day_in(name).start] = name
     names = max(starts.values(), key=len)
     return names[min(names)], names[max(names)]
 
 
 @pytest.fixture
 def organization(project: Project, zones: tuple[str, str]) -> Organization:
-    """In the zone whose day began first."""
+    """In the zone that is behind."""
     project.organization.time_zone = zones[0]
     project.organization.save()
     return project.organization
