@@ -68,12 +68,13 @@ def of(secret: str) -> dict[str, str]:
 def test_it_works(url: str, limited: str, host: Host) -> None:
     model = host({"most_in_flight": 1})
     with ThreadPoolExecutor(3) as pool:
-        told = {"slow_headers": 0.3}
+        told = {"slow_headers": 0.4}
         replies = list(pool.map(lambda _number: complete(url, limited, model, told), range(3)))
     assert [reply.status for reply in replies] == [200, 200, 200]
-    shares = sorted((event.latency_ms, event.server_ms) for event in events(limited, 3))
-    assert [latency >= turn * 300 for turn, (latency, _server) in enumerate(shares, 1)] == [True] * 3
-    assert all(300 <= server < 590 for _latency, server in shares)
+    shares = [(event.latency_ms, event.server_ms) for event in events(limited, 3)]
+    assert all(400 <= server <= latency for latency, server in shares)
+    # The last waited for two, and may have come half a second after the first.
+    assert max(latency - server for latency, server in shares) >= 300
 
 
 def test_without_a_wait_it_is_nearly_all(url: str, limited: str, host: Host) -> None:
@@ -131,7 +132,8 @@ def test_who_reads_slowly_does_not_hold_a_server_that_is_done(limited: str, stag
     asyncio.run(asyncio.wait_for(work(), 20))
     (event,) = events(limited)
     assert (event.status, event.latency_ms >= 800) == (200, True)
-    assert 150 <= event.server_ms < 600
+    # Were it held until all is read, it would be all of the time slept.
+    assert 150 <= event.server_ms < 800
 
 
 def test_who_leaves_a_stream_held_it_until_then(url: str, limited: str) -> None:

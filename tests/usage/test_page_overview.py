@@ -40,8 +40,9 @@ def page(client: Client, address: str = OVERVIEW, **query: str) -> str:
 
 def test_it_works(ada_client: Client, key: Any, django_assert_num_queries: Any) -> None:
     # Session, user, standing; the project, its siblings, one's rights (2); newest change; this period, the one before;
-    # the hours of the week, what the month costs; the last calls, the names of their keys; the cohort that binds one;
-    # of the frame: the projects to switch between, unread notifications.
+    # the hours of the week, what the month costs; one's right to see the organization's limits, one's own as a member;
+    # the last calls, the names of their keys; the cohort that binds one; of the frame: the projects to switch between,
+    # unread notifications.
     with django_assert_num_queries(19):
         body = page(ada_client)
     assert "1,290" in body  # tokens
