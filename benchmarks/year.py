@@ -115,8 +115,10 @@ def _of_an_organization(number: int, now: datetime) -> dict[str, Question]:
     one_key, member = Narrowing(key=key.public_id), Narrowing(member=owner.public_id)
     zone = zone_named("America/New_York") or UTC
 
-    def page(window: Window, group: Group, narrowing: Narrowing = EVERYTHING) -> Question:
-        return lambda: usage_report(sights=sights, window=window, group=group, narrowing=narrowing, zone=zone, now=now)
+    def page(window: Window, group: Group, narrowing: Narrowing = EVERYTHING, *, compares: bool = False) -> Question:
+        return lambda: usage_report(
+            sights=sights, window=window, group=group, narrowing=narrowing, zone=zone, now=now, compares=compares
+        )
 
     def of(window: Window, ask: Callable[..., Any]) -> Question:
         report = page(window, Group.MODEL)()
@@ -129,12 +131,14 @@ def _of_an_organization(number: int, now: datetime) -> dict[str, Question]:
         "30 days in Kathmandu by model": lambda: usage_report(
             sights=sights, window=Window.MONTH, group=Group.MODEL, zone=zone_named("Asia/Kathmandu") or UTC, now=now
         ),
+        "30 days by key, compared": page(Window.MONTH, Group.KEY, compares=True),
         "30 days of a key by status": page(Window.MONTH, Group.STATUS, one_key),
         "30 days of a member by key": page(Window.MONTH, Group.KEY, member),
         "30 days of what failed by key": page(Window.MONTH, Group.KEY, Narrowing(status="failed")),
         "30 days of an error code by model": page(Window.MONTH, Group.MODEL, Narrowing(code="rate_limit_exceeded")),
         "90 days by model": page(Window.QUARTER, Group.MODEL),
         **{f"12 months by {group}": page(Window.YEAR, group) for group in Group},
+        "12 months by key, compared": page(Window.YEAR, Group.KEY, compares=True),
         "12 months of a key by status": page(Window.YEAR, Group.STATUS, one_key),
         "why calls failed in 30 days": of(Window.MONTH, failures),
         "why calls failed in 12 months": of(Window.YEAR, failures),

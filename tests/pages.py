@@ -127,7 +127,7 @@ PAGES = [
     Page("plans:new", "/plans/new/", Who.STAFF),
     Page("plans:plan", "/plans/{plan}/", Who.STAFF),
     Page("plans:assign", "/plans/{plan}/assign/?organization={organization}", Who.STAFF),
-    Page("usage:overview", "/usage/?group=status", Who.MEMBER),
+    Page("usage:overview", "/usage/?group=status&compare=before", Who.MEMBER),
     Page("usage:calls", "/usage/calls/?code=rate_limit_exceeded", Who.MEMBER),
     Page("usage:call", "/usage/calls/{call}/", Who.MEMBER),
     Page("operations:overview", "/operations/?span=30d", Who.STAFF),

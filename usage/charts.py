@@ -13,7 +13,7 @@ from django.utils.translation import pgettext
 
 from common.money import dollars
 from usage.histograms import Percentiles
-from usage.reports import NOTHING, Failure, Row, Slice, Sums, Week
+from usage.reports import HOUR, NOTHING, Failure, Row, Slice, Sums, Week
 
 COLORS = 8
 LEVELS = 5
@@ -31,6 +31,15 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Before:
+    """A line of the period before, with its own titles: a value for each slice of a chart, None for a gap."""
+
+    name: str
+    titles: Sequence[str]
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True)
 class Chart:
     """Bars that stack, or lines. `unit` says how values read, `titles` are the labels in full."""
 
@@ -39,11 +48,14 @@ class Chart:
     titles: Sequence[str]
     series: Sequence[Series]
     kind: str = "bars"
+    before: Before | None = None
 
 
 class Steps(Protocol):
     """How a time is cut into slices: in steps of one length, else in months or in days."""
 
+    @property
+    def start(self) -> datetime: ...
     @property
     def step(self) -> timedelta | None: ...
     @property
@@ -69,16 +81,28 @@ def colors_of(rows: Sequence[Row]) -> dict[str, int]:
     return {row.id: min(place, alone + 1) for place, row in enumerate(rows, start=1)}
 
 
-def charts_of(report: Report, failures: Sequence[Failure] = ()) -> dict[str, dict[str, Any]]:
-    """The charts of the page, ready to be JSON. One legend serves those of requests, tokens and cost."""
+def charts_of(
+    report: Report, failures: Sequence[Failure] = (), before: Sequence[Slice | None] = ()
+) -> dict[str, dict[str, Any]]:
+    """The charts of the page, ready to be JSON. One legend serves those of requests, tokens and cost.
+
+    `before` are the slices that those of the report are compared with, one for each, if they are.
+    """
     names = [_label(slice_.start, report) for slice_ in report.slices]
     labels, titles = [short for short, _full in names], [full for _short, full in names]
+    before_titles = _titles_before(before, report)
+
+    def line(measure: Callable[[Sums], float | None]) -> Before | None:
+        if not before:
+            return None
+        return Before(_("Before"), before_titles, [measure(piece.sums) if piece else None for piece in before])
 
     def bars(unit: str, measure: Callable[[Sums], float]) -> dict[str, Any]:
-        return asdict(Chart(unit, labels, titles, _stack(report, measure)))
+        return asdict(Chart(unit, labels, titles, _stack(report, measure), before=line(measure)))
 
     def lines(measure: Callable[[Sums], Percentiles | None]) -> dict[str, Any]:
-        return asdict(Chart("milliseconds", labels, titles, _speed(report, measure), "lines"))
+        half = line(lambda sums: getattr(measure(sums), "p50", None))
+        return asdict(Chart("milliseconds", labels, titles, _speed(report, measure), "lines", half))
 
     return {
         "requests": bars("count", lambda sums: sums.requests),
@@ -86,8 +110,29 @@ def charts_of(report: Report, failures: Sequence[Failure] = ()) -> dict[str, dic
         "cost": bars("dollars", lambda sums: float(dollars(sums.cost_nano))),
         "first_token": lines(lambda sums: sums.first_token),
         "latency": lines(lambda sums: sums.latency),
-        "failures": asdict(Chart("share", labels, titles, _failed(report, failures))),
+        "failures": asdict(
+            Chart("share", labels, titles, _failed(report, failures), before=line(lambda sums: sums.error_share))
+        ),
     }
+
+
+def span(start: datetime, end: datetime, report: Report) -> str:
+    """From when until when, in months, in days, or of no more than an hour in minutes."""
+    first, last, until = (moment.astimezone(report.zone) for moment in (start, end - timedelta(microseconds=1), end))
+    if end - start <= HOUR:
+        return f"{formats.date_format(first, 'MONTH_DAY_FORMAT')} · {first:%H:%M}–{until:%H:%M}"
+    form = "YEAR_MONTH_FORMAT" if report.period.is_by_month else "MONTH_DAY_FORMAT"
+    names = [formats.date_format(moment, form) for moment in (first, last)]
+    return names[0] if names[0] == names[1] else " – ".join(names)
+
+
+def _titles_before(before: Sequence[Slice | None], report: Report) -> list[str]:
+    """Each slice in full, until the next begins; empty for none."""
+    titles, end = [], report.period.start
+    for piece in reversed(before):
+        titles.append(_label(piece.start, report, end=end)[1] if piece else "")
+        end = piece.start if piece else end
+    return titles[::-1]
 
 
 def _speed(report: Report, measure: Callable[[Sums], Percentiles | None]) -> list[Series]:
@@ -173,7 +218,7 @@ def _hours(hour: int) -> str:
     return f"{hour:02}:00–{hour + 1:02}:00"
 
 
-def _label(start: datetime, report: Report) -> tuple[str, str]:
+def _label(start: datetime, report: Report, *, end: datetime | None = None) -> tuple[str, str]:
     local = start.astimezone(report.zone)
     day = formats.date_format(local, "MONTH_DAY_FORMAT")
     if report.period.is_by_month:
@@ -185,5 +230,5 @@ def _label(start: datetime, report: Report) -> tuple[str, str]:
             "weekday": formats.date_format(local, "l"),
             "day": day,
         }
-    end = (start + report.period.step).astimezone(report.zone)
-    return f"{local:%H:%M}", f"{day} · {local:%H:%M}–{end:%H:%M}"
+    until = (end or start + report.period.step).astimezone(report.zone)
+    return f"{local:%H:%M}", f"{day} · {local:%H:%M}–{until:%H:%M}"

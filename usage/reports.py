@@ -1,5 +1,6 @@
 """What the usage page and its API say. Everything is summed from the roll-ups: no report counts calls one by one."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 from django.db.models import DateField, DateTimeField, F, Func, Max, Q, QuerySet, Sum, TextChoices, Value
 from django.db.models.functions import ExtractHour, ExtractIsoWeekDay, TruncDate, TruncMonth
+from django.db.models.lookups import LessThan
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -182,6 +184,10 @@ class Period:
     `before_end` stands as far into its period as now stands in this one, so that a morning is compared with a morning;
     the sum that it lies in is counted whole.
 
+    `before_starts` has for each of `starts` the slice that it is compared with, of the whole period before: the same
+    hour on the clock, a day or month by its place. None where the clock did not show such an hour. What it showed
+    besides belongs to the hour before it, so that together they are all of that period.
+
     `rollup` can be narrowed to anything.
     """
 
@@ -190,6 +196,7 @@ class Period:
     before_start: datetime
     before_end: datetime
     starts: tuple[datetime, ...]
+    before_starts: tuple[datetime | None, ...]
     step: timedelta | None
     rollup: type[UsageRollup]
     zone: tzinfo
@@ -201,7 +208,7 @@ class Period:
         return (
             self.rollup is UsageRollup15Min
             and self.step is None
-            and not any(start.minute for start in (self.before_start, *self.starts))
+            and not any(start.minute for start in (*self.before_starts, *self.starts) if start)
         )
 
 
@@ -255,7 +262,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Report:
-    """A project's usage in one window. `rows` begin with the busiest; `slices` cover the window without a gap."""
+    """A project's usage in one window. `rows` begin with the busiest; `slices` cover the window without a gap.
+
+    `before` and that of rows is what the period before had come to by then. `before_slices` are all of that period, one
+    for each of `slices`; None where there is none to compare with, and empty where nobody asked for them.
+    """
 
     window: Window
     group: Group
@@ -265,7 +276,13 @@ class Report:
     totals: Sums
     before: Sums
     slices: tuple[Slice, ...]
+    before_slices: tuple[Slice | None, ...]
     rows: tuple[Row, ...]
+
+    @cached_property
+    def whole_before(self) -> Sums:
+        """What `before_slices` come to."""
+        return sum((piece.sums for piece in self.before_slices if piece), NOTHING)
 
 
 def usage_report(
@@ -276,8 +293,10 @@ def usage_report(
     narrowing: Narrowing = EVERYTHING,
     zone: tzinfo,
     now: datetime,
+    compares: bool = False,
 ) -> Report:
-    """The usage that is seen in `window`, its days being the days of `zone`.
+    """The usage that is seen in `window`, its days being the days of `zone`; with the slices of the period before where
+    it `compares`.
 
     Three queries at most: this period, the one before, and the names of the keys that occur; of members two more.
     """
@@ -286,7 +305,7 @@ def usage_report(
     scope = _scope(sights, period=period, group=group, narrowing=narrowing)
     makers = _makers(sights) if group is Group.MEMBER else {}
     slices = _slices(scope, period=period, group=group, makers=makers)
-    before = _sums_by_group(scope.filter(_between(period.before_start, period.before_end)), group, makers)
+    before, before_slices = _before(scope, period=period, group=group, makers=makers, compares=compares)
     by_group: dict[str, Sums] = defaultdict(Sums)
     for piece in slices:
         for name, sums in piece.groups.items():
@@ -300,6 +319,7 @@ def usage_report(
         totals=sum(by_group.values(), NOTHING),
         before=sum(before.values(), NOTHING),
         slices=slices,
+        before_slices=before_slices,
         rows=_rows(by_group, before=before, group=group, sights=sights),
     )
 
@@ -313,7 +333,7 @@ def failures(report: Report, *, sights: Sights) -> list[Failure]:
     return failures_of(
         _scope_of(report, sights),
         totals=report.totals,
-        slices=_slice_of("bucket_at", period),
+        slices=_slice_of("bucket_at", period, origin=period.start),
         start_of=lambda piece: _start_of(piece, period),
     )
 
@@ -397,6 +417,7 @@ def period_of(window: Window, *, zone: tzinfo, now: datetime) -> Period:
             before_start=start - HOUR,
             before_end=now - HOUR,
             starts=tuple(start + FIVE_MINUTES * i for i in range(12)),
+            before_starts=tuple(start - HOUR + FIVE_MINUTES * i for i in range(12)),
             step=FIVE_MINUTES,
             rollup=UsageRollup5Min,
             zone=zone,
@@ -409,18 +430,22 @@ def period_of(window: Window, *, zone: tzinfo, now: datetime) -> Period:
     days = {Window.TODAY: 1, Window.WEEK: 7, Window.MONTH: 30, Window.QUARTER: 90}[window]
     first = local.date() - timedelta(days=days - 1)
     start = _midnight(first, zone)
+    before_starts: tuple[datetime | None, ...]
     if window is Window.TODAY:
         # Hours are counted from midnight in real time: the day a clock is changed has 23 or 25 of them.
         length = _midnight(first + timedelta(days=1), zone) - start
         starts = tuple(start + HOUR * i for i in range(-(-length // HOUR)))
+        before_starts = _same_hours(starts, first - timedelta(days=1), zone)
     else:
         starts = tuple(_midnight(first + timedelta(days=i), zone) for i in range(days))
+        before_starts = tuple(_midnight(first + timedelta(days=i - days), zone) for i in range(days))
     return Period(
         start=start,
         end=now,
         before_start=_midnight(first - timedelta(days=days), zone),
         before_end=datetime.combine(local.date() - timedelta(days=days), local.time(), tzinfo=zone).astimezone(UTC),
         starts=starts,
+        before_starts=before_starts,
         step=HOUR if window is Window.TODAY else None,
         rollup=UsageKeyDay if window is Window.QUARTER else UsageRollup15Min,
         zone=zone,
@@ -438,6 +463,7 @@ def _year(now: datetime) -> Period:
         before_start=starts[0],
         before_end=min(starts[11] + (now - starts[23]), starts[12]),
         starts=tuple(starts[12:]),
+        before_starts=tuple(starts[:12]),
         step=None,
         rollup=UsageKeyDay,
         zone=UTC,
@@ -448,6 +474,20 @@ def _year(now: datetime) -> Period:
 def _midnight(day: date, zone: tzinfo) -> datetime:
     # In UTC, because the difference of two times in one zone ignores a change of clock between them.
     return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)
+
+
+def _same_hours(starts: Sequence[datetime], day: date, zone: tzinfo) -> tuple[datetime | None, ...]:
+    """When the clock showed on `day` what it shows at each of `starts`, the first of which begins a day.
+
+    Of an hour that comes twice on either day it is the first.
+    """
+    found: list[datetime | None] = [_midnight(day, zone)]
+    for start in starts[1:]:
+        reading = start.astimezone(zone).time()
+        moment = datetime.combine(day, reading.replace(fold=0), tzinfo=zone).astimezone(UTC)
+        is_shown = moment.astimezone(zone).time() == reading
+        found.append(moment if is_shown and moment not in found else None)
+    return tuple(found)
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:
@@ -483,14 +523,16 @@ def _makers(sights: Sights) -> dict[str, str]:
     return ApiKey.objects.filter(project__in=[sight.project for sight in sights]).makers()
 
 
-def _slice_of(column: str, period: Period) -> Func | TruncDate | TruncMonth:
-    """The expression for the slice that a time lies in, of which `_start_of` makes its beginning."""
+def _slice_of(column: str, period: Period, *, origin: datetime) -> Func | TruncDate | TruncMonth:
+    """The expression for the slice that a time lies in, of which `_start_of` makes its beginning.
+
+    Steps are counted from `origin`.
+    """
     if period.is_by_month:
         return TruncMonth(column, output_field=DateField(), tzinfo=period.zone)
     if period.step is None:
         return TruncDate(column, tzinfo=period.zone)
-    step, start = Value(period.step), Value(period.start)
-    return Func(step, F(column), start, function="date_bin", output_field=DateTimeField())
+    return Func(Value(period.step), F(column), Value(origin), function="date_bin", output_field=DateTimeField())
 
 
 def _start_of(value: Any, period: Period) -> datetime:
@@ -500,12 +542,36 @@ def _start_of(value: Any, period: Period) -> datetime:
 
 def _slices(scope: QuerySet[Any], *, period: Period, group: Group, makers: Mapping[str, str]) -> tuple[Slice, ...]:
     cells: dict[datetime, dict[str, Sums]] = defaultdict(lambda: defaultdict(Sums))
-    rows = scope.filter(_between(period.start, period.end)).annotate(slice=_slice_of("bucket_at", period))
+    rows = scope.filter(_between(period.start, period.end)).annotate(
+        slice=_slice_of("bucket_at", period, origin=period.start)
+    )
     for row in rows.values("slice", *COLUMNS[group]).annotate(**Sums.sums()):
         cells[_start_of(row["slice"], period)][_group_id(row, group, makers)] += Sums.read(row)
     return tuple(
         Slice(start=start, sums=sum(cells[start].values(), NOTHING), groups=cells[start]) for start in period.starts
     )
+
+
+def _before(
+    scope: QuerySet[Any], *, period: Period, group: Group, makers: Mapping[str, str], compares: bool
+) -> tuple[dict[str, Sums], tuple[Slice | None, ...]]:
+    """The period before: per group until `before_end`, and where it `compares` in slices, whole. One query."""
+    if not compares:
+        until_then = scope.filter(_between(period.before_start, period.before_end))
+        return _sums_by_group(until_then, group, makers), ()
+    starts = [start for start in period.before_starts if start]
+    by_start: dict[datetime, Sums] = defaultdict(Sums)
+    by_group: dict[str, Sums] = defaultdict(Sums)
+    rows = scope.filter(_between(period.before_start, period.start)).annotate(
+        slice=_slice_of("bucket_at", period, origin=period.before_start),
+        is_by_then=LessThan(F("bucket_at"), period.before_end),
+    )
+    for row in rows.values("slice", "is_by_then", *COLUMNS[group]).annotate(**Sums.sums()):
+        sums = Sums.read(row)
+        by_start[starts[bisect_right(starts, _start_of(row["slice"], period)) - 1]] += sums
+        if row["is_by_then"]:
+            by_group[_group_id(row, group, makers)] += sums
+    return by_group, tuple(Slice(start, by_start[start], {}) if start else None for start in period.before_starts)
 
 
 def _sums_by_group(scope: QuerySet[Any], group: Group, makers: Mapping[str, str]) -> dict[str, Sums]:

@@ -24,7 +24,7 @@ from common.money import dollars
 from common.spreadsheets import csv_answer, safe_cells
 from usage import log
 from usage.bounds import bounds_of, nearest
-from usage.charts import PERCENTILES, busiest_hour, charts_of, colors_of, failure_colors, heat_map, legend_of
+from usage.charts import PERCENTILES, busiest_hour, charts_of, colors_of, failure_colors, heat_map, legend_of, span
 from usage.forecast import forecast
 from usage.models import Source
 from usage.outcomes import Outcome, is_outcome, outcome_named
@@ -50,7 +50,7 @@ from usage.sight import Sights, sights
 
 COMPARED_WITH = {
     Window.HOUR: _("with the hour before"),
-    Window.TODAY: _("with yesterday until this time"),
+    Window.TODAY: _("with yesterday"),
     Window.WEEK: _("with the 7 days before"),
     Window.MONTH: _("with the 30 days before"),
     Window.QUARTER: _("with the 90 days before"),
@@ -72,6 +72,7 @@ class Asked:
     group: Group
     narrowing: Narrowing
     is_organization_wide: bool
+    compares: bool = False
     # As an address that somebody was given names one; None is the one that the pages are about.
     project: str | None = None
 
@@ -90,6 +91,7 @@ class Asked:
                 code=_text(query, "code"),
             ),
             is_organization_wide=query.get("scope") == "organization",
+            compares=query.get("compare") == "before",
             project=_text(query, "project"),
         )
 
@@ -99,6 +101,7 @@ class Asked:
             "window": self.window.value,
             "group": self.group.value,
             **asdict(self.narrowing),
+            "compare": "before" if self.compares else None,
             "scope": "organization" if self.is_organization_wide else None,
             "project": self.project,
             **changes,
@@ -215,13 +218,16 @@ def totals_file(request: AuthedRequest) -> HttpResponse:
 @login_required
 @require_safe
 def times_file(request: AuthedRequest) -> HttpResponse:
-    """The report over time as CSV: a line per slice, which alone tells the percentiles of all together."""
+    """The report over time as CSV: a line per slice, which alone tells the percentiles of all together; beside each
+    the slice that it is compared with, if it is."""
     asked, report, _seen = _asked_report(request)
-    return _file(
-        f"usage-{asked.window}",
-        ["from", *FIGURES],
-        ([_local(piece.start, report), *figures(piece.sums)] for piece in report.slices),
-    )
+    columns = ["from", *FIGURES]
+    lines = [[_local(piece.start, report), *figures(piece.sums)] for piece in report.slices]
+    if asked.compares:
+        for line, piece in zip(lines, report.before_slices, strict=True):
+            line += [_local(piece.start, report), *figures(piece.sums)] if piece else [""] * len(columns)
+        columns += [f"before_{name}" for name in columns]
+    return _file(f"usage-{asked.window}", columns, lines)
 
 
 @never_cache
@@ -309,6 +315,7 @@ def _report(asked: Asked, seen: Sights) -> Report:
         narrowing=asked.narrowing,
         zone=timezone.get_current_timezone(),
         now=timezone.now(),
+        compares=asked.compares,
     )
 
 
@@ -330,6 +337,7 @@ def _report_context(asked: Asked, seen: Sights, reader: User, *, version: str) -
         "asked": asked,
         "is_new_here": not report.totals.requests and not has_usage(sights=seen),
         "compared_with": COMPARED_WITH[asked.window],
+        "before_span": span(report.period.before_start, report.period.start, report),
     }
     if context["is_new_here"]:
         model = HostedModel.objects.for_chat().first()
@@ -339,7 +347,7 @@ def _report_context(asked: Asked, seen: Sights, reader: User, *, version: str) -
     bounds = bounds_of(
         sights=seen, narrowing=asked.narrowing, is_organization_wide=asked.is_organization_wide, reader=reader
     )
-    charts, colors = charts_of(report, failed), colors_of(report.rows)
+    charts, colors = charts_of(report, failed, report.before_slices), colors_of(report.rows)
     page = reverse("usage:overview")
     inner = Group.KEY if asked.group is Group.MODEL else Group.MODEL
     tells_people = any(sight.sees_people for sight in seen)
@@ -353,6 +361,7 @@ def _report_context(asked: Asked, seen: Sights, reader: User, *, version: str) -
             for group in Group
             if group is not Group.MEMBER or tells_people
         ],
+        "compare_url": page + asked.query(compare=None if asked.compares else "before"),
         "export_url": reverse("usage:export") + asked.query(),
         "totals_url": reverse("usage:totals_file") + asked.query(),
         "times_url": reverse("usage:times_file") + asked.query(),

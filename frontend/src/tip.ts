@@ -1,4 +1,4 @@
-export type Figure = { name: string; value: string; ink?: string };
+export type Figure = { name: string; value: string; ink?: string; isLine?: boolean };
 
 const GAP = 10;
 const EDGE = 8;
@@ -52,8 +52,8 @@ function line(className: string, text: string): HTMLElement {
   return made;
 }
 
-function cells({ name, value, ink }: Figure): HTMLElement[] {
-  const swatch = line("chart-tip-swatch", "");
+function cells({ name, value, ink, isLine }: Figure): HTMLElement[] {
+  const swatch = line(isLine ? "dash-swatch" : "chart-tip-swatch", "");
   if (ink) swatch.style.backgroundColor = ink;
   return [swatch, line("chart-tip-name", name), line("chart-tip-value", value)];
 }

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.conf import settings
@@ -15,6 +17,7 @@ from tests.usage.ledger import add_call, add_usage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
+KATHMANDU = ZoneInfo("Asia/Kathmandu")
 FRESH_MS = 5_000
 DRAWING_MS = 2_000
 
@@ -165,6 +168,36 @@ def test_a_chart_tells_the_figures_of_a_place(page_of_ada: Page, project: Projec
         assert_beside(
             page_of_ada.locator("#usage-requests .chart-tip"), page_of_ada.locator("#usage-requests .chart-mark")
         )
+
+
+def test_a_chart_tells_the_period_before(page_of_ada: Page, project: Project) -> None:
+    now = timezone.now()
+    add_usage(project, now, requests=3)
+    add_usage(project, now - timedelta(days=7), requests=5)
+    add_usage(project, now - timedelta(days=7), model="large", requests=6, status=429)
+    page_of_ada.clock.resume()
+    page_of_ada.goto(page_of_ada.url.replace("window=today", "window=7d"))
+    switch = page_of_ada.get_by_role("link", name="Compare with the 7 days before")
+    switch.click()
+    expect(switch).to_have_attribute("aria-current", "true")
+    assert "compare=before" in page_of_ada.url
+    for name, told in (("requests", ["3", "11"]), ("failures", ["54.55%"])):
+        chart = page_of_ada.locator(f"#usage-{name}[tabindex='0']")
+        chart.press("End")
+        expect(chart.locator(".chart-tip-value")).to_have_text(told)
+        before = f"Before · {now.astimezone(KATHMANDU) - timedelta(days=7):%A}"
+        expect(chart.locator(".chart-tip-name").last).to_contain_text(before)
+        chart.press("Escape")
+    page_of_ada.locator("#usage-requests-table > summary").click()
+    table = page_of_ada.locator("#usage-requests-table table")
+    expect(table.locator("thead th")).to_have_text(["From", "small", "Before"])
+    expect(table.locator("tbody tr").last.locator("td")).to_have_text(["3", "11"])
+    page_of_ada.evaluate("document.activeElement.blur()")
+    add_usage(project, timezone.now(), model="new")
+    expect(table.locator("thead th")).to_have_text(["From", "small", "new", "All", "Before"])
+    switch.click()
+    expect(table).to_have_count(0)
+    assert "compare=" not in page_of_ada.url
 
 
 def test_a_chart_of_shares_has_them_everywhere(page_of_ada: Page, project: Project) -> None:

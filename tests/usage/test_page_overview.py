@@ -268,6 +268,57 @@ def test_every_chart_and_table_can_be_taken_along(ada_client: Client, key: Any, 
     assert rows_of(ada_client, "week_file", window="today") == []
 
 
+def test_comparing_is_part_of_the_address(ada_client: Client, key: Any, project: Project) -> None:
+    off = ada_client.get(OVERVIEW, {"window": "7d"})
+    assert off.context["compare_url"] == f"{OVERVIEW}?window=7d&group=model&compare=before"
+    assert off.context["charts"]["requests"]["before"] is None
+    assert "Compare with the 7 days before" in off.content.decode()
+    assert "Nothing was used then." not in off.content.decode()
+
+    on = ada_client.get(OVERVIEW, {"window": "7d", "compare": "before", "model": "small"})
+    body = on.content.decode()
+    assert on.context["compare_url"] == f"{OVERVIEW}?window=7d&group=model&model=small"
+    assert on.context["charts"]["requests"]["before"]["values"] == [0] * 7
+    assert "Nothing was used then." in body
+    # All that leads on keeps it: the other periods and groups, what is narrowed, the files, and the page itself.
+    leading = [href for _label, href, _current in (*on.context["windows"], *on.context["groups"])]
+    leading += [href for _kind, _name, href in on.context["filters"]]
+    leading += [on.context[name] for name in ("live_url", "times_url", "export_url", "only_failed_url")]
+    leading += [href for _row, _color, href in on.context["rows"]]
+    assert [href for href in leading if "compare=before" not in href] == []
+    assert "compare=" not in on.context["log_url"]
+    renewed = ada_client.get(on.context["live_url"])
+    assert renewed.context["charts"]["cost"]["before"] is not None
+
+
+def test_a_period_is_compared_though_nothing_was_used_in_it(
+    ada_client: Client, project: Project, now: datetime
+) -> None:
+    add_usage(project, now - timedelta(days=10), requests=3, errors=1, cost_nano=5)
+    assert 'data-behavior="chart"' not in page(ada_client, window="7d")
+    body = page(ada_client, window="7d", compare="before")
+    assert {f'id="usage-{name}"' in body for name in ("requests", "cost", "failures")} == {True}
+    assert {f'id="usage-{name}"' in body for name in ("tokens", "first-token", "latency")} == {False}
+    assert "Nothing was used then." not in body
+
+
+def test_rows_tell_how_they_moved_where_they_are_compared(ada_client: Client, key: Any, now: datetime) -> None:
+    add_usage(key.project, now - timedelta(days=10), key=key, requests=4)
+    assert page(ada_client, window="7d").count("−75%") == 1  # of all requests
+    assert page(ada_client, window="7d", compare="before").count("−75%") == 2
+
+
+def test_the_file_over_time_has_what_it_is_compared_with(ada_client: Client, key: Any, now: datetime) -> None:
+    add_usage(key.project, now - timedelta(days=7), requests=3, latency_ms_sum=900)
+    alone = rows_of(ada_client, "times_file", window="7d")[-1]
+    both = rows_of(ada_client, "times_file", window="7d", compare="before")[-1]
+    before = {name.removeprefix("before_"): value for name, value in both.items() if name.startswith("before_")}
+    assert both == {**alone, **{f"before_{name}": value for name, value in before.items()}}
+    assert before.keys() == alone.keys()
+    assert before["from"] == f"{now - timedelta(days=7):%Y-%m-%d}T00:00:00+00:00"
+    assert (before["requests"], before["mean_latency_ms"]) == ("3", "300")
+
+
 @pytest.fixture
 def lines(ada_client: Client, key: Any, project: Project, now: datetime) -> list[dict[str, str]]:
     add_usage(project, now, model='=HYPERLINK("http://evil.example")', errors=1)

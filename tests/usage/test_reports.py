@@ -16,7 +16,7 @@ from common.ids import uuid7
 from tests.usage.ledger import a_key, add_usage, histogram
 from tests.usage.test_ingest import FEW, emit, event, uuid7_at
 from usage.ingest import drain, insert_all
-from usage.models import UsageRollup5Min, UsageRollup15Min
+from usage.models import UsageKeyDay, UsageRollup5Min, UsageRollup15Min
 from usage.reports import (
     Group,
     KeyState,
@@ -298,6 +298,95 @@ def test_a_morning_is_compared_with_a_morning(project: Project) -> None:
     add_usage(project, NOON - timedelta(days=1, minutes=30), requests=1)
     add_usage(project, NOON - timedelta(days=1) + timedelta(minutes=30), requests=2)
     assert report(project).before.requests == 1
+
+
+def test_the_period_before_has_slices_where_it_is_compared(project: Project, django_assert_num_queries: Any) -> None:
+    """Whole, though what is compared in all ends as early as now."""
+    yesterday = NOON - timedelta(days=1)
+    add_usage(project, yesterday, requests=2, latency_ms_sum=800)
+    add_usage(project, yesterday, model="large", requests=1)
+    add_usage(project, yesterday + timedelta(hours=5), requests=4, status=429)
+    assert report(project).before_slices == ()
+    with django_assert_num_queries(2):  # this period, the one before
+        compared = report(project, compares=True)
+    assert (compared.before.requests, compared.whole_before.requests, compared.whole_before.errors) == (3, 7, 4)
+    assert [(row.id, row.before.requests) for row in compared.rows] == []
+    assert len(compared.before_slices) == 24
+    used = [piece for piece in compared.before_slices if piece and piece.sums.requests]
+    assert [(piece.start, piece.sums.requests) for piece in used] == [
+        (yesterday.replace(minute=0), 3),
+        (yesterday.replace(hour=17, minute=0), 4),
+    ]
+    assert used[0].sums.mean_latency_ms == 400
+    add_usage(project, NOON)
+    compared = report(project, compares=True)
+    assert [(row.id, row.sums.requests, row.before.requests) for row in compared.rows] == [("small", 1, 2)]
+
+
+@pytest.mark.parametrize("zone", [UTC, BERLIN, KATHMANDU], ids=str)
+@pytest.mark.parametrize("window", Window)
+def test_slices_are_compared_with_those_in_their_place(project: Project, window: Window, zone: tzinfo) -> None:
+    period = report(project, window=window, zone=zone).period
+    assert len(period.before_starts) == len(period.starts)
+    assert (period.before_starts[0], None in period.before_starts) == (period.before_start, False)
+    places = {0, len(period.starts) // 3, len(period.starts) - 1}
+    for place in places:
+        start = period.before_starts[place]
+        assert start is not None
+        if period.rollup is UsageKeyDay:
+            add_to_days(project, start, requests=place + 1)
+        else:
+            add_usage(project, start, requests=place + 1)
+    compared = report(project, window=window, zone=zone, compares=True)
+    counted = [piece.sums.requests for piece in compared.before_slices if piece]
+    assert counted == [place + 1 if place in places else 0 for place in range(len(period.starts))]
+
+
+def add_to_days(project: Project, at: datetime, *, requests: int) -> None:
+    UsageKeyDay.objects.create(
+        bucket_at=at,
+        organization_id=project.organization.public_id,
+        project_id=project.public_id,
+        model="small",
+        status=200,
+        requests=requests,
+    )
+
+
+HOURS_OF_BERLIN = {
+    "2026-03-29": ("01:00", 23),  # has no two o'clock: yesterday's goes with the hour before it
+    "2026-03-30": (None, 24),  # yesterday had none
+    "2026-10-25": ("02:00", 25),  # has two of them: yesterday's goes with the first
+    "2026-10-26": ("02:00", 24),  # yesterday had two, which go with the only one
+}
+
+
+@pytest.mark.parametrize(("day", "place", "hours"), [(day, *of) for day, of in HOURS_OF_BERLIN.items()])
+def test_hours_are_compared_with_what_the_clock_showed(
+    project: Project, day: str, place: str | None, hours: int
+) -> None:
+    now = datetime.fromisoformat(f"{day}T15:00:00+00:00")
+    asked: dict[str, Any] = {"zone": BERLIN, "now": now}
+    period = report(project, **asked).period
+    length = (period.start - period.before_start) // timedelta(hours=1)
+    for hour in range(length):
+        add_usage(project, period.before_start + timedelta(hours=hour), requests=10**6 if hour == 2 else 1)
+    compared = report(project, compares=True, **asked)
+    assert len(compared.before_slices) == len(compared.slices) == hours
+    # Whatever the clock did, nothing is lost and nothing counted twice.
+    assert compared.whole_before.requests == 10**6 + length - 1
+    for piece, before in zip(compared.slices, compared.before_slices, strict=True):
+        if before:
+            assert before.start.astimezone(BERLIN).time() == piece.start.astimezone(BERLIN).time()
+    missing = [
+        f"{piece.start.astimezone(BERLIN):%H:%M}"
+        for piece, before in zip(compared.slices, compared.before_slices, strict=True)
+        if before is None
+    ]
+    assert missing == {"2026-03-30": ["02:00"], "2026-10-25": ["02:00"]}.get(day, [])
+    much = [piece for piece in compared.before_slices if piece and piece.sums.requests >= 10**6]
+    assert f"{much[0].start.astimezone(BERLIN):%H:%M}" == (place or "03:00")
+    assert much[0].sums.requests == 10**6 + {"2026-03-29": 1, "2026-10-26": 1}.get(day, 0)
 
 
 @pytest.mark.parametrize(("window", "days"), [(Window.WEEK, 7), (Window.MONTH, 30)])

@@ -25,10 +25,13 @@ type Drawing = {
   titles: string[];
   /** `color` is one of the theme's eight, from 1; a null leaves a gap. */
   series: { name: string; color: number; values: (number | null)[] }[];
+  /** The period before, with titles of its own; an empty one where it has no such place. */
+  before: { name: string; titles: string[]; values: (number | null)[] } | null;
 };
 
 /**
- * Draws bars that stack, or lines, as the JSON script named by `data-source` says; again when that script, the theme or
+ * Draws bars that stack, or lines, as the JSON script named by `data-source` says, with a line of the period before if
+ * it is compared with that; again when that script, the theme or
  * the window changes. Pointed at, or walked through with the arrow keys, it tells the figures of a place. The details
  * called like the frame with `-table` hold the same figures as a table, once opened.
  */
@@ -71,7 +74,7 @@ const chart: Behavior = (frame) => {
     if (!across || !up || last < 0) return;
     place = Math.min(Math.max(next, 0), last);
     const width = drawing.kind === "bars" ? across.width / (last + 1) : 1;
-    light(drawing.kind === "lines" ? drawing.series.map((_, datasetIndex) => ({ datasetIndex, index: place })) : []);
+    light(drawn.data.datasets.flatMap(({ type }, datasetIndex) => (type === "line" ? [{ datasetIndex, index: place }] : [])));
     const figures = figuresAt(drawing, place, details?.dataset.all ?? "");
     tip.show(drawing.titles[place] ?? "", figures, { x: across.getPixelForValue(place), width, top: up.top, height: up.height });
   };
@@ -143,6 +146,11 @@ function figuresAt(drawing: Drawing, place: number, all: string): Figure[] {
   const exact = formatter(drawing.unit, false, sum >= 0.01 ? 4 : 6);
   const figures: Figure[] = there.map(({ name, value, ink }) => ({ name, value: value === null ? "–" : exact(value), ink }));
   if (adds && there.length !== 1) figures.push({ name: all, value: isThere(drawing, place) ? exact(sum) : "–" });
+  if (drawing.before) {
+    const { name, titles, values } = drawing.before;
+    const value = values[place] ?? null;
+    figures.push({ name: [name, titles[place]].filter(Boolean).join(" · "), value: value === null ? "–" : exact(value), isLine: true });
+  }
   return figures;
 }
 
@@ -151,7 +159,7 @@ function isThere(drawing: Drawing, place: number): boolean {
   return drawing.series.some(({ values }) => (values[place] ?? null) !== null);
 }
 
-/** A row for each slice of time, a column for each series, and one for all where they add up. */
+/** A row for each slice of time, a column for each series, one for all where they add up, and one for the period before. */
 function tabulate(drawing: Drawing, details: HTMLDetailsElement): void {
   const exact = formatter(drawing.unit, false);
   const adds = drawing.kind === "bars" && drawing.series.length > 1;
@@ -167,6 +175,7 @@ function tabulate(drawing: Drawing, details: HTMLDetailsElement): void {
   const head = table.createTHead().insertRow();
   for (const name of [details.dataset.from ?? "", ...drawing.series.map((series) => series.name)]) cell(head, name, "col");
   if (adds) cell(head, details.dataset.all ?? "", "col");
+  if (drawing.before) cell(head, drawing.before.name, "col");
   const body = table.createTBody();
   drawing.titles.forEach((title, place) => {
     const row = body.insertRow();
@@ -174,6 +183,10 @@ function tabulate(drawing: Drawing, details: HTMLDetailsElement): void {
     cell(row, title, "row");
     for (const value of values) cell(row, value === null ? "–" : exact(value));
     if (adds) cell(row, isThere(drawing, place) ? exact(values.reduce<number>((sum, value) => sum + (value ?? 0), 0)) : "–");
+    if (!drawing.before) return;
+    const before = drawing.before.values[place] ?? null;
+    cell(row, before === null ? "–" : exact(before));
+    row.lastElementChild?.setAttribute("title", drawing.before.titles[place] ?? "");
   });
   details.querySelector('[data-part="table"]')?.replaceChildren(table);
 }
@@ -199,6 +212,7 @@ function describe(drawing: Drawing) {
     const ink = color(`--chart-${series.color}`);
     return isStacked
       ? {
+          type: "bar",
           label: series.name,
           data: series.values,
           backgroundColor: ink,
@@ -211,6 +225,7 @@ function describe(drawing: Drawing) {
           barPercentage: 0.95,
         }
       : {
+          type: "line",
           label: series.name,
           data: series.values,
           backgroundColor: ink,
@@ -223,6 +238,13 @@ function describe(drawing: Drawing) {
           pointRadius: (context: ScriptableContext<"line">) => (isAlone(series.values, context.dataIndex) ? 2.5 : 0),
         };
   });
+  if (drawing.before) {
+    const { name, values } = drawing.before;
+    const line = { type: "line", label: name, data: values, pointRadius: (context: ScriptableContext<"line">) => (isAlone(values, context.dataIndex) ? 2 : 0) } as const;
+    datasets.push({ ...line, order: isStacked ? -2 : 1, backgroundColor: colors.muted, borderColor: colors.muted, borderWidth: 1.5, borderDash: [4, 3], pointHoverRadius: 3.5 });
+    // Whatever the color of a bar, the line stands on the ground.
+    if (isStacked) datasets.push({ ...line, order: -1, stack: "ground", borderColor: colors.ground, borderWidth: 4, pointRadius: 0, pointHoverRadius: 0 });
+  }
 
   const options = {
     responsive: true,
