@@ -1,6 +1,7 @@
 """The usage page in a browser: a call appears within five seconds, and nothing is lost or interrupted meanwhile."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -198,6 +199,24 @@ def test_a_chart_tells_the_period_before(page_of_ada: Page, project: Project) ->
     switch.click()
     expect(table).to_have_count(0)
     assert "compare=" not in page_of_ada.url
+
+
+def test_its_head_says_that_it_renews_itself(page_of_ada: Page, project: Project) -> None:
+    mark = page_of_ada.locator("#usage-live")
+    expect(mark).to_have_text(re.compile(r"^Live\s+\d\d:\d\d:\d\d$"), use_inner_text=True)
+    first = mark.inner_text()
+    expect(mark).not_to_have_text(first, use_inner_text=True, timeout=FRESH_MS)
+    page_of_ada.context.set_offline(True)
+    expect(mark).to_have_text(re.compile("^Last updated"), use_inner_text=True, timeout=FRESH_MS)
+    page_of_ada.context.set_offline(False)
+    expect(mark).to_have_text(re.compile("^Live"), use_inner_text=True, timeout=FRESH_MS)
+
+
+def test_its_dot_is_still_for_whoever_wants_no_motion(page_of_ada: Page) -> None:
+    beats = "getComputedStyle(document.querySelector('#usage-live > .live-dot')).animationName"
+    assert page_of_ada.evaluate(beats) == "live-beat"
+    page_of_ada.emulate_media(reduced_motion="reduce")
+    assert page_of_ada.evaluate(beats) == "none"
 
 
 def test_a_chart_of_shares_has_them_everywhere(page_of_ada: Page, project: Project) -> None:

@@ -22,6 +22,7 @@ const live: Behavior = (root) => {
   let heardAt = new Date();
 
   const say = (late: boolean) => {
+    tell(document.getElementById(`${root.id}-live`), clock.format(heardAt), late);
     const line = root.querySelector<HTMLElement>('[data-part="updated"]');
     const time = clock.format(heardAt);
     if (!line) return;
@@ -65,6 +66,16 @@ const live: Behavior = (root) => {
     document.removeEventListener("visibilitychange", ask);
   };
 };
+
+/** The mark at the head of the page, which is outside of what is swapped. */
+function tell(mark: HTMLElement | null, time: string, late: boolean): void {
+  if (!mark) return;
+  mark.dataset.state = late ? "late" : "fresh";
+  mark.querySelector('[data-part="time"]')?.replaceChildren(time);
+  // A new dot begins its beat anew.
+  const dot = mark.querySelector(".live-dot");
+  dot?.replaceWith(dot.cloneNode());
+}
 
 function zone(root: HTMLElement): string | undefined {
   return Intl.supportedValuesOf("timeZone").includes(root.dataset.zone ?? "") ? root.dataset.zone : undefined;
