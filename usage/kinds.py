@@ -12,10 +12,11 @@ from webhooks.registry import EventType
 BUDGET_REACHED = EventType(
     "budget.reached",
     _(
-        "A call was refused because a budget is used up: of the key (“key”), of its maker’s share in a cohort "
-        "(“cohort”), of its maker as a member (“member”), of the project, of the organization, of the organization’s "
-        "plan (“plan”), or of the model in the organization (“model”). Told once for each of its days, weeks or "
-        "months, in the organization’s time zone."
+        "A call was refused because it could have cost more than what is left of a budget, at most a tenth of it: of "
+        "the key (“key”), of its maker’s share in a cohort (“cohort”), of its maker as a member (“member”), of the "
+        "project, of the organization, of the organization’s plan (“plan”), or of the model in the organization "
+        "(“model”). What is left of an organization’s credits is left of its own budgets as well. Told once for each "
+        "of its days, weeks or months, in the organization’s time zone."
     ),
     {
         "key_id": "key_0353lkPT8K4OGtWbqVtQ9n",
@@ -30,10 +31,12 @@ BUDGET_REACHED = EventType(
 BUDGET_ALERT = EventType(
     "budget.alert",
     _(
-        "A budget has come to one of the percentages that were chosen for it; 100 is also told when calls are refused "
-        "because too little is left. “budget” says whose it is, as in budget.reached, and “id” which: of a key, a "
-        "project, an organization, the person who is a member or in a cohort, or the name of a model. Told once for "
-        "each of its days, weeks or months and percentage, and of several passed at once the highest."
+        "A budget has come to one of the percentages that were chosen for it. 100 is told when nothing is left, of an "
+        "organization’s own budget and its credits together, and when a call was refused while a tenth of the budget "
+        "or less was left; the percentages below are of the budget alone, which pays what credits do not cover. "
+        "“budget” says whose it is, as in budget.reached, and “id” which: of a key, a project, an organization, the "
+        "person who is a member or in a cohort, or the name of a model. Told once for each of its days, weeks or "
+        "months and percentage, and of several passed at once the highest."
     ),
     {
         "budget": "project",
@@ -52,9 +55,9 @@ CREDITS_ALERT = EventType(
     "credits.alert",
     _(
         "Of the organization’s credits a fifth or less is left of what was there once the last were granted (“low”), "
-        "they have run out (“used_up”; “prepaid_used_up” where no budget pays besides, so that calls are refused), or "
-        "the grant “grant_id” ends within a week and something is left of it (“ends_soon”). Each is told once for a "
-        "grant."
+        "they have run out (“used_up”; “prepaid_used_up” where no budget pays besides, so that calls are refused, be "
+        "it that a tenth or less is left and a call could have cost more), or the grant “grant_id” ends within a week "
+        "and something is left of it (“ends_soon”). Each is told once for a grant."
     ),
     {
         "notice": "low",
@@ -71,6 +74,7 @@ class Budget(StrEnum):
     """Whose a budget is, to those who are told of it."""
 
     ORGANIZATION = "organization"
+    AFTER_CREDITS = "after_credits"
     PLAN = "plan"
     PROJECT = "project"
     MEMBER = "member"
@@ -82,6 +86,7 @@ class Budget(StrEnum):
 
 _WHOSE = {
     Budget.ORGANIZATION: _("the organization “%(title)s”"),
+    Budget.AFTER_CREDITS: _("the organization “%(title)s” for what its credits do not cover"),
     Budget.PLAN: _("the plan “%(title)s” of the organization “%(organization)s”"),
     Budget.PROJECT: _("the project “%(title)s”"),
     Budget.MEMBER: _("%(actor)s in the organization “%(title)s”"),
@@ -104,6 +109,20 @@ _NEARS = {
         "%(day)s."
     ),
 }
+_NEARLY_USED_UP = {
+    "daily": _(
+        "The daily budget of {whose} is nearly used up: %(used)s of %(limit)s. Calls that could cost more than what "
+        "is left (%(left)s) are refused until it starts anew on %(day)s."
+    ),
+    "weekly": _(
+        "The weekly budget of {whose} is nearly used up: %(used)s of %(limit)s. Calls that could cost more than what "
+        "is left (%(left)s) are refused until it starts anew on %(day)s."
+    ),
+    "monthly": _(
+        "The monthly budget of {whose} is nearly used up: %(used)s of %(limit)s. Calls that could cost more than what "
+        "is left (%(left)s) are refused until it starts anew on %(day)s."
+    ),
+}
 _USED_UP = {
     "daily": _(
         "The daily budget of {whose} is used up: %(used)s of %(limit)s. Calls that cost money are refused until it "
@@ -120,19 +139,31 @@ _USED_UP = {
 }
 
 
-def alert_kind(whose: Budget, span: str, *, is_used_up: bool) -> str:
+class Standing(StrEnum):
+    """How far a budget is used, as people are told."""
+
+    NEARS = "nears"
+    NEARLY_USED_UP = "nearly"
+    USED_UP = "used_up"
+
+
+def alert_kind(whose: Budget, span: str, standing: Standing) -> str:
     """The name of the kind of notification about a budget."""
-    return f"budget_{'used_up' if is_used_up else 'nears'}.{whose}.{span}"
+    return f"budget_{standing}.{whose}.{span}"
 
 
 _ALERTS = tuple(
     Kind(
-        name=alert_kind(whose, span, is_used_up=is_used_up),
+        name=alert_kind(whose, span, standing),
         group="budget",
         one=format_lazy(sentence, whose=owner),
     )
     for whose, owner in _WHOSE.items()
-    for is_used_up, sentences in ((False, _NEARS), (True, _USED_UP))
+    for standing, sentences in (
+        (Standing.NEARS, _NEARS),
+        (Standing.NEARLY_USED_UP, _NEARLY_USED_UP),
+        (Standing.USED_UP, _USED_UP),
+    )
     for span, sentence in sentences.items()
 )
 
@@ -155,8 +186,8 @@ _CREDITS = {
         "The credits of the organization “%(title)s” have run out. What its calls cost counts against its budgets now."
     ),
     CreditsNotice.PREPAID_USED_UP: _(
-        "The credits of the organization “%(title)s” have run out: %(left)s is left. Calls that cost money are refused "
-        "until the operator of this portal grants more."
+        "%(left)s is left of the credits of the organization “%(title)s”. Calls that could cost more are refused until "
+        "the operator of this portal grants more."
     ),
     CreditsNotice.ENDS_SOON: _(
         "Credits of the organization “%(title)s” end on %(day)s. %(left)s of %(of)s is not used yet, and is lost then."

@@ -26,8 +26,8 @@ from common.money import display_dollars, exact_dollars
 from notifications.services import notify
 from usage.counters import Counter, base_of, of_scope
 from usage.explaining import WINDOWS, usage_page
-from usage.kinds import BUDGET_ALERT, Budget, alert_kind
-from usage.models import BudgetAlert, UsageEvent, UsageOrganizationDay
+from usage.kinds import BUDGET_ALERT, Budget, Standing, alert_kind
+from usage.models import BudgetAlert, CreditGrant, UsageEvent, UsageOrganizationDay
 from usage.periods import Period, periods_at
 from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PLAN, PROJECT, Scope
 from webhooks.services import announce
@@ -60,6 +60,11 @@ class _Budgeted(NamedTuple):
     @property
     def counter(self) -> str:
         return base_of(self.organization_id) + Counter(self.scope, self.period, None).name
+
+    @property
+    def is_after_credits(self) -> bool:
+        """Whether it pays only what the organization's credits do not cover."""
+        return self.scope.kind == ORGANIZATION
 
 
 class _Hearers(NamedTuple):
@@ -103,6 +108,14 @@ def is_news(counter: str, *, percent: int, limit_nano: int, used_nano: int, ends
             return False
         BudgetAlert.objects.filter(pk=alert.pk).update(**now)
     return True
+
+
+def is_little(left_nano: int, limit_nano: int) -> bool:
+    """Whether so little is left of a budget that calls which could cost more mean that it is used up.
+
+    With more left, who was refused asked for uncommonly much.
+    """
+    return left_nano * 100 <= limit_nano * (100 - NEARLY_USED_UP)
 
 
 def were_refused(organization_id: str, project_id: str, scope: Scope, spans: Iterable[str], since: datetime) -> bool:
@@ -205,38 +218,43 @@ def _look_at(budgets: Sequence[_Budgeted]) -> None:
     def is_told(budget: _Budgeted, percent: int) -> bool:
         return any(alert.covers(percent, budget.limit) for alert in told[budget.counter])
 
-    for budget, spent, born in near:
-        if is_told(budget, max(budget.percents)):
-            continue
-        percent = USED_UP if _refuses(budget, spent, born) else _highest(budget, spent)
+    unfinished = [one for one in near if not is_told(one[0], max(one[0].percents))]
+    credits_left = CreditGrant.objects.left_to({one.organization_id for one, *_ in unfinished if one.is_after_credits})
+    for budget, spent, born in unfinished:
+        credit_nano = credits_left.get(budget.organization_id, 0) if budget.is_after_credits else 0
+        left_nano = max(0, budget.limit - spent) + credit_nano
+        percent = USED_UP if _is_used_up(budget, left_nano, born) else _highest(budget, spent)
         if percent and not is_told(budget, percent):
-            _tell(budget, percent, spent)
+            _tell(budget, percent, spent, left_nano, has_credits=credit_nano > 0)
 
 
 def _highest(budget: _Budgeted, spent: int) -> int:
-    """The highest of the chosen percentages that is reached; 0 for none."""
-    return max((percent for percent in budget.percents if spent * 100 >= budget.limit * percent), default=0)
+    """The highest of the chosen percentages that is reached before it is used up; 0 for none."""
+    reached = (percent for percent in budget.percents if spent * 100 >= budget.limit * percent)
+    return max((percent for percent in reached if percent < USED_UP), default=0)
 
 
-def _may_refuse(budget: _Budgeted, spent: int) -> bool:
-    return USED_UP in budget.percents and spent * 100 >= budget.limit * NEARLY_USED_UP
+def _may_refuse(budget: _Budgeted, left_nano: int) -> bool:
+    return USED_UP in budget.percents and is_little(left_nano, budget.limit)
 
 
 def _is_near(budget: _Budgeted, spent: int) -> bool:
-    return _highest(budget, spent) > 0 or _may_refuse(budget, spent)
+    return _highest(budget, spent) > 0 or _may_refuse(budget, budget.limit - spent)
 
 
-def _refuses(budget: _Budgeted, spent: int, born: int) -> bool:
-    """Whether so little is left of it as it is now that calls are refused, where people are to know that."""
-    if not _may_refuse(budget, spent):
+def _is_used_up(budget: _Budgeted, left_nano: int, born: int) -> bool:
+    """Whether nothing is left, or so little that calls are refused, where people are to know that."""
+    if not _may_refuse(budget, left_nano):
         return False
+    if not left_nano:
+        return True
     # A counter is born anew whenever its limits are changed.
     since = max(datetime.fromtimestamp(born, budget.period.starts_at.tzinfo), timezone.now() - REFUSED_WITHIN)
     return were_refused(budget.organization_id, budget.project_id, budget.scope, [budget.span], since)
 
 
 @transaction.atomic
-def _tell(budget: _Budgeted, percent: int, spent: int) -> None:
+def _tell(budget: _Budgeted, percent: int, spent: int, left_nano: int, *, has_credits: bool) -> None:
     if not is_news(
         budget.counter, percent=percent, limit_nano=budget.limit, used_nano=spent, ends_at=budget.period.ends_at
     ):
@@ -244,11 +262,14 @@ def _tell(budget: _Budgeted, percent: int, spent: int) -> None:
     organization = Organization.objects.get(public_id=budget.organization_id)
     # Each is news of its own: it joins no notification that is yet to be read, for then no mail would be sent.
     object_id = new_id("budget")
-    for hearers in _hearers(budget, organization):
+    standing = Standing.NEARS
+    if percent == USED_UP:
+        standing = Standing.NEARLY_USED_UP if left_nano else Standing.USED_UP
+    for hearers in _hearers(budget, organization, has_credits=has_credits):
         for person in hearers.people:
             notify(
                 recipient=person,
-                kind=alert_kind(hearers.whose, budget.span, is_used_up=percent == USED_UP),
+                kind=alert_kind(hearers.whose, budget.span, standing),
                 object_id=object_id,
                 title=hearers.title,
                 url=_page_for(person, budget, organization),
@@ -257,6 +278,7 @@ def _tell(budget: _Budgeted, percent: int, spent: int) -> None:
                     "percent": str(percent),
                     "used": display_dollars(spent),
                     "limit": exact_dollars(budget.limit),
+                    "left": display_dollars(left_nano),
                     "day": f"{budget.period.ends_at.astimezone(organization.zone):%Y-%m-%d} ({budget.zone})",
                     **hearers.facts,
                 },
@@ -264,13 +286,14 @@ def _tell(budget: _Budgeted, percent: int, spent: int) -> None:
     announce(BUDGET_ALERT.name, organization=organization, data=_data(budget, percent, spent, organization))
 
 
-def _hearers(budget: _Budgeted, organization: Organization) -> Iterator[_Hearers]:
+def _hearers(budget: _Budgeted, organization: Organization, *, has_credits: bool) -> Iterator[_Hearers]:
     """Whose budget it is, where it is a person's; who can raise it, but for those of single keys and participants."""
     active = User.objects.filter(is_active=True)
     managers = managers_of(organization)
     match budget.scope.kind:
         case "organization":
-            yield _Hearers(Budget.ORGANIZATION, managers, organization.display_name)
+            whose = Budget.AFTER_CREDITS if has_credits else Budget.ORGANIZATION
+            yield _Hearers(whose, managers, organization.display_name)
         case "plan":
             plan = Plan.objects.get(organizations=organization)
             facts = {"organization": organization.display_name}

@@ -1,6 +1,6 @@
-"""Programs are told when calls are refused because a budget is used up, once for each of its periods."""
+"""Programs are told when calls are refused because little is left of a budget, once for each of its periods."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,12 +9,16 @@ from django.db.models import Exists, OuterRef
 from accounts.models import Cohort, Membership, Project
 from apikeys.models import ApiKey
 from catalog.models import HostedModel
+from common import redis as servers
 from common.errors import BUDGET_CODES
-from common.limits import Limited
+from common.limits import NO_LIMITS, Limited
+from usage.counters import Counter, base_of
 from usage.events import Event
 from usage.kinds import BUDGET_REACHED
+from usage.models import CreditGrant
+from usage.nearing import is_little
 from usage.periods import Period, periods_at
-from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PLAN, PROJECT
+from usage.policies import KEY, MEMBER, MODEL, ORGANIZATION, PARTICIPANT, PLAN, PROJECT, Scope
 from webhooks.models import Endpoint, Message
 from webhooks.services import announce
 
@@ -46,6 +50,14 @@ class _End:
     @property
     def month(self) -> str:
         return f"{self.at.astimezone(self.project.organization.zone):%Y-%m}"
+
+    @property
+    def counter(self) -> str:
+        """The name of what Redis knows of the budget in its period."""
+        home = {MEMBER: self.project.organization.public_id, PARTICIPANT: self.project.public_id}.get(self.of)
+        maker = self.key.created_by
+        scope = Scope(self.of, f"{home}.{maker.public_id}" if home and maker else self._whose, NO_LIMITS)
+        return base_of(self.project.organization.public_id) + Counter(scope, self._period, None).name
 
     @property
     def limit(self) -> int | None:
@@ -88,7 +100,7 @@ class _End:
 
 
 def tell_of_budgets(events: Sequence[Event]) -> None:
-    """Announce once for each of its periods that a budget is used up.
+    """Announce once for each of its periods that a budget is used up, or as good as that.
 
     Where nobody listens it costs one query, and none at best. A refused call in every batch must not have every batch
     write: what was told is looked up first.
@@ -110,8 +122,7 @@ def tell_of_budgets(events: Sequence[Event]) -> None:
     told = set(
         Message.objects.filter(organization__in=organizations, once__in=list(ends)).values_list("once", flat=True)
     )
-    for once in sorted(ends.keys() - told):
-        end = ends[once]
+    for end, limit_nano in _with_little_left([ends[once] for once in sorted(ends.keys() - told)]):
         announce(
             BUDGET_REACHED.name,
             organization=end.project.organization,
@@ -121,10 +132,27 @@ def tell_of_budgets(events: Sequence[Event]) -> None:
                 "month": end.month,
                 "budget": end.budget,
                 "span": end.span,
-                "limit_nano_dollars": end.limit,
+                "limit_nano_dollars": limit_nano,
             },
-            once=once,
+            once=end.once,
         )
+
+
+def _with_little_left(ends: Sequence[_End]) -> Iterator[tuple[_End, int | None]]:
+    """Those of budgets that are not known to have more left than a call commonly needs, each with what it allows."""
+    pipeline = servers.durable().pipeline(transaction=False)
+    for end in ends:
+        pipeline.hmget(end.counter, ["spent", "seeding"])
+    credits_left = CreditGrant.objects.left_to(
+        {end.project.organization.public_id for end in ends if end.of == ORGANIZATION}
+    )
+    for end, (spent, seeding) in zip(ends, pipeline.execute(), strict=True):
+        limit_nano = end.limit
+        if limit_nano and spent is not None and seeding is None:
+            credit_nano = credits_left.get(end.project.organization.public_id, 0) if end.of == ORGANIZATION else 0
+            if not is_little(max(0, limit_nano - int(spent)) + credit_nano, limit_nano):
+                continue
+        yield end, limit_nano
 
 
 def _end_of(event: Event, key: ApiKey | None) -> _End | None:

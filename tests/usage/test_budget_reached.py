@@ -1,27 +1,34 @@
-"""Programs are told once a month that the budget of a key is used up."""
+"""Programs are told once in each of its periods that calls are refused because little is left of a budget."""
 
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.cohorts.services import create_cohort
 from accounts.invitations.links import join
 from accounts.limits.services import change_organization_limits
-from accounts.models import Project, User
+from accounts.models import Membership, Organization, Project, User
 from accounts.plans.services import assign_plan, make_plan
 from apikeys.models import ApiKey
+from catalog.models import HostedModel
 from common import redis as servers
+from common.errors import budget_code
 from tests.fakes.receiver import Receiver, receiver
 from tests.usage.ledger import a_key
 from tests.usage.test_ingest import emit, event, uuid7_at
+from tests.usage.test_nearing import spend
+from usage.credits.services import grant_credits
 from usage.events import DEAD_LETTERS, STREAM, Event
 from usage.ingest import drain
 from usage.kinds import BUDGET_REACHED
+from usage.models import CreditDraw
 from webhooks.delivery import deliver_due
 from webhooks.models import Endpoint, Message
 from webhooks.services import create_endpoint
@@ -148,6 +155,80 @@ def test_each_budget_says_whose_it_is(of: str, project: Project, ada: User, serv
     told = Message.objects.get()
     assert told.data["budget"] == ("cohort" if of == "participant" else of)
     assert told.data["limit_nano_dollars"] == {"key": 70, "plan": 80}.get(of)
+
+
+def now_refused(key: ApiKey, code: str) -> Event:
+    at = timezone.now()
+    return event(id=uuid7_at(at), key_id=key.public_id, status=429, error_code=code, backend="", cost_nano=0)
+
+
+def told_after(refusal: Event) -> int:
+    emit(refusal)
+    drain()
+    return Message.objects.filter(event_type="budget.reached").count()
+
+
+@pytest.mark.parametrize("of", ["key", "participant", "member", "project", "organization", "plan", "model"])
+def test_a_call_that_asks_for_much_has_not_reached_the_end(
+    of: str, project: Project, ada: User, cyd: User, server: Receiver
+) -> None:
+    organization = project.organization
+    limits: dict[str, Any] = {"monthly_budget_nano": 1000}
+    cohort = create_cohort(
+        organization=organization,
+        name="Compilers",
+        ends_at=timezone.now() + timedelta(days=7),
+        most_joins=30,
+        limits=limits,
+        by=ada,
+    )
+    join(link=cohort.join_link, user=cyd)
+    plan = make_plan(changes={"name": "Starter", **limits}, by=ada)
+    assign_plan(organization=organization, plan=plan, by=ada)
+    HostedModel.objects.create(public_name="m", **limits)
+    for rows in (Organization.objects, Project.objects, Membership.objects):
+        rows.update(**limits)
+    key = a_key(cohort.project, created_by=cyd, **limits)
+    ids = {
+        "key": key.public_id,
+        "participant": f"{cohort.project.public_id}.{cyd.public_id}",
+        "member": f"{organization.public_id}.{cyd.public_id}",
+        "project": cohort.project.public_id,
+        "model": "m",
+    }
+    refusal = now_refused(key, budget_code(of, "monthly"))
+    for spent, told in ((0, 0), (899, 0), (900, 1)):
+        spend(spent, of, ids.get(of, organization.public_id), project)
+        assert told_after(refusal) == told
+
+
+def test_what_is_being_counted_has_been_reached(key: ApiKey, project: Project, server: Receiver) -> None:
+    spend(0, "key", key.public_id, project, seeding=1)
+    assert told_after(now_refused(key, "key_monthly_budget")) == 1
+
+
+def test_a_budget_of_nothing_has_been_reached(key: ApiKey, project: Project, server: Receiver) -> None:
+    ApiKey.objects.update(monthly_budget_nano=0)
+    spend(0, "key", key.public_id, project)
+    assert told_after(now_refused(key, "key_monthly_budget")) == 1
+
+
+def test_while_credits_pay_the_end_of_an_organization_s_is_not_reached(
+    project: Project, ada: User, server: Receiver
+) -> None:
+    organization = project.organization
+    key = a_key(project, monthly_budget_nano=1000)
+    Organization.objects.update(monthly_budget_nano=1000)
+    grant = grant_credits(organization=organization, amount_nano=1000, reason="A pilot", expires_at=None, by=ada)
+    for kind, id_ in (("organization", organization.public_id), ("key", key.public_id)):
+        spend(990, kind, id_, project)
+    emit(*(now_refused(key, f"{kind}_monthly_budget") for kind in ("organization", "key")))
+    drain()
+    assert Message.objects.get().data["budget"] == "key"
+    CreditDraw.objects.create(
+        grant_id=grant.public_id, organization_id=organization.public_id, day=timezone.now(), nano=910
+    )
+    assert told_after(now_refused(key, "organization_monthly_budget")) == 2
 
 
 def test_another_refusal_is_no_reached_budget(key: ApiKey, server: Receiver) -> None:

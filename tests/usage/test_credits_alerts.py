@@ -15,6 +15,8 @@ from notifications.models import Notification
 from notifications.services import send_waiting
 from notifications.texts import tell
 from tests.usage.ledger import add_call
+from tests.usage.test_nearing import spend
+from tests.usage.test_nearing import told as budget_alerts
 from usage.credits.nearing import look_at_credits
 from usage.credits.services import grant_credits, revoke_grant
 from usage.models import BudgetAlert, CreditDraw, CreditGrant, UsageOrganizationDay
@@ -157,11 +159,11 @@ def test_of_the_prepaid_calls_are_refused(project: Project, ada: User, sam: User
     assert notices(ada) == ["prepaid_used_up"]
     [sentence] = sentences(ada)
     assert sentence == (
-        "The credits of the organization “Personal” have run out: $0 is left. Calls that cost money are refused until "
-        "the operator of this portal grants more."
+        "$0 is left of the credits of the organization “Personal”. Calls that could cost more are refused until the "
+        "operator of this portal grants more."
     )
     with translation.override("zh-hans"):
-        assert sentences(ada) == ["组织“Personal”的赠金已用尽，剩余$0。在本站运营者再次赠予之前，收费的调用会被拒绝。"]
+        assert sentences(ada) == ["组织“Personal”的赠金剩余$0。在本站运营者再次赠予之前，费用可能更高的调用会被拒绝。"]
 
 
 def refuse(project: Project, code: str) -> None:
@@ -189,6 +191,66 @@ def test_a_refusal_is_not_always_for_want_of_credits(why: str, project: Project,
     if why != "it was before the grant":
         refuse(project, "organization_monthly_budget")
     assert notices(ada) == ["low"]
+
+
+# The budget that pays after them --------------------------------------------------------------------------------------
+
+
+def budget_told(project: Project, ada: User, *, spent: float, left: float, refused: bool) -> list[str]:
+    """What is told of a budget of $5 a month of which so much is spent, while so much of credits is left."""
+    organization = project.organization
+    Organization.objects.filter(pk=organization.pk).update(monthly_budget_nano=5 * NANO)
+    draw(grant(project, ada), 100 - left)
+    if refused:
+        refuse(project, "organization_monthly_budget")
+    spend(int(spent * NANO), "organization", organization.public_id, project)
+    return budget_alerts(ada)
+
+
+AFTER_CREDITS = "the organization “Personal” for what its credits do not cover"
+
+
+@pytest.mark.parametrize(
+    ("spent", "left", "refused", "words"),
+    [
+        (4.9, 2.5, True, f"At least 80% of the monthly budget of {AFTER_CREDITS} is used: $4.90"),
+        (5, 2.5, False, f"At least 80% of the monthly budget of {AFTER_CREDITS} is used: $5.00"),
+        (4.9, 0.3, False, f"At least 80% of the monthly budget of {AFTER_CREDITS} is used: $4.90"),
+        (4.9, 0.3, True, f"The monthly budget of {AFTER_CREDITS} is nearly used up: $4.90 of $5.00. Calls"),
+        (5, 0.3, True, f"The monthly budget of {AFTER_CREDITS} is nearly used up: $5.00 of $5.00. Calls"),
+        (5, 0, False, "The monthly budget of the organization “Personal” is used up: $5.00 of $5.00. Calls"),
+        (4, 0, False, "At least 80% of the monthly budget of the organization “Personal” is used: $4.00"),
+    ],
+)
+def test_a_budget_is_not_used_up_while_credits_pay(
+    spent: float, left: float, refused: bool, words: str, project: Project, ada: User
+) -> None:
+    [sentence] = budget_told(project, ada, spent=spent, left=left, refused=refused)
+    assert sentence.startswith(words)
+    if "nearly" in words:
+        both = {4.9: "$0.40", 5: "$0.30"}[spent]
+        assert f"Calls that could cost more than what is left ({both}) are refused until it starts anew on" in sentence
+
+
+def test_once_credits_have_run_out_it_is_used_up(project: Project, ada: User) -> None:
+    assert len(budget_told(project, ada, spent=5, left=2, refused=True)) == 1
+    draw(CreditGrant.objects.get(), 2)
+    assert "is used up" in budget_alerts(ada)[1]
+
+
+def test_credits_of_others_and_those_that_ended_pay_nothing(project: Project, ada: User, cyd: User) -> None:
+    another = Project.objects.for_member(cyd)[0]
+    grant(another, cyd)
+    draw(ending(project, days=-0.1), 5)
+    [sentence] = budget_told(project, ada, spent=5, left=0, refused=False)
+    assert sentence.startswith("The monthly budget of the organization “Personal” is used up")
+
+
+def test_a_project_s_budget_is_used_up_whoever_pays(project: Project, ada: User) -> None:
+    Project.objects.filter(pk=project.pk).update(monthly_budget_nano=5 * NANO)
+    spend(5 * NANO, "project", project.public_id, project)
+    _of_the_organization, sentence = budget_told(project, ada, spent=5, left=50, refused=False)
+    assert sentence.startswith("The monthly budget of the project “First project” is used up: $5.00 of $5.00.")
 
 
 # Those that end -------------------------------------------------------------------------------------------------------

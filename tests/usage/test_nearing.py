@@ -263,7 +263,7 @@ def refuse(key: ApiKey, at: datetime) -> None:
     add_call(key.project, at, key=key, status=429, error_code="key_monthly_budget")
 
 
-def test_it_is_used_up_once_calls_are_refused_for_too_little_is_left(key: ApiKey, ada: User) -> None:
+def test_it_is_nearly_used_up_once_calls_are_refused_for_too_little_is_left(key: ApiKey, ada: User) -> None:
     change(key, alert_percents=[100])
     refuse(key, timezone.now())
     spend_of(key, 4 * DOLLAR)
@@ -271,9 +271,21 @@ def test_it_is_used_up_once_calls_are_refused_for_too_little_is_left(key: ApiKey
     spend_of(key, 4_990_000_000)
     [sentence] = told(ada)
     assert sentence.startswith(
-        "The monthly budget of the key “Laptop” is used up: $4.99 of $5.00. Calls that cost money"
+        "The monthly budget of the key “Laptop” is nearly used up: $4.99 of $5.00. Calls that could cost more than "
+        "what is left ($0.01) are refused until it starts anew on "
     )
+    spend_of(key, 5 * DOLLAR)
     assert percents(ada) == [100]
+
+
+def test_it_is_used_up_once_nothing_is_left(key: ApiKey, ada: User) -> None:
+    refuse(key, timezone.now())
+    # What transcripts come to may be more than what was left.
+    spend_of(key, 5_010_000_000)
+    [sentence] = told(ada)
+    assert sentence.startswith(
+        "The monthly budget of the key “Laptop” is used up: $5.01 of $5.00. Calls that cost money are refused until it "
+    )
 
 
 def test_it_is_not_used_up_while_calls_go_through(key: ApiKey, project: Project, ada: User) -> None:
