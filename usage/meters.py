@@ -50,8 +50,7 @@ class Meter:
 
     @property
     def used_in_words(self) -> str:
-        used = self.used or 0
-        return display_dollars(used) if self.name.endswith("_nano") else limit_in_words(self.name, used)
+        return used_in_words(self.name, self.used or 0)
 
     @property
     def share(self) -> float:
@@ -95,6 +94,16 @@ def meters_of_plan(organization: Organization) -> list[Meter]:
 def meters_of_model(model: HostedModel, organization: Organization) -> list[Meter]:
     """The limits of a model, with what an organization used of them: they are the same for each, and counted apart."""
     return _meters(Scope(MODEL, model.public_name, model.limits), organization)
+
+
+def renewing(meters: Iterable[Meter]) -> list[Meter]:
+    """Those of limits that begin anew, of which it is known what was used."""
+    return [meter for meter in meters if meter.used is not None]
+
+
+def used_in_words(name: str, used: int) -> str:
+    """What was used of the limit of this name. Money is rounded, where the limit itself is told to its last digit."""
+    return display_dollars(used) if name.endswith("_nano") else limit_in_words(name, used)
 
 
 def by_limit(day: Used, week: Used, month: Used) -> dict[str, int]:

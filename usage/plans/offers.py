@@ -11,9 +11,8 @@ from accounts.models import Organization, Plan
 from apikeys.models import ApiKey
 from catalog.models import HostedModel
 from common.limits import LABELS, limit_in_words
-from common.money import display_dollars
 from usage.counters import used_of
-from usage.meters import by_limit
+from usage.meters import by_limit, used_in_words
 from usage.models import Source, UsageRollup15Min
 from usage.periods import periods_at
 from usage.policies import PLAN, Caller, Scope
@@ -136,7 +135,7 @@ def _exceeded(plan: Plan, organization: Organization) -> list[Exceeded]:
     return [
         Exceeded(
             LABELS[name],
-            display_dollars(spent) if name.endswith("_nano") else limit_in_words(name, spent),
+            used_in_words(name, spent),
             limit_in_words(name, limit),
         )
         for name, spent in used.items()

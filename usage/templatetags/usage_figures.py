@@ -12,7 +12,7 @@ from accounts.models import Cohort, Organization, Project, ProjectMembership, Us
 from common.limits import Limited
 from common.money import display_dollars, exact_dollars
 from usage.allowances import Allowance, allowance_of, allowances_of
-from usage.meters import Meter, meters_of, meters_of_plan
+from usage.meters import Meter, meters_of, meters_of_plan, renewing
 from usage.models import CreditGrant
 
 register = template.Library()
@@ -100,7 +100,7 @@ def limits_of(limited: Limited) -> list[Meter]:
 def used_of_limits(limited: Limited) -> dict[str, Any]:
     """What is used of the limits that begin anew; nothing where there is none."""
     return {
-        "meters": [meter for meter in meters_of(limited) if meter.used is not None],
+        "meters": renewing(meters_of(limited)),
         "is_after_credits": isinstance(limited, Organization)
         and limited.limits.has_budget
         and CreditGrant.objects.of(limited).exists(),
@@ -110,7 +110,7 @@ def used_of_limits(limited: Limited) -> dict[str, Any]:
 @register.inclusion_tag("usage/_used.html")
 def used_of_plan(organization: Organization) -> dict[str, Any]:
     """The same of the plan that an organization is on."""
-    return {"meters": [meter for meter in meters_of_plan(organization) if meter.used is not None]}
+    return {"meters": renewing(meters_of_plan(organization))}
 
 
 @register.simple_tag
