@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     operations = [
         # That no number is below zero is looked up in every call, which may take longer than a page may.
-        migrations.RunSQL("SET LOCAL statement_timeout = 0"),
+        migrations.RunSQL("SET LOCAL statement_timeout = 0", migrations.RunSQL.noop),
         migrations.AddField(
             model_name="usageevent",
             name="waited_ms",
