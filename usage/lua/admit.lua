@@ -141,8 +141,8 @@ for i = 1, refusal and 0 or counters do
       elseif gpu and g >= gpu then
         refusal = {'period_gpu', i, gpu, g, -1}
       elseif money and due > 0 and spent + needed_of(due) > money then
-        local least = needed_of(after_credits and math.max(0, worst - unspent) or worst)
-        refusal = {'budget', i, money, spent, tonumber(used[1]) + least <= money and 1000 or -1}
+        local part = needed_of(after_credits and math.max(0, worst - unspent) or worst)
+        refusal = {'budget', i, money, spent, tonumber(used[1]) + part <= money and 1000 or -1}
       end
     end
   end

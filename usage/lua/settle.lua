@@ -77,7 +77,8 @@ for i = 4 + windows + sets, last do
       redis.call('HSET', key,
         'spent', text(used[1] + taken[grant]), 'held', text(used[2] - share * reservations[grant]))
     else
-      -- An organization's own counters take what credits do not cover.
+      -- An organization's own counters take what credits do not cover. Of tokens held there is nothing to give back where
+      -- a gateway of the version before let the call in.
       local is_after_credits = draws ~= '' and string.find(key, '}:organization:', 1, true)
       redis.call('HSET', key,
         'spent', text(used[1] + (is_after_credits and due or cost)),
