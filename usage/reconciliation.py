@@ -39,9 +39,8 @@ NAME = re.compile(
 )
 FIELDS = ["spent", "held", "requests", "tokens", "gpu", "held_tokens", "seeding"]
 COMPARED = (
-    *("spent nano-dollars", "reserved nano-dollars"),
-    *("requests", "tokens", "milliseconds of servers", "reserved tokens"),
-)
+    "spent nano-dollars", "reserved nano-dollars", "requests", "tokens", "milliseconds of servers", "reserved tokens",
+)  # fmt: skip
 OF_PEOPLE = {MEMBER, PARTICIPANT}
 # The five-minute sums are forgotten by a task that may run at any moment.
 FIVE_MINUTES_COMPARED = KEPT - timedelta(hours=2)
