@@ -77,9 +77,11 @@ def _take() -> list[Delivery]:
     taken: list[Delivery] = []
     place = Window(RowNumber(), partition_by="endpoint", order_by="due_at")
     turn = Window(RowNumber(), partition_by="endpoint__organization", order_by="due_at")
-    due = Delivery.objects.due().filter(endpoint__disabled_at=None).annotate(place=place, turn=turn)
+    due = Delivery.objects.due().filter(endpoint__disabled_at=None).annotate(place=place)
+    # What one endpoint has beyond its share takes no turn of its organization.
+    first = Delivery.objects.filter(pk__in=due.filter(place__lte=BATCH_PER_ENDPOINT).values("pk"))
     # Organizations in turn: one whose many endpoints never answer must not keep the others' messages waiting either.
-    some = due.filter(place__lte=BATCH_PER_ENDPOINT).order_by("turn", "due_at").select_related("endpoint", "message")
+    some = first.annotate(turn=turn).order_by("turn", "due_at").select_related("endpoint", "message")
     for delivery in some[:BATCH]:
         now = timezone.now()
         won = Delivery.objects.filter(pk=delivery.pk, due_at=delivery.due_at).update(

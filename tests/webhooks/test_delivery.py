@@ -278,6 +278,27 @@ def test_an_organization_with_many_slow_endpoints_leaves_room_for_others(
     assert Delivery.objects.get(endpoint=other).state == DeliveryState.DELIVERED
 
 
+def test_what_waits_at_a_slow_endpoint_takes_no_turn_of_its_neighbor(
+    endpoint: Endpoint, organization: Organization, ada: User, cyd: User, server: Receiver
+) -> None:
+    def another(owner: User, home: Organization, name: str) -> Endpoint:
+        return services.create_endpoint(
+            organization=home, url=f"{server.url}/{name}", description="", event_types=[], by=owner
+        )[0]
+
+    for _message in range(BATCH):
+        services.send_test(endpoint=endpoint)
+    neighbor = another(ada, organization, "neighbor")
+    services.send_test(endpoint=neighbor)
+    elsewhere = open_workspace(user=cyd).organization
+    for number in range(BATCH // 10):
+        busy = another(cyd, elsewhere, str(number))
+        for _message in range(10):
+            services.send_test(endpoint=busy)
+    assert deliver_due() == BATCH
+    assert Delivery.objects.get(endpoint=neighbor).state == DeliveryState.DELIVERED
+
+
 def test_both_secrets_sign_for_a_day(endpoint: Endpoint, server: Receiver, ada: User) -> None:
     before = endpoint.secret
     after = services.rotate_secret(endpoint=endpoint, by=ada)
