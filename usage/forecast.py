@@ -19,20 +19,24 @@ from usage.reports import DAY, EVERYTHING, Narrowing, telling
 from usage.sight import Sights, seen_of
 
 DAYS_BEFORE = 7
+# Whose calls cost nothing for so long begins anew: a mean of days without use would say that nothing more is spent.
+DAYS_LOOKED_AT = 31
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """The cost of a month of the organization's clock: what was spent, and the daily mean for each day left.
 
-    `limit_nano` is the budget that counts what is looked at and nothing else, where there is one, with the credits that
-    pay before it; `whose` says whose.
+    `days` is of how many days that is the mean; of none there is no pace yet, and nothing is forecast. `limit_nano` is
+    the budget that counts what is looked at and nothing else, where there is one, with the credits that pay before it;
+    `whose` says whose.
     """
 
     now: datetime
     ends_at: datetime
     spent_nano: int
     daily_nano: int
+    days: int
     limit_nano: int | None
     whose: str | Promise
     counts_credits: bool
@@ -77,19 +81,21 @@ def forecast(
     project = sights[0].project
     periods = periods_at(now, project.organization.time_zone)
     month, today = periods.month, periods.day.starts_at
-    week = today - DAY * DAYS_BEFORE
+    week, since = today - DAY * DAYS_BEFORE, today - DAY * DAYS_LOOKED_AT
     sights = telling(sights, by_member=narrowing.member is not None)
     whose, limit_nano, counted, pays_first = _budget(
         project, sights, narrowing, reader if is_organization_wide else None
     )
     sums = UsageRollup15Min.objects.filter(narrowing.applied(), counted)
-    spending = sums.for_forecast(month=month.starts_at, week=week, today=today, now=now)
-    if not any(spending):
+    spending = sums.for_forecast(since=since, month=month.starts_at, week=week, today=today, now=now)
+    if spending.first_at is None or not (spending.month_nano or spending.week_nano):
         return None
-    daily_nano = spending.week_nano // DAYS_BEFORE
+    zone = project.organization.zone
+    days = min(DAYS_BEFORE, (now.astimezone(zone).date() - spending.first_at.astimezone(zone).date()).days)
+    daily_nano = spending.week_nano // days if days else 0
     credit_nano = 0
     if limit_nano is not None and pays_first is not None:
-        credit_nano = spending.credit_nano + _still_paid(pays_first, daily_nano, now, month.ends_at)
+        credit_nano = spending.credit_nano + _still_paid(pays_first, daily_nano if days else None, now, month.ends_at)
         if credit_nano:
             whose, limit_nano = _("Budget of the organization with its credits"), limit_nano + credit_nano
     return Forecast(
@@ -97,6 +103,7 @@ def forecast(
         ends_at=month.ends_at,
         spent_nano=spending.month_nano,
         daily_nano=daily_nano,
+        days=days,
         limit_nano=limit_nano,
         whose=whose,
         counts_credits=credit_nano > 0,
@@ -125,13 +132,16 @@ def _budget(
     return _("Budget of the organization"), limit_nano, counted, balance_of(project.organization)
 
 
-def _still_paid(balance: Balance, daily_nano: int, now: datetime, ends_at: datetime) -> int:
-    """What credits can still pay in the month: those that end before it does, only what calls cost until then."""
+def _still_paid(balance: Balance, daily_nano: int | None, now: datetime, ends_at: datetime) -> int:
+    """What credits can still pay in the month: those that end before it does, only what calls cost until then.
+
+    All of it where nobody knows yet what they cost a day.
+    """
     paid = 0
     # The one that ends first is drawn on before the others.
     for grant in balance.grants:
         left_nano = grant.left_nano_at(now)
-        if grant.expires_at is not None and grant.expires_at < ends_at:
+        if daily_nano is not None and grant.expires_at is not None and grant.expires_at < ends_at:
             left_nano = min(left_nano, max(0, int(daily_nano * ((grant.expires_at - now) / DAY)) - paid))
         paid += left_nano
     return paid

@@ -186,16 +186,20 @@ class UsageSumsQuerySet(models.QuerySet[Any]):
         named = self.exclude(model="").order_by("model")
         return list(named.values_list("model", flat=True).distinct())
 
-    def for_forecast(self, *, month: datetime, week: datetime, today: datetime, now: datetime) -> "Spending":
-        """What the month came to until now, and the days from `week` until today."""
+    def for_forecast(
+        self, *, since: datetime, month: datetime, week: datetime, today: datetime, now: datetime
+    ) -> "Spending":
+        """What the month came to until now, and the days from `week` until today; looks back to `since`."""
         in_month = models.Q(bucket_at__gte=month)
-        sums = self.since(min(month, week)).filter(bucket_at__lte=now)
+        sums = self.since(min(since, month, week)).filter(bucket_at__lte=now, cost_nano__gt=0)
         found = sums.aggregate(
             month_nano=models.Sum("cost_nano", filter=in_month),
             credit_nano=models.Sum("credit_nano", filter=in_month),
             week_nano=models.Sum("cost_nano", filter=models.Q(bucket_at__gte=week, bucket_at__lt=today)),
+            first_at=models.Min("bucket_at"),
         )
-        return Spending(**{name: int(value or 0) for name, value in found.items()})
+        first_at = found.pop("first_at")
+        return Spending(**{name: int(value or 0) for name, value in found.items()}, first_at=first_at)
 
     def percentiles(self, *by: str) -> "Mapping[tuple[Any, ...], Speed]":
         """How fast calls were, told apart by the values of these columns or annotations; by none, under `()`."""
@@ -211,11 +215,15 @@ class UsageSumsQuerySet(models.QuerySet[Any]):
 
 
 class Spending(NamedTuple):
-    """What was spent in a month, what credits paid of it, and what was spent in the week before today."""
+    """What was spent in a month, what credits paid of it, and what was spent in the week before today.
+
+    `first_at` is when the first of what was looked at began that cost anything, None where nothing did.
+    """
 
     month_nano: int
     credit_nano: int
     week_nano: int
+    first_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def test_the_bar_of_a_budget_tells_where_the_month_ends(
     dollars: int, words: str, reddened: bool, project: Project
 ) -> None:
     found = Forecast(
-        now=NOON, ends_at=NOON + timedelta(days=9.5), spent_nano=11 * DOLLAR, daily_nano=DOLLAR,
+        now=NOON, ends_at=NOON + timedelta(days=9.5), spent_nano=11 * DOLLAR, daily_nano=DOLLAR, days=7,
         limit_nano=dollars * DOLLAR, whose="Budget of the project", counts_credits=False,
     )  # fmt: skip
     shown = render_to_string("usage/_forecast.html", {"forecast": found})
@@ -108,12 +108,74 @@ def test_the_bar_of_a_budget_tells_where_the_month_ends(
 @pytest.mark.parametrize(("counts_credits", "words"), [(False, "$1,000.006"), (True, "$1,000.01")])
 def test_a_budget_is_told_as_it_was_chosen(counts_credits: bool, words: str) -> None:
     found = Forecast(
-        now=NOON, ends_at=NOON + timedelta(days=9.5), spent_nano=DOLLAR, daily_nano=DOLLAR,
+        now=NOON, ends_at=NOON + timedelta(days=9.5), spent_nano=DOLLAR, daily_nano=DOLLAR, days=7,
         limit_nano=1_000_006_000_000, whose="Budget of the project", counts_credits=counts_credits,
     )  # fmt: skip
     shown = render_to_string("usage/_forecast.html", {"forecast": found})
     assert f">{words}</dd>" in shown
     assert f"$1.00 of {words} spent" in shown
+
+
+@pytest.mark.parametrize(
+    ("first", "days", "daily"), [(1, 1, 14), (2, 2, 7), (7, 7, 2), (8, 7, 0), (31, 7, 0), (32, 1, 1)]
+)
+def test_the_mean_is_of_the_days_since_the_first_call_that_cost(
+    first: int, days: int, daily: int, project: Project
+) -> None:
+    """$13 on the first day, $1 yesterday, 30 minutes before midnight; what cost nothing was before."""
+    spend(project, NOON - timedelta(days=20), 0)
+    spend(project, NOON.replace(hour=23, minute=30) - timedelta(days=first), 13)
+    spend(project, NOON.replace(hour=23, minute=30) - timedelta(days=1), 1)
+    found = told(project)
+    assert found is not None
+    assert (found.days, found.daily_nano // DOLLAR) == (days, daily)
+
+
+def test_the_days_are_those_of_the_organization(project: Project) -> None:
+    spend(project, NOON - timedelta(hours=13), 1)
+    found = told(project)
+    assert found is not None
+    assert found.days == 1
+    # There it was today already.
+    project.organization.time_zone = "Asia/Kathmandu"
+    found = told(project)
+    assert found is not None
+    assert found.days == 0
+
+
+def test_before_a_day_is_over_there_is_no_forecast_yet(project: Project) -> None:
+    spend(project, NOON - timedelta(hours=1), 11)
+    project.monthly_budget_nano = 17 * DOLLAR
+    found = told(project)
+    assert found is not None
+    assert (found.days, found.spent_nano, found.used_up_at) == (0, 11 * DOLLAR, None)
+    shown = " ".join(render_to_string("usage/_forecast.html", {"forecast": found}).split())
+    assert "<dt>Forecast for the whole month</dt><dd>From tomorrow on</dd>" in shown
+    assert 'aria-label="$11.00 of $17.00 spent"' in shown
+    assert "a forecast needs a whole day of use. Months and days are" in shown
+    assert "of the budget" not in shown
+
+
+@pytest.mark.parametrize(
+    ("days", "words"),
+    [(1, "what was spent yesterday, the first day of use. Months"), (3, "the mean of the last 3 whole days. Months")],
+)
+def test_it_says_of_how_many_days_the_mean_is(days: int, words: str) -> None:
+    found = Forecast(
+        now=NOON, ends_at=NOON + timedelta(days=9.5), spent_nano=DOLLAR, daily_nano=DOLLAR, days=days,
+        limit_nano=None, whose="", counts_credits=False,
+    )  # fmt: skip
+    assert f"$1.00 for each day that is left: {words}" in render_to_string("usage/_forecast.html", {"forecast": found})
+
+
+def test_credits_count_whole_while_nobody_knows_the_pace(project: Project, ada: User) -> None:
+    spend(project, NOON - timedelta(hours=1), 1)
+    project.organization.monthly_budget_nano = 0
+    CreditGrant.objects.create(
+        organization_id=project.organization.public_id, amount_nano=5 * DOLLAR, at_hand_nano=5 * DOLLAR,
+        reason="A pilot", granted_by="sam", expires_at=NOON + timedelta(days=2),
+    )  # fmt: skip
+    assert told_of_all(ada, Sight(project)).limit_nano == 5 * DOLLAR
 
 
 def test_of_nothing_there_is_no_forecast(project: Project) -> None:
