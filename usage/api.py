@@ -266,7 +266,7 @@ class AllowanceView(APIView):
         return Response(OwnAllowanceSerializer({"allowance": allowance}).data)
 
 
-class LimitSerializer(serializers.Serializer[Any]):
+class UsedLimitSerializer(serializers.Serializer[Any]):
     """A limit of a day, a week or a month, called as in the refusals that it leads to."""
 
     scope = serializers.CharField(help_text="`key`, `member`, `project`, `organization`, `plan` or `model`.")
@@ -277,8 +277,8 @@ class LimitSerializer(serializers.Serializer[Any]):
     resets_at = serializers.DateTimeField(source="renews_at", help_text="When it begins anew.")
 
 
-class LimitsSerializer(serializers.Serializer[Any]):
-    results = LimitSerializer(many=True)
+class UsedLimitsSerializer(serializers.Serializer[Any]):
+    results = UsedLimitSerializer(many=True)
 
 
 class LimitsView(APIView):
@@ -294,7 +294,7 @@ class LimitsView(APIView):
             PROJECT_PARAMETER,
             OpenApiParameter("key", description="Those of the key of this id instead."),
         ],
-        responses={200: LimitsSerializer, **REFUSALS},
+        responses={200: UsedLimitsSerializer, **REFUSALS},
         tags=["usage"],
     )
     def get(self, request: Request) -> Response:
@@ -310,7 +310,7 @@ class LimitsView(APIView):
             for bounds in found
             for meter in bounds.meters
         ]
-        return Response(LimitsSerializer({"results": rows}).data)
+        return Response(UsedLimitsSerializer({"results": rows}).data)
 
 
 class PlaceUsageSerializer(PlaceSerializer):

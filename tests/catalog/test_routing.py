@@ -23,7 +23,7 @@ def test_it_works(hosted_model: HostedModel) -> None:
             priority=0,
             weight=1,
             most_in_flight=None,
-            timeouts=Timeouts(connect=3, first_byte=60, idle=30, total=600),
+            timeouts=Timeouts(connect=30, first_byte=60, idle=30, total=600),
             credential="sk-gpu-1-very-secret-7Kq2",
         ),
     )
@@ -49,7 +49,7 @@ def test_one_query_however_many(hosted_model: HostedModel, django_assert_num_que
 def test_a_time_out_of_its_own_counts_before_the_setting(hosted_model: HostedModel) -> None:
     Deployment.objects.update(idle_timeout_seconds=0.5)
     [route] = load().models["Qwen/Qwen3-8B"].routes
-    assert route.timeouts == Timeouts(connect=3, first_byte=60, idle=0.5, total=600)
+    assert route.timeouts == Timeouts(connect=30, first_byte=60, idle=0.5, total=600)
 
 
 def test_hidden_models_are_left_out(hosted_model: HostedModel) -> None:

@@ -69,7 +69,7 @@ def test_it_works(url: str, mint: Mint) -> None:
     ("limits", "code"),
     [
         ({"requests_per_minute": 1}, "rate_limit_exceeded"),
-        ({"monthly_budget_nano": 1}, "insufficient_quota"),
+        ({"monthly_budget_nano": 1}, "key_monthly_budget"),
     ],
 )
 def test_what_a_limit_refuses_is_in_the_usage(
