@@ -200,14 +200,22 @@ def _drain_batch(client: Redis, after: str) -> int | None:
         entries = answer[0][1] if answer else []
         if not entries:
             return None
-        inserted = _write(client, entries)
-    client.xack(STREAM, GROUP, *(identifier for identifier, _fields in entries))
+        inserted, letters = _write(entries)
+    # In one step, so that what is delivered again is not put aside again.
+    step = client.pipeline(transaction=True)
+    if letters:
+        step.rpush(DEAD_LETTERS, *letters)
+        step.ltrim(DEAD_LETTERS, -MOST_DEAD_LETTERS, -1)
+    step.xack(STREAM, GROUP, *(identifier for identifier, _fields in entries))
+    step.execute()
     _trim(client)
     return inserted
 
 
-def _write(client: Redis, entries: Sequence[Entry]) -> int:
+def _write(entries: Sequence[Entry]) -> tuple[int, list[str]]:
+    """Write a batch: how many of its events were new, and the letters of those that can never be written."""
     events: list[tuple[Entry, Event]] = []
+    letters: list[str] = []
     for entry in entries:
         # An entry that was deleted while it waited comes without fields.
         if not entry[1]:
@@ -215,24 +223,25 @@ def _write(client: Redis, entries: Sequence[Entry]) -> int:
         try:
             events.append((entry, Event.of_entry(entry[1])))
         except PoisonError as error:
-            _bury(client, entry, str(error))
-    inserted = _insert(client, events)
+            letters.append(_dead_letter(entry, str(error)))
+    inserted = _insert(events, letters)
     tell_of_budgets([event for _entry, event in events])
-    return inserted
+    return inserted, letters
 
 
-def _insert(client: Redis, events: Sequence[tuple[Entry, Event]]) -> int:
-    """Insert what can be inserted: an event that PostgreSQL refuses is found by halving, and keeps no other back."""
+def _insert(events: Sequence[tuple[Entry, Event]], letters: list[str]) -> int:
+    """Insert what can be inserted: an event that PostgreSQL refuses is found by halving, and keeps no other back. It is
+    added to the letters."""
     if not events:
         return 0
     try:
         return insert_all([event for _entry, event in events])
     except (DataError, IntegrityError) as error:
         if len(events) == 1:
-            _bury(client, events[0][0], str(error))
+            letters.append(_dead_letter(events[0][0], str(error)))
             return 0
         middle = len(events) // 2
-        return _insert(client, events[:middle]) + _insert(client, events[middle:])
+        return _insert(events[:middle], letters) + _insert(events[middle:], letters)
 
 
 @transaction.atomic
@@ -270,8 +279,8 @@ def _mark_used(cursor: CursorWrapper, events: Sequence[Event]) -> None:
         )
 
 
-def _bury(client: Redis, entry: Entry, reason: str) -> None:
-    """Put an event that can never be written where staff can look at it, but for where the call came from.
+def _dead_letter(entry: Entry, reason: str) -> str:
+    """What is put where staff can look at it of an event that can never be written: all but where the call came from.
 
     Erasure does not reach it there. The reason is cut at its first line: in the others PostgreSQL quotes the row.
     """
@@ -279,8 +288,7 @@ def _bury(client: Redis, entry: Entry, reason: str) -> None:
     reason = reason.partition("\n")[0][:500]
     transaction.on_commit(partial(alarm, UNREADABLE, entry=identifier, reason=reason), robust=True)
     kept = {name: without_origin(text) for name, text in (kept or {}).items()}
-    client.rpush(DEAD_LETTERS, orjson.dumps({"entry": identifier, "fields": kept, "reason": reason}).decode())
-    client.ltrim(DEAD_LETTERS, -MOST_DEAD_LETTERS, -1)
+    return orjson.dumps({"entry": identifier, "fields": kept, "reason": reason}).decode()
 
 
 def forget_dead_letters() -> None:

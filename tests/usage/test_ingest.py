@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 from redis import Redis
@@ -29,6 +29,7 @@ from common import redis as servers
 from common.ids import new_id, uuid7
 from notifications.models import Notification
 from portal.celery import app
+from tests.races import at_once, wait_until_somebody_waits
 from usage.events import DEAD_LETTERS, GROUP, STREAM, VERSION, Event, PoisonError
 from usage.ingest import CONSUMER, DEAD_LETTERS_KEPT, LATE_SECONDS, _trim, drain, paused
 from usage.models import (
@@ -189,6 +190,29 @@ def test_a_poison_event_goes_aside_and_blocks_nothing() -> None:
     assert client.llen(DEAD_LETTERS) == len(POISON) + 1
     assert waiting() == 0
     assert drain() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_delivered_again_does_not_go_aside_again() -> None:
+    """PostgreSQL ends the drain in the middle of a batch."""
+    emit(event())
+    servers.durable().xadd(STREAM, {"e": "{"})
+
+    def end_whoever_waits() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {UsageRollup5Min._meta.db_table}")
+            begun.set()
+            wait_until_somebody_waits()
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+
+    begun = threading.Event()
+    ended, refused = at_once(end_whoever_waits, lambda: begun.wait() and drain())
+    assert (ended, type(refused)) == (None, OperationalError)
+    assert drain() == 1
+    assert servers.durable().llen(DEAD_LETTERS) == 1
 
 
 @pytest.mark.django_db
