@@ -56,6 +56,9 @@ LOGGING["handlers"]["file"] = {
 }
 LOGGING["root"]["handlers"].append("file")
 
+# Threads of a test hold a connection each, beside those that the gateway has in the same process.
+DATABASES["default"]["OPTIONS"]["pool"]["max_size"] = 20
+
 # A busy machine takes longer to connect than a server may before another is asked.
 GATEWAY_CONNECT_TIMEOUT_SECONDS = 30
 
