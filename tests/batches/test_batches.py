@@ -384,6 +384,7 @@ def test_what_others_hold_back_of_a_day_s_tokens_is_waited_for(
 def test_a_limit_that_is_raised_meanwhile_lets_a_batch_go_on(
     url: str, mint: Callable[..., str], worker: BatchWorker, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A worker looks again once a minute, which no test is to wait for.
     monkeypatch.setattr(workers, "MOST_PAUSE_SECONDS", 0.5)
     secret = mint(requests_per_day=1)
     with openai.OpenAI(base_url=url, api_key=secret, max_retries=0) as client:

@@ -96,7 +96,7 @@ def test_a_server_that_nobody_reaches_is_not_held(url: str, limited: str, host: 
     with begun(url, limited, {}, model=model):
         # It is noted of a call that is let in.
         wait_for(lambda: any(redis.durable().scan_iter(f"*key:{of(limited)['key_id']}:used:*")))
-        time.sleep(0.4)
+        time.sleep(0.4)  # by which waiting is told from holding a server, as below
     (event,) = events(limited)
     assert (event.status, event.backend, event.server_ms) == (499, f"{model}-0", 0)
     assert event.latency_ms >= 400
